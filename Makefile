@@ -1,0 +1,49 @@
+# `make run` on a bare machine: Python >= 3.11, pip and make are all it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RAW ?= data/raw
+LAKE ?= data/lake
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+export DAGSTER_HOME ?= $(CURDIR)/.dagster
+
+.PHONY: run test test-all ui lint bench clean
+
+$(BIN)/itememb: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/dev: $(BIN)/itememb
+	$(PIP) -e '.[demo,dev]'
+	@touch $@
+
+$(VENV)/all: $(VENV)/dev
+	$(PIP) -e '.[demo,dev,spark,browser]'
+	@touch $@
+
+$(RAW)/users.pq: | $(BIN)/itememb
+	$(BIN)/itememb demo $(RAW)
+
+run: $(BIN)/itememb $(RAW)/users.pq
+	$(BIN)/itememb run --raw $(RAW) --lake $(LAKE)
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
+
+test-all: $(VENV)/all
+	$(BIN)/python -m pytest tests
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ui: $(BIN)/itememb
+	ITEMEMB_RAW=$(RAW) ITEMEMB_LAKE=$(LAKE) $(BIN)/itememb ui
+
+bench: $(VENV)/dev
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf data .dagster

@@ -1,0 +1,61 @@
+"""Channels, domains and actions: the words every table uses, and the strength of an action.
+
+A *channel* is where a row was observed; a *domain* is what an item id's prefix says. What does
+not belong here: reading files, cleaning rows.
+"""
+
+from typing import Final
+
+RECEIPTS: Final = "receipts"
+RETAIL: Final = "retail"
+MARKETPLACE: Final = "marketplace"
+OFFERS: Final = "offers"
+
+#: In the order of the columns ``count_<channel>`` and of the channel codes of numeric stages.
+CHANNELS: Final = (RECEIPTS, RETAIL, MARKETPLACE, OFFERS)
+
+#: Channels whose events are views, clicks and orders of catalog items.
+CATALOG_CHANNELS: Final = (RETAIL, MARKETPLACE, OFFERS)
+
+#: The domain of an id without a catalog prefix.
+RECEIPT_DOMAIN: Final = "receipt"
+
+#: Asset that holds a channel's cleaned rows.
+CHANNEL_TABLES: Final = {
+    RECEIPTS: "receipts",
+    RETAIL: "retail_events",
+    MARKETPLACE: "marketplace_events",
+    OFFERS: "offers_events",
+}
+
+#: Spellings of an action that mean the same; keys are lower case.
+ACTION_ALIASES: Final = {
+    "added-to-cart": "cart",
+    "added_to_cart": "cart",
+    "to_cart": "cart",
+    "page_view": "view",
+    "view_description": "view",
+    "review_view": "view",
+    "delivered_orders": "delivered",
+    "canceled_orders": "canceled",
+    "proccesed_orders": "order",
+}
+
+#: Strength of a canonical action. 0 keeps the row but makes no pair.
+STRENGTHS: Final = {
+    "view": 1,
+    "click": 2,
+    "like": 2,
+    "favorite": 2,
+    "cart": 4,
+    "clickout": 4,
+    "order": 8,
+    "delivered": 8,
+    "purchase": 8,
+    "canceled": 0,
+    "remove": 0,
+    "unfavorite": 0,
+}
+
+#: Strength of an action that is not in the table above.
+UNKNOWN_STRENGTH: Final = 1

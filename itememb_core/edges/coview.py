@@ -1,0 +1,72 @@
+"""Co-view edges: pairs of items in one session of a catalog channel.
+
+What belongs here: a session's items, the cap and the weight. What does not: where sessions start
+and close (``sessions``).
+"""
+
+from datetime import date, timedelta
+from typing import Final
+
+import ibis
+import ibis.expr.types as ir
+
+from itememb_core.edges.pairs import cap_stats, capped_pairs, ranked_items
+from itememb_core.edges.sessions import sessionize
+from itememb_core.settings import CoviewSettings
+
+_KEYS: Final = ("day", "user_id", "channel", "session")
+
+
+def coview_edges(
+    events: ir.Table, settings: CoviewSettings, first_day: date, last_day: date
+) -> ir.Table:
+    """Pairs of distinct items of one session, summed by channel and closing day.
+
+    Events of strength 0 belong to a session (they extend it) but make no pair. Of a session over
+    the cap the strongest items stay, then those seen first, then by item id.
+
+    Args:
+        events: Clean rows of the catalog channels, ``day`` and the columns of ``schemas.EVENTS``,
+            of all days from the one before ``first_day`` to ``last_day``; others are ignored. A
+            day without rows is a day without events.
+        settings: Gap (minutes) and cap.
+        first_day: First closing day wanted.
+        last_day: Last closing day wanted; sessions of the last day of events may close one later.
+
+    Returns:
+        ``day`` (closing) and the columns of ``schemas.EDGES``, ``item_a < item_b``; a session of
+        ``size`` kept items adds ``min(strength_a, strength_b) * (2**20 // size)`` to a pair's
+        weight, an item's strength being that of its strongest action; ``n`` counts sessions.
+    """
+    ranked = _items(events, settings, first_day, last_day)
+    pairs = capped_pairs(ranked, _KEYS, ("day", "channel"), settings.session_cap)
+    return pairs.select("day", "channel", "item_a", "item_b", "weight", "n")
+
+
+def coview_stats(
+    events: ir.Table, settings: CoviewSettings, first_day: date, last_day: date
+) -> ir.Table:
+    """What the cap cut: ``day, channel, sessions, capped, items_cut`` (int64 counts).
+
+    Sessions of strength 0 alone are not counted. Arguments as in ``coview_edges``.
+    """
+    ranked = _items(events, settings, first_day, last_day)
+    stats = cap_stats(ranked, ("day", "channel"), settings.session_cap)
+    return stats.select("day", "channel", "capped", "items_cut", sessions="sets").relocate(
+        "sessions", after="channel"
+    )
+
+
+def _items(events: ir.Table, settings: CoviewSettings, first_day: date, last_day: date) -> ir.Table:
+    """Distinct items of each session that closes in the range, ranked for the cap."""
+    near = events.filter(events.day.between(first_day - timedelta(days=1), last_day)).select(
+        "day", "user_id", "channel", "timestamp", "source_file", "source_row", "item_id", "strength"
+    )
+    seen = sessionize(near, settings.gap_minutes)
+    session = ["user_id", "channel", "session"]
+    items = seen.group_by(*session, "item_id").agg(
+        strength=seen.strength.max(), first=seen.timestamp.min(), closes=seen.closes.max()
+    )
+    closed = items.mutate(day=items.closes.max().over(group_by=session)).drop("closes")
+    made = closed.filter(closed.day.between(first_day, last_day) & (closed.strength > 0))
+    return ranked_items(made, _KEYS, [ibis.desc("strength"), "first", "item_id"])

@@ -1,0 +1,61 @@
+"""Sessions: chains of one user's events in one channel, cut so that days can be made alone.
+
+What belongs here: where a session starts and on which day it closes (law 2). What does not: pairs
+of a session's items (``coview``).
+
+The law: a session is a chain of events with no gap longer than the setting between two
+neighbours; it belongs to the day of (last event + gap). A chain is cut at a midnight M when no gap
+longer than the setting has both ends in [M - 24 h, M], where M - 24 h itself counts as an end;
+the part before M then closes on the day before M. So the events of days D - 1 and D are enough for
+the sessions that close on day D: a chain that runs on from D - 1 either started after a gap within
+D - 1, or is cut at the midnight between the two.
+"""
+
+from typing import Any, Final
+
+import ibis
+import ibis.expr.types as ir
+
+_USER: Final = ("user_id", "channel")
+_ORDER: Final = ("timestamp", "source_file", "source_row")
+
+
+def sessionize(events: ir.Table, gap_minutes: int) -> ir.Table:
+    """Number the sessions and find the day on which each event would close its own.
+
+    Args:
+        events: Clean rows of the catalog channels, ``day`` and the columns of ``schemas.EVENTS``;
+            a whole number of days, each complete.
+        gap_minutes: A longer gap starts a new session; at most 12 hours.
+
+    Returns:
+        ``events`` with ``session`` (int64, within user and channel) and ``closes`` (date): a
+        session closes on the greatest ``closes`` of its events. Sessions that close on the first
+        day of ``events`` are whole only if no earlier day has events.
+    """
+    gap = ibis.interval(minutes=gap_minutes)
+    timed = events.mutate(previous=_lag(events.timestamp))
+    # The start of the day counts as an event: a later first event is a gap within the day.
+    since = ibis.greatest(timed.previous.coalesce(_midnight(timed)), _midnight(timed))
+    wide = timed.mutate(wide=timed.timestamp > since + gap)
+    broken = wide.mutate(broken=wide.wide.any().over(group_by=[*_USER, "day"])).drop("wide")
+    before = broken.mutate(previous_day=_lag(broken.day), previous_broken=_lag(broken.broken))
+    cut = (before.day != before.previous_day) & ~before.previous_broken
+    starts = before.previous.isnull() | (before.timestamp > before.previous + gap) | cut
+    running = ibis.window(group_by=_USER, order_by=_ORDER, preceding=(None, 0))
+    sessions = before.mutate(
+        session=starts.cast("int64").sum().over(running),
+        # Not broken: the chain is cut at the midnight that follows, whatever comes after.
+        closes=ibis.ifelse(before.broken, (before.timestamp + gap).date(), before.day),
+    )
+    return sessions.drop("previous", "broken", "previous_day", "previous_broken")
+
+
+def _midnight(events: ir.Table) -> Any:
+    """The start of the event's day, as a timestamp."""
+    return events.day.cast("timestamp")
+
+
+def _lag(column: ir.Column) -> Any:
+    """The value at the same user's previous event in the channel."""
+    return column.lag().over(group_by=_USER, order_by=_ORDER)

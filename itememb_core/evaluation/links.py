@@ -1,0 +1,273 @@
+"""``link_evaluation``: how often the held-out twin comes first, and what acceptance is worth.
+
+What belongs here: figures on the backtest's held-out matches, each beside its baselines. What
+does not: fitting; figures against a truth file, which no stage reads.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from itememb_core.links.accept import Judged, choose_threshold, precision_at, wilson
+from itememb_core.links.heldout import HeldOut, fold_of, held_out
+from itememb_core.links.nodes import Support, link_nodes, support
+from itememb_core.links.plots import precision_coverage_plot, reliability_plot
+from itememb_core.links.scorer import LinkScorer, judge, out_of_fold, out_of_fold_judged
+from itememb_core.schemas import EVALUATION
+from itememb_core.settings import LinkPoolSettings
+from itememb_core.vectors import vectors
+
+#: Events on both sides from which an item is well seen.
+WELL_SEEN = 10
+
+#: The notebook's threshold by eye, a baseline of acceptance.
+COSINE_BY_EYE = 0.7
+
+#: Matches compared with all candidates at once.
+ROWS = 256
+
+#: Bands of the smaller of a match's two counts: name, lowest, highest.
+BANDS = (
+    ("support_1_2", 1, 2),
+    ("support_3_9", 3, 9),
+    ("support_10_29", 10, 29),
+    ("support_30_up", 30, None),
+)
+
+Row = tuple[str, str, str, float, float | None, float | None]
+
+
+class LinkEvaluation(NamedTuple):
+    """Figures and pictures.
+
+    Attributes:
+        table: ``schemas.EVALUATION``.
+        plots: PNG by name.
+        matches: Held-out matches judged.
+        reason: Why there are no figures; ``None`` otherwise.
+    """
+
+    table: pa.Table
+    plots: dict[str, bytes]
+    matches: int
+    reason: str | None
+
+
+class _Case(NamedTuple):
+    """What every figure is made from: the matches, events of nodes, folds [matches], scorer."""
+
+    held: HeldOut
+    counts: Support
+    fold: NDArray[np.int64]
+    scorer: LinkScorer
+
+
+def link_evaluation(
+    pool: pa.Table,
+    scorer: LinkScorer,
+    holdout: pa.Table,
+    vocabulary: pa.Table,
+    *,
+    embeddings: pa.Table,
+    settings: LinkPoolSettings,
+) -> LinkEvaluation:
+    """Judge ranking and acceptance on held-out matches seen on both sides.
+
+    Ranks are among all catalog candidates; a twin outside the pool has no rank by CSLS and the
+    scorer, and counts as a miss. Acceptance mixes in the copies without the twin by the assumed
+    share, and the matches whose catalog side nobody touched; thresholds and probabilities come
+    from the other folds.
+
+    Args:
+        pool: The backtest's ``schemas.LINK_POOL``.
+        scorer: Fitted on it.
+        holdout: ``schemas.LINK_HOLDOUT``.
+        vocabulary: The backtest's ``schemas.VOCABULARY``.
+        embeddings: The backtest's ``schemas.item_embeddings(dim)``.
+        settings: What the pool was made with.
+    """
+    held = held_out(pool, vocabulary, holdout)
+    if not held.matches:
+        reason = "no held-out direct match is seen on both sides before the cut"
+        return LinkEvaluation(EVALUATION.empty_table(), {}, 0, reason)
+    fold = fold_of(held.ids, max(len(scorer.by_fold), 2), scorer.seed)
+    case = _Case(held, support(vocabulary), fold, scorer)
+    catalog = link_nodes(vocabulary, settings).catalog
+    judged = _judged(case)
+    rows = _rows(case, _ranks(case, catalog, vectors(embeddings)), judged, len(catalog))
+    columns = zip(*rows, strict=True)
+    arrays = [
+        pa.array(values, kind) for values, kind in zip(columns, EVALUATION.types, strict=True)
+    ]
+    table = pa.Table.from_arrays(arrays, schema=EVALUATION)
+    return LinkEvaluation(table, _plots(judged, scorer), held.matches, None)
+
+
+def _rows(
+    case: _Case, ranks: dict[str, NDArray[np.float64]], judged: dict[str, Judged], catalog: int
+) -> list[Row]:
+    """Every figure by slice, ours beside the baselines."""
+    rows: list[Row] = []
+    for name, mask in _slices(case.held, case.counts).items():
+        seen = mask & case.held.seen
+        rows.append(("held_out", "matches", name, float(seen.sum()), None, None))
+        rows.append(("pool", "recall", name, *_share(case.held.place[seen] >= 0)))
+        rows += _random_rows(name, catalog)
+        for method, rank in ranks.items():
+            rows += _rank_rows(method, name, rank[seen])
+        rows += _acceptance_rows(name, mask, judged, case)
+    return rows + _scorer_rows(case.scorer)
+
+
+def _slices(held: HeldOut, counts: Support) -> dict[str, NDArray[np.bool_]]:
+    """Which matches are in each slice that has any, bool [matches]."""
+    least = np.minimum(counts.receipts[held.lists.receipt], counts.catalog[held.twin])
+    slices = {"all": least >= 0, "well_seen": least >= WELL_SEEN}
+    for name, low, high in BANDS:
+        slices[name] = (least >= low) & (least <= (high or least.max()))
+    return {name: mask for name, mask in slices.items() if mask.any()}
+
+
+def _ranks(
+    case: _Case, catalog: NDArray[np.int64], values: NDArray[np.float32]
+) -> dict[str, NDArray[np.float64]]:
+    """Rank of the twin by each method, from 1, float64 [matches]; infinite where it has none."""
+    held, counts = case.held, case.counts
+    popular = np.sort(counts.catalog[catalog])  # [candidates]
+    own = counts.catalog[held.twin]  # [matches]
+    not_above = np.searchsorted(popular, own, side="right")
+    ties = not_above - np.searchsorted(popular, own, side="left") - 1
+    ranks = {
+        "csls": _rank_in_list(held.lists.csls, held.place),
+        "cosine": _cosine_ranks(held, catalog, values),
+        # Among equal counts the twin takes the middle of their places.
+        "channel_popularity": 1.0 + len(popular) - not_above + ties.clip(min=0) / 2.0,
+    }
+    if case.scorer.model is not None:
+        scores = out_of_fold(held.lists, counts, case.fold, case.scorer.by_fold)
+        ranks = {"scorer": _rank_in_list(scores, held.place)} | ranks
+    return ranks
+
+
+def _cosine_ranks(
+    held: HeldOut, catalog: NDArray[np.int64], values: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Rank of the twin by cosine among all candidates, float64 [matches]."""
+    candidates = values[catalog]  # [candidates, dim]
+    ranks = np.empty(len(held.twin))
+    for start in range(0, len(ranks), ROWS):
+        rows = slice(start, start + ROWS)
+        queries = values[held.lists.receipt[rows]]  # [rows, dim]
+        own = np.einsum("nd,nd->n", queries, values[held.twin[rows]])[:, None]  # [rows, 1]
+        above = (queries @ candidates.T > own) & (catalog != held.twin[rows][:, None])
+        ranks[rows] = 1.0 + above.sum(axis=1)
+    return ranks
+
+
+def _rank_in_list(scores: NDArray[np.floating], place: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Rank of the candidate at ``place`` [n] by score [n, size], ties by place."""
+    if not scores.shape[1]:
+        return np.full(len(place), np.inf)
+    own = np.take_along_axis(scores, place[:, None].clip(min=0), axis=1)  # [n, 1]
+    before = (scores == own) & (np.arange(scores.shape[1]) < place[:, None])
+    rank = 1.0 + ((scores > own) | before).sum(axis=1)
+    return np.where(place >= 0, rank, np.inf)
+
+
+def _judged(case: _Case) -> dict[str, Judged]:
+    """First candidates by each method of acceptance, with the copies without the twin."""
+    held, scorer = case.held, case.scorer
+    without = held.lists.without(held.place)
+    share = scorer.no_match_share
+    judged = {
+        "csls": judge(held, held.lists.csls, without.csls, share),
+        "cosine_0.7": judge(held, held.lists.similarity, without.similarity, share),
+    }
+    if scorer.model is not None:
+        own = out_of_fold_judged(held, case.counts, case.fold, scorer.by_fold, share)
+        judged = {"scorer": own} | judged
+    return judged
+
+
+def _accepted(method: str, judged: Judged, case: _Case) -> Judged:
+    """The same lists, with probability 1 where accepted and 0 where not.
+
+    A fold's threshold is chosen on the others; the cosine's is fixed.
+    """
+    target, strict = case.scorer.target_precision, case.scorer.strict
+    both = np.concatenate([case.fold, case.fold])
+    taken = np.zeros(len(both))
+    for number in np.unique(both):
+        inside = both == number
+        threshold: float | None = COSINE_BY_EYE
+        if method != "cosine_0.7":
+            threshold = choose_threshold(judged.take(~inside), target, strict=strict).threshold
+        if threshold is not None:
+            taken[inside] = judged.probability[inside] >= threshold
+    return judged._replace(probability=taken)
+
+
+def _acceptance_rows(
+    name: str, mask: NDArray[np.bool_], judged: dict[str, Judged], case: _Case
+) -> list[Row]:
+    """Coverage and precision of each method's acceptance; no precision where none is accepted."""
+    rows: list[Row] = []
+    inside = np.concatenate([mask, mask])
+    for method, each in judged.items():
+        result = precision_at(_accepted(method, each, case).take(inside), 0.5)
+        rows.append((method, "coverage", name, result.coverage, None, None))
+        if result.precision is not None:
+            rows.append((method, "precision", name, result.precision, result.low, result.high))
+    return rows
+
+
+def _rank_rows(method: str, name: str, rank: NDArray[np.float64]) -> list[Row]:
+    """hit@1, hit@10 (Wilson intervals) and the mean reciprocal rank (normal interval)."""
+    reciprocal = 1.0 / rank
+    mean, error = float(reciprocal.mean()), float(reciprocal.std() / np.sqrt(len(rank)))
+    low, high = max(0.0, mean - 1.96 * error), min(1.0, mean + 1.96 * error)
+    return [
+        (method, "hit@1", name, *_share(rank <= 1)),
+        (method, "hit@10", name, *_share(rank <= 10)),
+        (method, "mrr", name, mean, low, high),
+    ]
+
+
+def _random_rows(name: str, candidates: int) -> list[Row]:
+    """What a random order of the candidates is expected to reach."""
+    harmonic = float((1.0 / np.arange(1, candidates + 1)).sum())
+    figures = {
+        "hit@1": 1.0 / candidates,
+        "hit@10": min(10, candidates) / candidates,
+        "mrr": harmonic / candidates,
+    }
+    return [("random", metric, name, value, None, None) for metric, value in figures.items()]
+
+
+def _share(hits: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """A share with its 95 % interval."""
+    share = float(hits.mean())
+    low, high = wilson(share, len(hits))
+    return share, float(low), float(high)
+
+
+def _scorer_rows(scorer: LinkScorer) -> list[Row]:
+    """What the shipped threshold is and rests on."""
+    rows: list[Row] = [
+        ("scorer", "target_precision", "all", scorer.target_precision, None, None),
+        ("scorer", "no_match_share", "all", scorer.no_match_share, None, None),
+    ]
+    if scorer.acceptance.threshold is not None:
+        rows.append(("scorer", "threshold", "all", scorer.acceptance.threshold, None, None))
+    return rows
+
+
+def _plots(judged: dict[str, Judged], scorer: LinkScorer) -> dict[str, bytes]:
+    curves = {name: each for name, each in judged.items() if name != "cosine_0.7"}
+    curves["cosine"] = judged["cosine_0.7"]
+    plots = {"precision_coverage": precision_coverage_plot(curves, scorer.target_precision)}
+    if "scorer" in judged:
+        plots["reliability"] = reliability_plot(judged["scorer"])
+    return plots

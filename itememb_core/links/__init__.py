@@ -1,0 +1,1 @@
+"""Links from receipt items to catalog items: pool, scorer, acceptance."""

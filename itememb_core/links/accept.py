@@ -1,0 +1,99 @@
+"""The threshold for accepting a link, and what precision it can be said to have.
+
+What belongs here: precision, its bounds and the choice, from judged first candidates. What does
+not: where the probabilities come from.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+#: Normal quantile of a two-sided 95 % interval.
+Z95 = 1.959963984540054
+
+
+class Judged(NamedTuple):
+    """First candidates of lists whose truth is known, one element a list.
+
+    Attributes:
+        probability: float64 [lists], the score the threshold is put on.
+        correct: bool [lists], whether the first candidate is the true twin.
+        weight: float64 [lists], how much of the population the list stands for.
+    """
+
+    probability: NDArray[np.float64]
+    correct: NDArray[np.bool_]
+    weight: NDArray[np.float64]
+
+    def take(self, rows: NDArray) -> "Judged":
+        """Some of the lists."""
+        return Judged(self.probability[rows], self.correct[rows], self.weight[rows])
+
+
+class Acceptance(NamedTuple):
+    """A threshold and its estimates.
+
+    Attributes:
+        threshold: Lowest probability accepted; ``None``: nothing is.
+        precision: Estimated precision over all it accepts; ``None`` with no acceptance.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        coverage: Share of all lists accepted.
+    """
+
+    threshold: float | None
+    precision: float | None
+    low: float | None
+    high: float | None
+    coverage: float
+
+
+def wilson(share: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """95 % intervals of shares seen in ``n`` > 0 trials (which may be effective numbers).
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical
+    inference", JASA 22 (1927).
+    """
+    p, trials = np.asarray(share, np.float64), np.asarray(n, np.float64)
+    z2 = Z95**2 / trials
+    center = (p + z2 / 2) / (1 + z2)
+    half = Z95 * np.sqrt((p * (1 - p) + z2 / 4) / trials) / (1 + z2)
+    # At shares of 0 and 1 an end is the share itself, save for rounding.
+    return np.minimum(center - half, p).clip(min=0.0), np.maximum(center + half, p).clip(max=1.0)
+
+
+def precision_at(judged: Judged, threshold: float | None) -> Acceptance:
+    """Precision and coverage of a given threshold; weights count by Kish's effective number."""
+    taken = judged.probability >= (np.inf if threshold is None else threshold)
+    weight = judged.weight[taken]
+    total = float(judged.weight.sum())
+    if not len(weight):
+        return Acceptance(threshold, None, None, None, 0.0)
+    share = float(weight[judged.correct[taken]].sum() / weight.sum())
+    low, high = wilson(share, float(weight.sum() ** 2 / (weight**2).sum()))
+    return Acceptance(threshold, share, float(low), float(high), float(weight.sum() / total))
+
+
+def choose_threshold(judged: Judged, target: float, *, strict: bool) -> Acceptance:
+    """The lowest threshold whose precision over all it accepts meets ``target``.
+
+    Precision is taken as if one more acceptance had been wrong, so that a handful of right ones
+    proves nothing (0.95 needs 19). ``strict``, for few matches, asks the lower end of the 95 %
+    interval to meet the target instead (0.95 needs 73): it leans to accepting nothing.
+    """
+    order = np.argsort(-judged.probability, kind="stable")
+    probability = judged.probability[order]
+    weight = judged.weight[order]
+    accepted = weight.cumsum()  # [lists]
+    right = (weight * judged.correct[order]).cumsum()
+    if strict:
+        effective = accepted**2 / (weight**2).cumsum()
+        bound = np.array(
+            [wilson(a, n)[0] for a, n in zip(right / accepted, effective, strict=True)]
+        )
+    else:
+        bound = right / (accepted + accepted / np.arange(1, len(weight) + 1))
+    last = np.append(probability[1:] != probability[:-1], True)[: len(probability)]
+    meets = np.flatnonzero(last & (bound >= target))  # a threshold accepts equal ones together
+    return precision_at(judged, float(probability[meets[-1]]) if len(meets) else None)

@@ -1,0 +1,109 @@
+"""``link_candidates`` and ``cross_domain_links``: what is shown and what is accepted.
+
+What belongs here: ranking the pool and applying the threshold. What does not: fitting.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from itememb_core.channels import RECEIPT_DOMAIN
+from itememb_core.links.lists import PoolLists, pool_lists
+from itememb_core.links.nodes import support
+from itememb_core.links.scorer import LinkScorer, probabilities
+from itememb_core.schemas import CROSS_DOMAIN_LINKS, LINK_CANDIDATES
+from itememb_core.vocabulary import ALL_SIDE
+
+DIRECT = "direct"
+LEARNED = "learned"
+
+
+def link_candidates(
+    pool: pa.Table, vocabulary: pa.Table, scorer: LinkScorer | None, k: int
+) -> pa.Table:
+    """The best ``k`` candidates of every receipt item of a pool.
+
+    Ranked by probability, ties by CSLS, then by id. Without a fitted scorer, ranked by CSLS and
+    the probability is null.
+
+    Args:
+        pool: ``schemas.LINK_POOL``.
+        vocabulary: The vocabulary the pool was made with.
+        scorer: Fitted on the backtest, or ``None``.
+        k: Candidates an item; fewer where the pool has fewer.
+
+    Returns:
+        ``schemas.LINK_CANDIDATES``, receipt items in the pool's order, then rank.
+    """
+    lists = pool_lists(pool, vocabulary)
+    model = None if scorer is None else scorer.model
+    if model is None:
+        probability = np.full(lists.catalog.shape, np.nan)
+    else:
+        probability = probabilities(lists, support(vocabulary), model)
+    places = _best(lists, probability, vocabulary, k)  # [n, k]
+    row, column = np.nonzero(np.take_along_axis(lists.valid, places, axis=1))
+    chosen = (row, places[row, column])
+    ids = vocabulary["item_id"].combine_chunks()
+    catalog = pa.array(lists.catalog[chosen])
+    scored = probability[chosen]
+    columns = [
+        ids.take(pa.array(lists.receipt[row])),
+        ids.take(catalog),
+        vocabulary["domain"].combine_chunks().take(catalog),
+        pa.array((column + 1).astype(np.int32)),
+        pa.array(lists.similarity[chosen]),
+        pa.array(lists.csls[chosen]),
+        pa.array(scored, mask=np.isnan(scored)),
+    ]
+    return pa.Table.from_arrays(columns, schema=LINK_CANDIDATES)
+
+
+def cross_domain_links(
+    candidates: pa.Table, vocabulary: pa.Table, scorer: LinkScorer | None
+) -> pa.Table:
+    """Direct links, then the learned ones that the threshold accepts.
+
+    A receipt item gets at most one catalog item: its first candidate or none. A direct link is a
+    catalog id with a receipt line; there the id itself is the link, with probability 1.
+
+    Args:
+        candidates: ``schemas.LINK_CANDIDATES`` of the final pool.
+        vocabulary: The final vocabulary.
+        scorer: With its threshold; ``None`` or one that accepts nothing gives direct links only.
+
+    Returns:
+        ``schemas.CROSS_DOMAIN_LINKS``.
+    """
+    seen = pa.array(support(vocabulary).receipts > 0)
+    catalog = pc.not_equal(vocabulary["domain"], RECEIPT_DOMAIN)
+    known = pc.and_(pc.and_(catalog, pc.equal(vocabulary["side"], ALL_SIDE)), seen)
+    direct = vocabulary.filter(known).sort_by("item_id")
+    n = direct.num_rows
+    ids = direct["item_id"]
+    sure = pa.array(np.ones(n))
+    columns = [ids, ids, direct["domain"], sure.cast(pa.float32()), sure, pa.array([DIRECT] * n)]
+    links = [pa.table(columns, names=CROSS_DOMAIN_LINKS.names).cast(CROSS_DOMAIN_LINKS)]
+    threshold = None if scorer is None else scorer.acceptance.threshold
+    if threshold is not None:
+        first = pc.equal(candidates["rank"], 1)
+        taken = candidates.filter(
+            pc.and_kleene(first, pc.greater_equal(candidates["probability"], threshold))
+        )
+        method = pa.array([LEARNED] * taken.num_rows, pa.string())
+        taken = taken.append_column("method", method).select(CROSS_DOMAIN_LINKS.names)
+        links.append(taken.cast(CROSS_DOMAIN_LINKS))
+    return pa.concat_tables(links).combine_chunks()
+
+
+def _best(
+    lists: PoolLists, probability: NDArray[np.float64], vocabulary: pa.Table, k: int
+) -> NDArray[np.int64]:
+    """Places of the best candidates of each list, int64 [n, min(k, size)]; padding goes last."""
+    order = pc.array_sort_indices(vocabulary["item_id"].combine_chunks()).to_numpy()
+    by_id = np.empty(len(order) + 1, np.int64)  # the last is the padding's, node -1
+    by_id[order] = np.arange(len(order))
+    by_id[-1] = len(order)
+    first = np.where(lists.valid, np.nan_to_num(probability), -1.0)
+    return np.lexsort((by_id[lists.catalog], -lists.csls, -first), axis=-1)[:, :k]

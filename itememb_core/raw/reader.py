@@ -1,0 +1,142 @@
+"""Rows of Parquet files as one canonical Ibis table: the only place where engines differ.
+
+What does not belong here: which files and columns a layout has, how rows are judged.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, Final
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from itememb_core.errors import ItemembError
+from itememb_core.raw.columns import Column, canonical_column, out_of_range, signature
+from itememb_core.raw.files import RawFile, RawScan, filesystem, is_local
+
+#: What every layout's events come to, before cleaning. ``file_day``: the day the file claims.
+RAW_EVENTS: Final = pa.schema(
+    [
+        ("timestamp", pa.timestamp("us")),
+        ("user_id", pa.int64()),
+        ("item_id", pa.string()),
+        ("action", pa.string()),
+        ("status", pa.string()),
+        ("subdomain", pa.string()),
+        ("os", pa.string()),
+        ("count", pa.float64()),
+        ("price", pa.float64()),
+        ("brand_id", pa.int64()),
+        ("transaction_hash", pa.string()),
+        ("id_out_of_range", pa.bool_()),
+        ("source_file", pa.string()),
+        ("source_row", pa.int64()),
+        ("file_day", pa.date32()),
+    ]
+)
+
+Footers = dict[RawFile, pq.FileMetaData]
+
+
+def scan_parquet(con: ibis.BaseBackend, scan: RawScan, files: Sequence[RawFile]) -> ir.Table:
+    """Files of equal schema as the engine reads them, with ``source_file`` and ``source_row``.
+
+    Args:
+        con: DuckDB.
+        scan: Where the files lie.
+        files: At least one; they have the same columns and types.
+
+    Returns:
+        Their columns, the path relative to the root, and the row number in the file from 0.
+
+    Raises:
+        ItemembError: The engine is not known here.
+    """
+    if con.name != "duckdb":
+        raise ItemembError(f"engine {con.name}: cannot read raw files, expected duckdb")
+    if not is_local(scan.root):
+        _connect_filesystem(con, scan.root)
+    rows = con.read_parquet(
+        [scan.url(file) for file in files],
+        filename="_raw_file",
+        file_row_number=True,
+        hive_partitioning=False,
+    )
+    return rows.mutate(
+        source_file=rows["_raw_file"].substr(len(scan.root) + 1),
+        source_row=rows["file_row_number"].cast("int64"),
+    ).drop("_raw_file", "file_row_number")
+
+
+def canonical_rows(
+    con: ibis.BaseBackend,
+    scan: RawScan,
+    footers: Footers,
+    columns: Sequence[Column],
+) -> ir.Table:
+    """All rows of checked files with canonical names and types; files of equal types at a time.
+
+    Args:
+        con: The engine.
+        scan: Where the files lie.
+        footers: At least one checked file with its footer.
+        columns: The layout's columns.
+
+    Returns:
+        The columns' canonical names, ``id_out_of_range`` (a user or brand id does not fit into
+        int64 and is null), ``source_file``, ``source_row``.
+    """
+    groups: dict[tuple[tuple[str, pa.DataType], ...], list[RawFile]] = {}
+    for file, footer in footers.items():
+        groups.setdefault(signature(footer, columns), []).append(file)
+    parts = [
+        _canonical_group(scan_parquet(con, scan, files), dict(types), columns, scan.epoch)
+        for types, files in groups.items()
+    ]
+    return parts[0] if len(parts) == 1 else ibis.union(*parts)
+
+
+def conform(rows: ir.Table, schema: pa.Schema) -> ir.Table:
+    """Exactly the columns of ``schema``, in order, cast; null where ``rows`` lacks one."""
+    wanted = ibis.Schema.from_pyarrow(schema)
+    return rows.select(
+        **{
+            name: (rows[name] if name in rows.columns else ibis.null()).cast(kind)
+            for name, kind in wanted.items()
+        }
+    )
+
+
+def empty_table(schema: pa.Schema) -> ir.Table:
+    """A table of no rows."""
+    return ibis.memtable(schema.empty_table())
+
+
+def _canonical_group(
+    rows: ir.Table, found: dict[str, pa.DataType], columns: Sequence[Column], epoch: date
+) -> ir.Table:
+    """Rows of files of equal types with canonical names and types."""
+    faults = [
+        out_of_range(rows, column, found.get(column.source))
+        for column in columns
+        if column.kind in ("id", "integer")
+    ]
+    return rows.select(
+        **{
+            column.target: canonical_column(rows, column, found.get(column.source), epoch)
+            for column in columns
+        },
+        id_out_of_range=ibis.or_(*faults),
+        source_file=rows.source_file,
+        source_row=rows.source_row,
+    )
+
+
+def _connect_filesystem(con: Any, root: str) -> None:
+    """Let DuckDB read through the fsspec file system of a URL."""
+    protocol = filesystem(root)[0].protocol
+    name = protocol if isinstance(protocol, str) else protocol[0]
+    if not con.con.filesystem_is_registered(name):
+        con.con.register_filesystem(filesystem(root)[0])

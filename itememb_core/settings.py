@@ -1,0 +1,140 @@
+"""Every setting of every stage, once: frozen, validated, with its unit in the description.
+
+A stage takes its own settings object and nothing else; the launchpad and ``--set stage.field``
+are generated from these classes. What does not belong here: paths, engines, environment.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class StageSettings(BaseModel):
+    """Base of all settings: immutable, unknown names and non-finite numbers are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DomainSettings(StageSettings):
+    """Which id prefix belongs to which catalog domain; anything else is a receipt item."""
+
+    retail: str = Field("fmcg_", min_length=1, description="Prefix of retail item ids.")
+    marketplace: str = Field("nfmcg_", min_length=1, description="Prefix of marketplace item ids.")
+    offers: str = Field("offer_", min_length=1, description="Prefix of offer ids.")
+
+
+class CopurchaseSettings(StageSettings):
+    """Pairs of items in one basket (user, transaction, day)."""
+
+    basket_cap: int = Field(50, ge=2, le=1000, description="Most distinct items of a basket kept.")
+
+
+class CoviewSettings(StageSettings):
+    """Pairs of items in one session of a user in a catalog channel."""
+
+    gap_minutes: int = Field(30, ge=1, le=720, description="A longer gap starts a new session.")
+    session_cap: int = Field(30, ge=2, le=1000, description="Most distinct items of a session kept.")
+
+
+class BridgeSettings(StageSettings):
+    """Pairs of items that one user met in two channels within a window."""
+
+    window_days: int = Field(30, ge=1, le=3650, description="Length of a window, days.")
+    partners: int = Field(200, ge=1, description="Best partners kept for an item.")
+
+
+class LinkHoldoutSettings(StageSettings):
+    """Which direct matches are held out in the backtest."""
+
+    share: float = Field(0.5, ge=0.0, le=1.0, description="Share of direct matches held out.")
+
+
+class ItemModelSettings(StageSettings):
+    """Item vectors: InfoNCE over within-channel pairs and the bridge."""
+
+    dim: int = Field(128, ge=2, le=4096, description="Length of an item vector.")
+    start: Literal["spectral", "random"] = Field(
+        "spectral", description="Where the vectors start: PPMI and a randomised SVD, or random."
+    )
+    batch_size: int = Field(1024, ge=2, description="Pairs a step; each is a negative of the rest.")
+    max_steps: int = Field(8000, ge=1, description="Most steps of the backtest fit.")
+    bridge_share: float = Field(
+        0.7, ge=0.0, le=1.0, description="Share of the steps' pairs drawn from the bridge."
+    )
+    bridge: bool = Field(True, description="Whether pairs across channels are used at all.")
+    learning_rate: float = Field(0.01, gt=0.0, description="Of row-wise Adagrad.")
+    temperature: float = Field(0.1, gt=0.0, description="Softmax temperature of cosines.")
+    half_life_days: float = Field(180.0, gt=0.0, description="Age at which a pair counts half.")
+    validation_days: int = Field(7, ge=0, description="Last days before the cut, for stopping.")
+
+
+class ItemIndexSettings(StageSettings):
+    """The stored index over item vectors."""
+
+    exact_up_to: int = Field(
+        200_000, ge=0, description="Most items that are compared one by one; more: inverted lists."
+    )
+    recall: float = Field(
+        0.99, gt=0.0, le=1.0, description="Share of the exact ten that inverted lists must find."
+    )
+    recall_sample: int = Field(1000, ge=1, description="Items on which recall is measured.")
+
+
+class SimilarItemsSettings(StageSettings):
+    """Nearest neighbours listed for people."""
+
+    k: int = Field(20, ge=1, le=1000, description="Neighbours an item.")
+
+
+class LinkPoolSettings(StageSettings):
+    """How wide the pool of candidates of a receipt item is."""
+
+    size: int = Field(100, ge=1, le=1000, description="Candidates an opaque item.")
+    csls_neighbors: int = Field(10, ge=1, description="Neighbourhood of CSLS.")
+    offers: bool = Field(False, description="Whether offers may be candidates.")
+    direct_candidates: bool = Field(
+        False, description="Whether catalog items that receipts name by their own id may be."
+    )
+
+
+class LinkScorerSettings(StageSettings):
+    """Probability of a candidate and the threshold for accepting it."""
+
+    target_precision: float = Field(
+        0.95, gt=0.0, lt=1.0, description="Precision wanted over all accepted learned links."
+    )
+    no_match_share: float = Field(
+        0.3, ge=0.0, lt=1.0, description="Assumed share of opaque items that are in no catalog."
+    )
+    folds: int = Field(5, ge=2, le=50, description="Parts in which held-out matches are judged.")
+    small: int = Field(
+        300,
+        ge=1,
+        description="Fewer held-out matches: the precision's lower bound must meet the target.",
+    )
+
+
+class LinkCandidatesSettings(StageSettings):
+    """How many scored candidates of each receipt item are kept."""
+
+    k: int = Field(10, ge=1, le=100, description="Candidates an opaque item.")
+
+
+class Settings(StageSettings):
+    """All settings of one lake. ``--set`` takes ``seed=1``, ``holdout_days=7``, ``stage.field=…``."""
+
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random draw.")
+    holdout_days: int = Field(
+        28, ge=0, description="Days at the end that the backtest does not see; 0: no temporal test."
+    )
+    domains: DomainSettings = DomainSettings()
+    copurchase_edges: CopurchaseSettings = CopurchaseSettings()
+    coview_edges: CoviewSettings = CoviewSettings()
+    bridge_edges: BridgeSettings = BridgeSettings()
+    link_holdout: LinkHoldoutSettings = LinkHoldoutSettings()
+    item_model: ItemModelSettings = ItemModelSettings()
+    item_index: ItemIndexSettings = ItemIndexSettings()
+    similar_items: SimilarItemsSettings = SimilarItemsSettings()
+    link_pool: LinkPoolSettings = LinkPoolSettings()
+    link_scorer: LinkScorerSettings = LinkScorerSettings()
+    link_candidates: LinkCandidatesSettings = LinkCandidatesSettings()

@@ -1,0 +1,40 @@
+"""Clean tables from raw rows, each an Ibis expression; conservation and reasons for rejection.
+
+What belongs here: judging rows, merging the catalog, the inventory of files. What does not: how
+files are found and read (:mod:`itememb_core.raw`), pairs and sessions.
+"""
+
+from itememb_core.tables.catalog import CatalogRows, read_catalog
+from itememb_core.tables.clean import (
+    REJECTED,
+    clean_events,
+    day_counts,
+    epoch_errors,
+    split_clean,
+    split_rejected,
+)
+from itememb_core.tables.domains import domain_of, from_pandas, has_catalog_prefix
+from itememb_core.tables.inventory import (
+    FileCount,
+    conservation_violations,
+    file_counts,
+    raw_inventory,
+)
+
+__all__ = [
+    "REJECTED",
+    "CatalogRows",
+    "FileCount",
+    "clean_events",
+    "conservation_violations",
+    "day_counts",
+    "domain_of",
+    "epoch_errors",
+    "file_counts",
+    "from_pandas",
+    "has_catalog_prefix",
+    "raw_inventory",
+    "read_catalog",
+    "split_clean",
+    "split_rejected",
+]

@@ -1,0 +1,172 @@
+"""Cleaning of event rows: canonical actions, and a reason for every row that is not kept.
+
+Every raw row comes out once, with ``reason`` null or not, so nothing can be lost in between. What
+does not belong here: reading files, merging the catalog.
+"""
+
+from datetime import date
+from typing import Final, cast
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from itememb_core.channels import (
+    ACTION_ALIASES,
+    CATALOG_CHANNELS,
+    RECEIPTS,
+    STRENGTHS,
+    UNKNOWN_STRENGTH,
+)
+from itememb_core.errors import ItemembError
+from itememb_core.raw.reader import RAW_EVENTS, conform
+from itememb_core.schemas import EVENTS
+from itememb_core.settings import DomainSettings
+from itememb_core.tables.domains import domain_of
+
+TIMESTAMP_MISSING: Final = "timestamp_missing"
+TIMESTAMP_OUTSIDE_DAY: Final = "timestamp_outside_day"
+ID_OUT_OF_RANGE: Final = "id_out_of_range"
+USER_ID_MISSING: Final = "user_id_missing"
+ITEM_ID_MISSING: Final = "item_id_missing"
+ITEM_ID_OTHER_DOMAIN: Final = "item_id_other_domain"
+PRICE_NOT_FINITE: Final = "price_not_finite"
+COUNT_NOT_POSITIVE: Final = "count_not_positive"
+DUPLICATE_EVENT: Final = "duplicate_event"
+
+#: All reasons, in the order in which they are tried; the first that applies is the row's.
+REASONS: Final = (
+    TIMESTAMP_MISSING,
+    TIMESTAMP_OUTSIDE_DAY,
+    ID_OUT_OF_RANGE,
+    USER_ID_MISSING,
+    ITEM_ID_MISSING,
+    ITEM_ID_OTHER_DOMAIN,
+    PRICE_NOT_FINITE,
+    COUNT_NOT_POSITIVE,
+    DUPLICATE_EVENT,
+)
+
+#: Schema of the ``<asset>_rejected`` tables.
+REJECTED: Final = EVENTS.append(pa.field("reason", pa.string()))
+
+#: The action of a receipt line, and of a catalog event that names none.
+PURCHASE: Final = "purchase"
+UNNAMED: Final = "unknown"
+
+_WITH_REASON: Final = pa.schema([*EVENTS, ("day", pa.date32()), ("reason", pa.string())])
+_SOURCE: Final = ("source_file", "source_row")
+_NEEDED: Final = ("timestamp", "user_id", "item_id", "file_day", *_SOURCE)
+
+
+def clean_events(raw_rows: ir.Table, channel: str, domains: DomainSettings) -> ir.Table:
+    """Judge raw event rows: all of them come out, each once.
+
+    Args:
+        raw_rows: Columns of :data:`itememb_core.raw.RAW_EVENTS`; one that is not there is null.
+            ``timestamp``, ``user_id``, ``item_id``, ``file_day`` and the source must be.
+        channel: Where the rows were observed.
+        domains: Item id prefixes.
+
+    Returns:
+        Columns of :data:`itememb_core.schemas.EVENTS`, ``day`` (the day the file claims) and
+        ``reason``: null for a clean row, else the first of :data:`REASONS` that applies.
+
+    Raises:
+        ItemembError: A needed column is missing.
+    """
+    missing = [name for name in _NEEDED if name not in raw_rows.columns]
+    if missing:
+        found, also = ", ".join(raw_rows.columns), ", ".join(missing)
+        raise ItemembError(f"raw rows of {channel}: found {found}, expected also {also}")
+    rows = conform(raw_rows, RAW_EVENTS)
+    action = _canonical_action(rows.action) if channel != RECEIPTS else ibis.literal(PURCHASE)
+    rows = rows.mutate(
+        day=rows.file_day,
+        channel=ibis.literal(channel),
+        domain=domain_of(rows.item_id, domains),
+        action=action,
+    )
+    strengths = [(rows.action == name, strength) for name, strength in STRENGTHS.items()]
+    rows = rows.mutate(
+        strength=ibis.cases(*strengths, else_=UNKNOWN_STRENGTH),
+        reason=_first_reason(rows, channel),
+    )
+    if channel in CATALOG_CHANNELS:
+        rows = _mark_duplicates(rows)
+    return conform(rows, _WITH_REASON)
+
+
+def split_clean(cleaned: ir.Table) -> ir.Table:
+    """The kept rows: columns of :data:`itememb_core.schemas.EVENTS` and ``day``."""
+    return cleaned.filter(cleaned.reason.isnull()).drop("reason")
+
+
+def split_rejected(cleaned: ir.Table) -> ir.Table:
+    """The other rows, whole: columns of :data:`REJECTED` and ``day``."""
+    return cleaned.filter(cleaned.reason.notnull())
+
+
+def day_counts(cleaned: ir.Table) -> ir.Table:
+    """Rows by ``day``, ``source_file`` and ``reason`` (null: clean), as ``n`` (int64)."""
+    return cleaned.group_by("day", "source_file", "reason").agg(n=lambda rows: rows.count())
+
+
+def epoch_errors(counts: pa.Table, epoch: date) -> dict[date, ItemembError]:
+    """Days with a file whose rows are all outside its day: the epoch or the name is wrong.
+
+    Args:
+        counts: Columns of :func:`day_counts`.
+        epoch: Day number 0 and duration 0, as the scan has it.
+
+    Returns:
+        The days, each with an error that names file and epoch; such a day is not to be written.
+    """
+    files: dict[tuple[date, str], dict[str | None, int]] = {}
+    for row in counts.select(["day", "source_file", "reason", "n"]).to_pylist():
+        files.setdefault((row["day"], row["source_file"]), {})[row["reason"]] = row["n"]
+    bad = {}
+    for (day, file), reasons in sorted(files.items()):
+        outside = reasons.get(TIMESTAMP_OUTSIDE_DAY, 0)
+        if outside and outside + reasons.get(TIMESTAMP_MISSING, 0) == sum(reasons.values()):
+            bad[day] = ItemembError(
+                f"{file}: all {outside} timestamps are outside {day}, expected rows of that day "
+                f"(epoch {epoch}; set ITEMEMB_EPOCH if day 0 is another date)"
+            )
+    return bad
+
+
+def _canonical_action(action: ir.Value) -> ir.StringValue:
+    """Lower case, one spelling; an action that is null or empty is :data:`UNNAMED`."""
+    lower = cast(ir.StringValue, action).lower().strip()
+    branches = [(lower == alias, name) for alias, name in ACTION_ALIASES.items()]
+    unnamed = lower.isnull() | (lower == "")
+    return cast(ir.StringValue, ibis.cases((unnamed, UNNAMED), *branches, else_=lower))
+
+
+def _first_reason(rows: ir.Table, channel: str) -> ir.StringValue:
+    """The first rule that a row breaks, judged by itself."""
+    item = cast(ir.StringValue, rows.item_id)
+    price, count = cast(ir.FloatingValue, rows.price), cast(ir.FloatingValue, rows["count"])
+    other_domain = (rows.domain != channel) if channel != RECEIPTS else ibis.literal(False)
+    rules = {
+        TIMESTAMP_MISSING: rows.timestamp.isnull(),
+        TIMESTAMP_OUTSIDE_DAY: rows.timestamp.cast("date") != rows.day,
+        ID_OUT_OF_RANGE: rows.id_out_of_range,
+        USER_ID_MISSING: rows.user_id.isnull(),
+        ITEM_ID_MISSING: item.isnull() | (item.strip() == ""),
+        ITEM_ID_OTHER_DOMAIN: other_domain,
+        PRICE_NOT_FINITE: price.isnan() | price.isinf(),
+        COUNT_NOT_POSITIVE: count.isnan() | count.isinf() | (count <= 0),
+    }
+    branches = [(rules[reason], reason) for reason in REASONS if reason in rules]
+    return cast(ir.StringValue, ibis.cases(*branches, else_=None).cast("string"))
+
+
+def _mark_duplicates(rows: ir.Table) -> ir.Table:
+    """Of rows equal in everything but their source, all but the first get a reason."""
+    keys = [rows.day, *(rows[name] for name in EVENTS.names if name not in _SOURCE)]
+    order = [rows[name] for name in _SOURCE]
+    nth = ibis.row_number().over(group_by=keys, order_by=order)
+    repeated = (nth > 0).ifelse(DUPLICATE_EVENT, ibis.null())
+    return rows.mutate(reason=ibis.coalesce(rows.reason, repeated))

@@ -1,0 +1,1 @@
+"""itememb_dagster: the wiring of itememb_core as Dagster assets, and the ``itememb`` command."""

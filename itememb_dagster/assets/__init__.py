@@ -1,0 +1,8 @@
+"""All stages in the order of the graph."""
+
+from typing import Final
+
+from itememb_dagster.assets import edges, tables
+from itememb_dagster.stage import Stage
+
+STAGES: Final[tuple[Stage, ...]] = (*tables.STAGES, *edges.STAGES)

@@ -1,0 +1,88 @@
+"""Pairs and bags by day, and their sums: what items have in common."""
+
+import ibis
+import ibis.expr.types as ir
+
+from itememb_core import edges as core
+from itememb_core import schemas
+from itememb_dagster.stage import Input, StageContext, TableSpec, stage
+
+PAIR = ("channel", "item_a", "item_b")
+DAILY_EDGES = TableSpec(schemas.EDGES, PAIR, "day")
+
+
+@stage(
+    group="edges", daily=True, table=DAILY_EDGES, settings=("copurchase_edges",), kinds=("duckdb",)
+)
+def copurchase_edges(ctx: StageContext, receipts: ir.Table) -> ir.Table:
+    """Pairs of items in one basket, by day."""
+    return core.copurchase_edges(receipts, ctx.settings.copurchase_edges)
+
+
+def _channels(*tables: ir.Table) -> ir.Table:
+    return ibis.union(*tables)
+
+
+@stage(
+    group="edges",
+    daily=True,
+    table=DAILY_EDGES,
+    settings=("coview_edges",),
+    kinds=("duckdb",),
+    inputs={
+        name: Input((name,), before=1)
+        for name in ("retail_events", "marketplace_events", "offers_events")
+    },
+)
+def coview_edges(
+    ctx: StageContext,
+    retail_events: ir.Table,
+    marketplace_events: ir.Table,
+    offers_events: ir.Table,
+) -> ir.Table:
+    """Pairs of items in one session, by the day in which the session closes."""
+    events = _channels(retail_events, marketplace_events, offers_events)
+    return core.coview_edges(events, ctx.settings.coview_edges, ctx.days[0], ctx.days[-1])
+
+
+@stage(
+    group="edges",
+    daily=True,
+    table=TableSpec(schemas.USER_ITEMS, ("user_id", "channel", "item_id"), "day"),
+    kinds=("duckdb",),
+)
+def user_items(
+    ctx: StageContext,
+    receipts: ir.Table,
+    retail_events: ir.Table,
+    marketplace_events: ir.Table,
+    offers_events: ir.Table,
+) -> ir.Table:
+    """What each user met in each channel, by day: the bags from which the bridge is sampled."""
+    return core.user_items(_channels(receipts, retail_events, marketplace_events, offers_events))
+
+
+@stage(
+    group="edges",
+    table=TableSpec(schemas.EDGES, PAIR, "month"),
+    kinds=("duckdb",),
+    after=(("raw_inventory",),),
+)
+def edges(ctx: StageContext, copurchase_edges: ir.Table, coview_edges: ir.Table) -> ir.Table:
+    """Within-channel pairs, summed by month; decay is applied when they are read."""
+    return core.edges_by_month(copurchase_edges, coview_edges)
+
+
+@stage(
+    group="edges",
+    table=TableSpec(schemas.BRIDGE_EDGES, ("channel_a", "channel_b", "item_a", "item_b")),
+    settings=("bridge_edges",),
+    kinds=("duckdb",),
+    after=(("raw_inventory",),),
+)
+def bridge_edges(ctx: StageContext, user_items: ir.Table) -> ir.Table:
+    """What one user met in two channels within a window: the best partners of each item."""
+    return core.bridge_edges(user_items, ctx.settings.bridge_edges)
+
+
+STAGES = (copurchase_edges, coview_edges, user_items, edges, bridge_edges)

@@ -1,0 +1,151 @@
+"""Checks that gate what follows: conservation, canonical edges, vectors, vocabulary, links."""
+
+from typing import Final
+
+import ibis.expr.types as ir
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from itememb_core.tables import conservation_violations
+from itememb_core.vectors import vectors
+from itememb_dagster.check import Check, Verdict, check
+from itememb_dagster.stage import BACKTEST
+
+#: Fewer held-out matches than this: quality checks warn and do not block.
+ENOUGH_MATCHES: Final = 100
+
+BACKTEST_VECTORS: Final = {name: (BACKTEST, name) for name in ("item_embeddings", "vocabulary")}
+
+
+@check(("raw_inventory",))
+def conservation(raw_inventory: pa.Table) -> Verdict:
+    """Raw rows = clean rows + rejected rows, for every file."""
+    wrong = conservation_violations(raw_inventory)
+    rows = pc.sum(raw_inventory["rows"]).as_py() or 0
+    why = wrong[0] if wrong else f"{rows:,} rows of {raw_inventory.num_rows} files are all kept"
+    return Verdict(not wrong, why, {"files": raw_inventory.num_rows, "wrong files": len(wrong)})
+
+
+@check(("edges",))
+def canonical_edges(edges: ir.Table) -> Verdict:
+    """item_a < item_b, each pair once a channel and month, weights and counts positive."""
+    keys = ["month", "channel", "item_a", "item_b"]
+    pairs = edges.count().name("pairs")
+    bad = (~(edges.item_a < edges.item_b) | (edges.weight <= 0) | (edges.n <= 0)).sum()
+    facts = edges.agg(pairs=pairs, bad=bad.fill_null(0)).to_pyarrow().to_pylist()[0]
+    repeated = edges.group_by(keys).agg(times=edges.count())
+    twice = repeated.filter(repeated.times > 1).count().to_pyarrow().as_py()
+    passed = facts["bad"] == 0 and twice == 0
+    why = f"{facts['pairs']:,} pairs, {facts['bad']} not canonical, {twice} repeated"
+    return Verdict(passed, why, {"pairs": facts["pairs"]})
+
+
+@check(("bridge_edges",))
+def bridge_joins_two_channels(bridge_edges: ir.Table) -> Verdict:
+    """Every bridge pair joins two channels."""
+    inside = bridge_edges.filter(bridge_edges.channel_a == bridge_edges.channel_b).count()
+    rows, wrong = bridge_edges.count().to_pyarrow().as_py(), inside.to_pyarrow().as_py()
+    return Verdict(wrong == 0, f"{rows:,} pairs, {wrong} inside one channel", {"pairs": rows})
+
+
+def _vocabulary(vocabulary: pa.Table, link_holdout: pa.Table | None) -> Verdict:
+    """Judge indices, repeated nodes and, in the backtest, the two sides of held-out matches."""
+    index = vocabulary["index"].to_numpy()
+    ordered = bool((index == np.arange(len(index))).all())
+    nodes = vocabulary.group_by(["item_id", "side"]).aggregate([])
+    unique = nodes.num_rows == vocabulary.num_rows
+    apart = vocabulary.filter(pc.equal(vocabulary["side"], "receipts"))
+    held = set(link_holdout["item_id"].to_pylist()) if link_holdout is not None else set()
+    foreign = [i for i in apart["item_id"].to_pylist() if i not in held]
+    has_receipts = pc.greater(vocabulary["count_receipts"], 0)
+    both = vocabulary.filter(
+        pc.and_(
+            pc.and_(pc.equal(vocabulary["side"], "all"), has_receipts),
+            pc.is_in(vocabulary["item_id"], pa.array(sorted(held), pa.string())),
+        )
+    )
+    passed = ordered and unique and not foreign and both.num_rows == 0
+    why = (
+        f"{len(index):,} nodes, {apart.num_rows} receipts sides of held-out matches, "
+        f"{both.num_rows} held-out matches whose sides share a row"
+    )
+    return Verdict(passed, why, {"nodes": len(index), "held-out": apart.num_rows})
+
+
+@check((BACKTEST, "vocabulary"), {"vocabulary": (BACKTEST, "vocabulary")})
+def held_out_sides_apart(vocabulary: pa.Table, link_holdout: pa.Table) -> Verdict:
+    """Nodes are indexed in order, and a held-out match's sides are two rows."""
+    return _vocabulary(vocabulary, link_holdout)
+
+
+@check(("vocabulary",))
+def vocabulary_is_whole(vocabulary: pa.Table) -> Verdict:
+    """Nodes are indexed in order, once each, and none is held out."""
+    return _vocabulary(vocabulary, None)
+
+
+def _unit_vectors(embeddings: pa.Table, vocabulary: pa.Table) -> Verdict:
+    """Judge shape, norm and finiteness of every vector."""
+    dim = embeddings.schema.field("embedding").type.list_size
+    rows = vectors(embeddings, unit=False)
+    norms = np.linalg.norm(rows, axis=1)
+    worst = float(np.abs(norms - 1).max(initial=0.0))
+    finite = bool(np.isfinite(rows).all())
+    same = embeddings.num_rows == vocabulary.num_rows
+    why = (
+        f"{embeddings.num_rows:,} vectors of {dim} for {vocabulary.num_rows:,} nodes, "
+        f"norms within {worst:.1e} of 1"
+    )
+    return Verdict(finite and worst < 1e-3 and same, why, {"dim": dim, "worst norm": worst})
+
+
+@check((BACKTEST, "item_embeddings"), BACKTEST_VECTORS)
+def backtest_unit_vectors(item_embeddings: pa.Table, vocabulary: pa.Table) -> Verdict:
+    """Every node has one finite vector of unit norm."""
+    return _unit_vectors(item_embeddings, vocabulary)
+
+
+@check(("item_embeddings",))
+def unit_vectors(item_embeddings: pa.Table, vocabulary: pa.Table) -> Verdict:
+    """Every node has one finite vector of unit norm."""
+    return _unit_vectors(item_embeddings, vocabulary)
+
+
+def _figure(table: pa.Table, method: str, metric: str) -> float | None:
+    for row in table.to_pylist():
+        if (row["method"], row["metric"], row["slice"]) == (method, metric, "all"):
+            return float(row["value"])
+    return None
+
+
+@check(("link_evaluation",))
+def links_beat_chance(link_evaluation: pa.Table) -> Verdict:
+    """The right catalog item is first more often than by chance and by popularity."""
+    matches = _figure(link_evaluation, "held_out", "matches") or 0
+    if not matches:
+        return Verdict(True, "no held-out match to judge links on")
+    ours = _figure(link_evaluation, "csls", "hit@1") or 0.0
+    chance = _figure(link_evaluation, "random", "hit@1") or 0.0
+    popular = _figure(link_evaluation, "channel_popularity", "hit@1") or 0.0
+    few = matches < ENOUGH_MATCHES
+    why = (
+        f"hit@1 {ours:.3f} on {matches:.0f} held-out matches; "
+        f"random {chance:.5f}, popularity {popular:.5f}"
+    )
+    facts = {"hit@1": ours, "random": chance, "popularity": popular, "matches": matches}
+    return Verdict(ours > max(10 * chance, popular), why, facts, warn=few)
+
+
+@check(("item_evaluation",), blocking=False)
+def goes_with_beats_popularity(item_evaluation: pa.Table) -> Verdict:
+    """One item of a later basket given another: hit@20 above popularity of the channel."""
+    ours = _figure(item_evaluation, "goes_with", "hit@20")
+    popular = _figure(item_evaluation, "channel_popularity", "hit@20")
+    if ours is None or popular is None:
+        return Verdict(True, "no holdout to judge on")
+    why = f"hit@20 {ours:.3f}, channel popularity {popular:.3f}"
+    return Verdict(ours > popular, why, {"hit@20": ours, "popularity": popular}, warn=True)
+
+
+CHECKS: Final[tuple[Check, ...]] = (conservation, canonical_edges, bridge_joins_two_channels)

@@ -1,0 +1,95 @@
+"""``itememb similar``, ``links`` and ``export``: what a made lake answers."""
+
+import shutil
+from pathlib import Path
+
+import click
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from itememb_core.channels import CHANNELS
+from itememb_core.errors import ItemembError
+from itememb_dagster.cli.options import lake_option
+from itememb_dagster.lake import Lake
+from itememb_dagster.lake.io_manager import load_arrow
+from itememb_dagster.resources import Place
+
+
+def _lake(lake: str | None) -> Lake:
+    found = Lake(Path(Place.from_env(lake=lake).lake))
+    if not found.root.is_dir():
+        raise ItemembError(f"lake {found.root}: no such folder; itememb run makes it")
+    return found
+
+
+def _show(table: pa.Table, columns: tuple[str, ...]) -> None:
+    shown = Table(*columns)
+    for row in table.select(list(columns)).to_pylist():
+        values = (row[name] for name in columns)
+        shown.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v or "") for v in values))
+    Console().print(shown)
+
+
+@click.command()
+@click.argument("item")
+@lake_option
+@click.option("--goes-with", is_flag=True, help="What is bought beside it, not what is like it.")
+@click.option("--channel", type=click.Choice(CHANNELS), help="Only items seen there.")
+@click.option("-k", default=10, show_default=True, help="How many.")
+def similar(item: str, lake: str | None, goes_with: bool, channel: str | None, k: int) -> None:
+    """Show the items most like ITEM (or most likely beside it)."""
+    from itememb_core.lookup import similar as look_up
+
+    where = _lake(lake)
+    vocabulary = load_arrow(where, ("vocabulary",))
+    embeddings = load_arrow(where, ("item_embeddings",))
+    found = look_up(embeddings, vocabulary, item, k, goes_with=goes_with, channel=channel)
+    _show(_with_titles(where, found), ("rank", "neighbor_id", "score", "neighbor_domain", "title"))
+
+
+def _with_titles(lake: Lake, found: pa.Table) -> pa.Table:
+    """Add catalog titles, or categories where there is no title."""
+    columns = ["item_id", "title", "category"]
+    catalog = pq.read_table(lake.part(("catalog",)), columns=columns, partitioning=None)
+    names = {r["item_id"]: r["title"] or r["category"] for r in catalog.to_pylist()}
+    titles = [names.get(i) for i in found["neighbor_id"].to_pylist()]
+    return found.append_column("title", pa.array(titles, pa.string()))
+
+
+@click.command()
+@click.argument("item")
+@lake_option
+def links(item: str, lake: str | None) -> None:
+    """Show the catalog candidates of a receipt ITEM (or what links to a catalog item)."""
+    from itememb_core.lookup import links_of
+
+    where = _lake(lake)
+    candidates = load_arrow(where, ("link_candidates",))
+    accepted = load_arrow(where, ("cross_domain_links",))
+    found = links_of(candidates, accepted, load_arrow(where, ("vocabulary",)), item)
+    columns = ("receipt_item", "catalog_item", "rank", "similarity", "probability", "method")
+    _show(found, columns)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@lake_option
+def export(folder: Path, lake: str | None) -> None:
+    """Write single files by the notebook's names to FOLDER."""
+    where = _lake(lake)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = where.version(("item_model",))
+    files = {
+        "item_embeddings.parquet": where.part(("item_embeddings",)),
+        "item_vocabulary.parquet": where.part(("vocabulary",)),
+        "cross_domain_links.parquet": where.part(("cross_domain_links",)),
+        "training_history.png": model / "training_history.png",
+        "best_model.safetensors": model / "model.safetensors",
+    }
+    for name, source in files.items():
+        if not source.exists():
+            raise ItemembError(f"{source}: not in lake {where.root}; itememb run makes it")
+        shutil.copyfile(source, folder / name)
+        click.echo(f"wrote {folder / name}")

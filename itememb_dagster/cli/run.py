@@ -1,0 +1,60 @@
+"""``itememb run``: makes what is stale, shows what came out, exits by the checks."""
+
+import sys
+
+import click
+from rich.console import Console
+
+from itememb_dagster.cli.options import day, lake_option, parse_settings, raw_option
+from itememb_dagster.cli.show import progress_bars
+from itememb_dagster.closing import closing_tables
+from itememb_dagster.resources import Place, reporting_to, use_dagster_home
+
+
+@click.command()
+@raw_option
+@lake_option
+@click.option("--epoch", help="Date of day 0. [ITEMEMB_EPOCH, 2017-01-01]")
+@click.option("--engine", help="duckdb or spark. [ITEMEMB_ENGINE, duckdb]")
+@click.option("--start", help="First day to make, YYYY-MM-DD. [the first of raw]")
+@click.option("--end", help="Last day to make. [the last of raw]")
+@click.option("--select", help="Assets to make, in Dagster's selection syntax. [all]")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
+              help="A setting: seed=1, holdout_days=7, item_model.dim=64. Repeatable.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Make what is up to date, too.")
+def run(
+    raw: str | None,
+    lake: str | None,
+    epoch: str | None,
+    engine: str | None,
+    start: str | None,
+    end: str | None,
+    select: str | None,
+    assignments: tuple[str, ...],
+    force: bool,
+) -> None:
+    """Materialize days, then the rest, redoing only what changed.
+
+    Exit code 0 only when everything was made and no ERROR check failed.
+    """
+    place = Place.from_env(raw, lake, epoch, engine)
+    settings = parse_settings(assignments)
+    first, last = day(start, "--start"), day(end, "--end")
+    use_dagster_home()
+    from itememb_dagster.runner import Request, Runner
+
+    runner = Runner(Request(place, settings, first, last, select, force))
+    with progress_bars() as bars, reporting_to(bars):
+        outcome = runner.run()
+    console = Console()
+    for table in closing_tables(runner.lake, outcome):
+        console.print(table)
+    if not outcome.asset_days and not outcome.tables and not outcome.errors:
+        console.print("nothing to do: the lake is up to date")
+    for line in outcome.warnings:
+        click.echo(f"warning: {line}", err=True)
+    for line in outcome.errors:
+        click.echo(f"error: {line}", err=True)
+    if outcome.errors:
+        sys.exit(1)
+    console.print(f"lake: {place.lake} · look: itememb similar ITEM, itememb links ITEM, make ui")

@@ -1,0 +1,23 @@
+"""``itememb ui``: Dagster's web interface on loopback, over the same home as the command."""
+
+import os
+import sys
+
+import click
+
+from itememb_dagster.cli.options import lake_option, raw_option
+from itememb_dagster.resources import Place, use_dagster_home
+
+
+@click.command()
+@raw_option
+@lake_option
+@click.option("--port", default=3000, show_default=True, help="Port on 127.0.0.1.")
+def ui(raw: str | None, lake: str | None, port: int) -> None:
+    """Open the Dagster UI: the graph, what is materialized, checks, schedules."""
+    place = Place.from_env(raw, lake)
+    use_dagster_home()
+    os.environ |= {"ITEMEMB_RAW": place.raw, "ITEMEMB_LAKE": place.lake}
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "itememb_dagster.definitions"]
+    click.echo(f"http://127.0.0.1:{port} (stop with Ctrl-C)", err=True)
+    os.execv(sys.executable, [*command, "-h", "127.0.0.1", "-p", str(port)])

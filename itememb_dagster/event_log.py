@@ -1,0 +1,57 @@
+"""Dagster's SQLite event log with a batch of events in one transaction.
+
+Dagster 1.13 commits each event of an asset-day to two databases, 40 to 50 ms a day of an asset;
+its own batching (``DAGSTER_EVENT_BATCH_SIZE``) ends in one commit an event on SQLite, too. Here a
+batch holds its connections open and commits once. Nothing else differs: a home can go back to the
+stock class at any time.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self
+
+from dagster import EventLogEntry
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy.engine import Connection
+
+
+class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
+    """SQLite event log under ``<base_dir>/history``, written a batch at a time."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._held: dict[str, Connection] | None = None
+        self._batch = ExitStack()
+        super().__init__(os.path.join(base_dir, "history"), inst_data)
+        # A batch holds both databases open at once, so its thread must be able to enter again.
+        self._db_lock = threading.RLock()  # type: ignore[assignment]
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> Self:
+        """Build from ``dagster.yaml``."""
+        return cls(inst_data=inst_data, base_dir=config_value["base_dir"])
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        held = self._held
+        if held is None:
+            with super()._connect(shard) as conn:
+                yield conn
+            return
+        if shard not in held:
+            held[shard] = self._batch.enter_context(super()._connect(shard))
+        yield held[shard]
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store events as ``store_event`` does, all in one transaction a database."""
+        with self._db_lock, ExitStack() as batch:
+            self._batch, self._held = batch, {}
+            try:
+                for event in events:
+                    self.store_event(event)
+            finally:
+                self._held = None

@@ -1,0 +1,210 @@
+"""The lake's IO manager: the one place where assets are read and written.
+
+Ibis tables stream to Parquet in their total row order, one file a day or month; Arrow tables are
+one file; values with ``save`` become immutable version folders. Counts go to each day's metadata.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import ibis.expr.types as ir
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from dagster import DagsterEvent
+
+from itememb_core.errors import ItemembError
+from itememb_core.tables import epoch_errors
+from itememb_dagster.engine import connect, read_parts, stream
+from itememb_dagster.lake.loaders import LOADERS
+from itememb_dagster.lake.stamp import Stamp
+from itememb_dagster.lake.store import Key, Lake
+from itememb_dagster.lake.writer import ROW_GROUP, SegmentWriter, write_file
+from itememb_dagster.observe import recorder
+from itememb_dagster.stage import Stage, TableSpec
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a stage made, with a stamp for each segment (key None: the table or version)."""
+
+    stage: Stage
+    value: Any
+    stamps: Mapping[str | None, Stamp]
+    bad_days: Mapping[date, str] = field(default_factory=dict)
+
+
+def _batches(value: ir.Table, spec: TableSpec) -> Iterator[pa.RecordBatch]:
+    """Stream a relational result in its total row order."""
+    first = [spec.segment] if spec.segment else []
+    return stream(value.order_by([*first, *spec.sort]), ROW_GROUP)
+
+
+def save_table(lake: Lake, made: Made) -> int:
+    """Write a table of one file; return its rows."""
+    spec, value = made.stage.table, made.value
+    assert spec is not None
+    tables: Iterable[pa.Table]
+    if isinstance(value, pa.Table):
+        tables = [value]
+    else:
+        tables = (pa.Table.from_batches([b]) for b in _batches(value, spec))
+    schema = spec.schema or value.schema
+    return write_file(lake, lake.part(made.stage.key), tables, schema, made.stamps[None])
+
+
+def save_months(lake: Lake, made: Made) -> int:
+    """Write a table by month and remove months that are no more; return its rows."""
+    spec, key, stamp = made.stage.table, made.stage.key, made.stamps[None]
+    assert spec is not None
+    assert spec.segment is not None
+    assert spec.schema is not None
+    writer = SegmentWriter(lake, key, spec.segment, spec.schema, lambda _month: stamp)
+    writer.write(_batches(made.value, spec), [])
+    if not writer.counts:
+        writer.write([], ["none"])
+    lake.remove_segments(key, {f"{spec.segment}={value}" for value in writer.counts})
+    return sum(counts["rows"] for counts in writer.counts.values())
+
+
+def save_days(lake: Lake, made: Made, epoch: date) -> SegmentWriter:
+    """Write the good days of a daily table; the writer tells counts and refused days."""
+    spec = made.stage.table
+    assert spec is not None
+    assert spec.schema is not None
+
+    def refuse(tables: list[pa.Table]) -> str | None:
+        if not made.stage.raw or not tables:
+            return None
+        columns = ["day", "source_file", "reason"]
+        rows = pa.concat_tables(table.select(columns) for table in tables)
+        counts = rows.append_column("n", pa.array(np.ones(rows.num_rows, np.int64)))
+        summed = counts.group_by(columns).aggregate([("n", "sum")]).rename_columns([*columns, "n"])
+        return next(map(str, epoch_errors(summed, epoch).values()), None)
+
+    writer = SegmentWriter(
+        lake, made.stage.key, "day", spec.schema, lambda d: made.stamps[f"day={d}"], refuse
+    )
+    writer.refused |= {day.isoformat(): why for day, why in made.bad_days.items()}
+    writer.write(_batches(made.value, spec), (str(d).partition("=")[2] for d in made.stamps))
+    return writer
+
+
+def day_facts(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one day's counts as Dagster metadata."""
+    facts: dict[str, Any] = {"dagster/row_count": counts["rows"]}
+    if "rejected" in counts:
+        facts["rejected"] = sum(counts["rejected"].values())
+        facts |= {f"rejected: {why}": n for why, n in counts["rejected"].items()}
+    return facts
+
+
+class LakeIOManager(dg.ConfigurableIOManager):
+    """Reads and writes the lake's tables and versions.
+
+    Attributes:
+        root: Folder of the lake.
+        engine: ``duckdb`` or ``spark``.
+    """
+
+    root: str
+    engine: str = "duckdb"
+
+    @property
+    def lake(self) -> Lake:
+        """The lake as paths."""
+        return Lake(Path(self.root))
+
+    def handle_output(  # type: ignore[override]
+        self, context: dg.OutputContext, obj: Made
+    ) -> Iterator[DagsterEvent]:
+        """Write what a stage made and log its counts, per day for daily tables.
+
+        Raises:
+            ItemembError: Naming the days that could not be made; the good ones are recorded.
+        """
+        stage = obj.stage
+        if stage.table is None:
+            with self.lake.new_version(stage.key, obj.stamps[None]) as folder:
+                obj.value.save(folder)
+        elif stage.daily:
+            yield from self._handle_days(context, obj)
+        else:
+            save = save_table if stage.table.segment is None else save_months
+            context.add_output_metadata({"dagster/row_count": save(self.lake, obj)})
+        recorder().end()
+
+    def _handle_days(self, context: dg.OutputContext, made: Made) -> Iterator[DagsterEvent]:
+        writer = save_days(self.lake, made, self.lake.epoch())
+        facts = {day: day_facts(counts) for day, counts in writer.counts.items()}
+        if not writer.refused:
+            for day, told in facts.items():
+                context.step_context.add_asset_metadata(
+                    told, asset_key=context.asset_key, partition_key=day
+                )
+            return
+        for day, told in facts.items():
+            event = dg.AssetMaterialization(context.asset_key, partition=day, metadata=told)
+            yield DagsterEvent.asset_materialization(context.step_context, event)
+        kept = f"{len(facts)} good days were kept" if facts else "no day was made"
+        raise ItemembError(f"{'; '.join(writer.refused.values())} ({kept})")
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Load an input as its parameter's type: Ibis table, Arrow table or a loadable class."""
+        days = context.asset_partition_keys if context.has_asset_partitions else None
+        strict = bool((context.definition_metadata or {}).get("every_day"))
+        key = tuple(context.asset_key.path)
+        return self.load(key, context.dagster_type.typing_type, days, strict)
+
+    def load(
+        self, key: Key, kind: Any, days: Iterable[str] | None = None, strict: bool = False
+    ) -> Any:
+        """Load an asset as an Ibis table (of ``days``), an Arrow table or a version's class."""
+        if kind is ir.Table:
+            return self.load_ibis(key, days, strict)
+        if kind is pa.Table:
+            return load_arrow(self.lake, key)
+        return LOADERS[kind](self.lake.version(key))
+
+    def load_ibis(
+        self, key: Key, days: Iterable[str] | None = None, strict: bool = False
+    ) -> ir.Table:
+        """Load a table, or those of the given days that the lake holds, as an expression.
+
+        Args:
+            key: The asset.
+            days: Days of a daily table; None: the whole table.
+            strict: Whether a day that the lake does not hold is an error.
+
+        Raises:
+            ItemembError: If there is nothing to load, or ``strict`` and a day is missing.
+        """
+        parts = self.lake.parts(key)
+        if days is not None:
+            wanted = {f"day={day}" for day in days}
+            parts = [p for p in parts if p.parent.name in wanted]
+            missing = sorted(wanted - {p.parent.name for p in parts})
+            if strict and missing:
+                raise ItemembError(
+                    f"{'/'.join(key)}: {missing[0]} ({len(missing)} such days) is not in lake "
+                    f"{self.root}; materialize it first"
+                )
+        if not parts:
+            raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; materialize it first")
+        return read_parts(connect(self.engine), parts)
+
+
+def load_arrow(lake: Lake, key: Key) -> pa.Table:
+    """Load a table of one file.
+
+    Raises:
+        ItemembError: If the lake does not hold it.
+    """
+    path = lake.part(key)
+    if not path.exists():
+        raise ItemembError(f"{'/'.join(key)}: not in lake {lake.root}; materialize it first")
+    return pq.read_table(path, partitioning=None)

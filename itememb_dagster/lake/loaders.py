@@ -1,0 +1,13 @@
+"""How each kind of version is read back: its class and the function that loads a folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from itememb_core.index import BuiltIndex, load_index
+from itememb_core.links.scorer import LinkScorer, load_scorer
+
+LOADERS: dict[type[Any], Callable[[Path], Any]] = {
+    BuiltIndex: load_index,
+    LinkScorer: load_scorer,
+}

@@ -1,0 +1,165 @@
+"""Paths of the lake, its staged writes and its stamps. What does not belong here: Dagster."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow.parquet as pq
+
+from itememb_core.errors import ItemembError
+from itememb_dagster.lake.stamp import FOOTER_KEY, Stamp
+
+#: An asset's key: ``("edges",)`` or ``("backtest", "edges")``.
+Key = tuple[str, ...]
+
+#: The one file of a table, a day or a month.
+PART: Final = "part.parquet"
+POINTER: Final = "current.json"
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A folder of tables (Parquet) and versions (folders of several files)."""
+
+    root: Path
+
+    def table(self, key: Key) -> Path:
+        """Return the folder of a table or of a version's pointer."""
+        return self.root.joinpath(*key)
+
+    def part(self, key: Key, segment: str | None = None) -> Path:
+        """Return a table's one file, or that of a segment such as ``day=2017-01-01``."""
+        folder = self.table(key)
+        return (folder / segment if segment else folder) / PART
+
+    def day(self, key: Key, day: date) -> Path:
+        """Return the file of one day of a daily table."""
+        return self.part(key, f"day={day.isoformat()}")
+
+    def segments(self, key: Key) -> list[str]:
+        """Return the ``day=`` or ``month=`` folders of a table, sorted."""
+        folder = self.table(key)
+        if not folder.is_dir():
+            return []
+        return sorted(p.name for p in folder.iterdir() if "=" in p.name and (p / PART).exists())
+
+    def parts(self, key: Key) -> list[Path]:
+        """Return the live Parquet files of a table, sorted."""
+        single = self.part(key)
+        if single.exists():
+            return [single]
+        return [self.part(key, segment) for segment in self.segments(key)]
+
+    def prepare(self, epoch: date) -> None:
+        """Make the lake, or check that it is writable and was made with this epoch.
+
+        Raises:
+            ItemembError: If the folder cannot be written or records another epoch.
+        """
+        note = self.root / "lake.json"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.root, prefix="_probe"):
+                pass
+        except OSError as error:
+            raise ItemembError(f"lake {self.root}: cannot be written ({error.strerror})") from error
+        if not note.exists():
+            with self.staged(note) as staged:
+                staged.write_text(json.dumps({"epoch": epoch.isoformat()}) + "\n")
+        recorded = self.epoch()
+        if recorded != epoch:
+            raise ItemembError(
+                f"lake {self.root}: made with epoch {recorded}, found epoch {epoch}; "
+                "use the recorded epoch or another lake"
+            )
+
+    def epoch(self) -> date:
+        """Return the recorded date of day 0."""
+        return date.fromisoformat(json.loads((self.root / "lake.json").read_text())["epoch"])
+
+    @contextmanager
+    def staged(self, target: Path) -> Iterator[Path]:
+        """Give a path beside ``target`` to write to; it replaces ``target`` when all went well."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged = target.with_name(f"_{target.name}.{os.getpid()}")
+        try:
+            yield staged
+            os.replace(staged, target)
+        finally:
+            staged.unlink(missing_ok=True)
+
+    def stamp(self, key: Key, segment: str | None = None) -> Stamp | None:
+        """Return the stamp of a table, a segment or a version; None where there is none."""
+        pointer = self.table(key) / POINTER
+        if segment is None and pointer.exists():
+            return Stamp.from_json(pointer.read_text())
+        if segment is None and not self.part(key).exists():
+            segment = next(iter(reversed(self.segments(key))), None)
+        path = self.part(key, segment)
+        if not path.exists():
+            return None
+        text = (pq.read_metadata(path).metadata or {}).get(FOOTER_KEY)
+        return Stamp.from_json(text) if text else None
+
+    def version(self, key: Key) -> Path:
+        """Return the folder of a version that its pointer names.
+
+        Raises:
+            ItemembError: If the asset was never made.
+        """
+        stamp = self.stamp(key)
+        if stamp is None:
+            raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; materialize it first")
+        return self.root.joinpath("_versions", *key, stamp.id)
+
+    @contextmanager
+    def new_version(self, key: Key, stamp: Stamp) -> Iterator[Path]:
+        """Give an empty folder to fill; the pointer moves to it when all went well.
+
+        The version before stays for readers that hold it; older ones are removed.
+        """
+        folder = self.root.joinpath("_versions", *key)
+        folder.mkdir(parents=True, exist_ok=True)
+        before = self.stamp(key)
+        staged = Path(tempfile.mkdtemp(dir=folder, prefix="_"))
+        try:
+            yield staged
+            staged.chmod(0o755)
+            target = folder / stamp.id
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(staged, target)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+        with self.staged(self.table(key) / POINTER) as pointer:
+            pointer.write_text(stamp.to_json() + "\n")
+        keep = {stamp.id, before.id if before else stamp.id}
+        for old in folder.iterdir():
+            if old.name not in keep:
+                shutil.rmtree(old)
+
+    def remove_segments(self, key: Key, keep: set[str]) -> list[str]:
+        """Remove the segments that are not in ``keep``; return their names."""
+        gone = [name for name in self.segments(key) if name not in keep]
+        for name in gone:
+            shutil.rmtree(self.table(key) / name)
+        return gone
+
+    def record_check(self, key: Key, name: str, verdict: Mapping[str, Any]) -> None:
+        """Keep a check's verdict, so that a failed one is not forgotten by the next run."""
+        path = self.root.joinpath("_checks", *key).with_suffix(".json")
+        verdicts = self.checks(key)
+        verdicts[name] = dict(verdict)
+        with self.staged(path) as staged:
+            staged.write_text(json.dumps(verdicts, sort_keys=True, indent=1) + "\n")
+
+    def checks(self, key: Key) -> dict[str, Any]:
+        """Return the recorded verdicts of an asset's checks, by name."""
+        path = self.root.joinpath("_checks", *key).with_suffix(".json")
+        return json.loads(path.read_text()) if path.exists() else {}

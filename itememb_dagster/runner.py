@@ -1,0 +1,215 @@
+"""Runs what is stale, in process: ranges of days, then the rest; the gate is its own evaluations.
+
+What does not belong here: printing (the command's), computing (the core's).
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from itememb_core.errors import ItemembError
+from itememb_core.raw import RawScan, check_files, scan
+from itememb_core.settings import Settings
+from itememb_dagster.assets import STAGES
+from itememb_dagster.definitions import build_defs
+from itememb_dagster.jobs import DAYS_JOB, REST_JOB, range_tags
+from itememb_dagster.lake import Key, Lake
+from itememb_dagster.observe import Recorder, recording
+from itememb_dagster.plan import Planner, ranges
+from itememb_dagster.resources import Place
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run.
+
+    Attributes:
+        start: First day to make; None: the first that raw holds.
+        end: Last day to make.
+        select: Dagster's asset selection syntax; None: everything.
+        force: Make what is up to date, too.
+    """
+
+    place: Place
+    settings: Settings
+    start: date | None = None
+    end: date | None = None
+    select: str | None = None
+    force: bool = False
+
+
+@dataclass
+class Outcome:
+    """What a run did.
+
+    Attributes:
+        asset_days: Asset-days made.
+        tables: Stages without days made.
+        errors: One line for each failure; the run is good only when there is none.
+        warnings: One line for each check that warned.
+        seconds: Of the whole run.
+        dagster_seconds: Of those, Dagster's own (its event log, mostly).
+    """
+
+    asset_days: int = 0
+    tables: int = 0
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    dagster_seconds: float = 0.0
+    recorder: Recorder = field(default_factory=Recorder)
+
+
+def _root_message(error: Any) -> str:
+    """Return the first line of the innermost cause of a serialized error."""
+    while getattr(error, "cause", None):
+        error = error.cause
+    text = str(error.message).strip()
+    name, _, rest = text.partition(": ")
+    return (rest if name.endswith(("Failure", "ItemembError")) else text).splitlines()[0]
+
+
+def _failures(result: dg.ExecuteInProcessResult) -> Iterable[str]:
+    """Yield one line for each failed step, or for the run where no step failed."""
+    steps = any(event.is_step_failure for event in result.all_events)
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            told = data.user_failure_data.description if data.user_failure_data else None
+            yield f"{event.step_key}: {told or _root_message(data.error)}"
+        elif (
+            not steps
+            and event.is_run_failure
+            and event.job_failure_data
+            and event.job_failure_data.error
+        ):
+            yield _root_message(event.job_failure_data.error)
+
+
+class Runner:
+    """One command's run over one place."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        place = request.place
+        self.scan: RawScan = scan(place.raw, place.epoch, request.settings.domains)
+        self.lake = Lake(Path(place.lake))
+        self.lake.prepare(place.epoch)
+        self.defs = build_defs(place)
+        self.outcome = Outcome()
+
+    def planner(self) -> Planner:
+        """Return a planner of the lake as it is now."""
+        return Planner(STAGES, self.lake, self.scan, self.request.settings)
+
+    def _selected(self) -> set[Key]:
+        if self.request.select is None:
+            return {s.key for s in STAGES}
+        try:
+            found = dg.AssetSelection.from_string(self.request.select).resolve(
+                self.defs.resolve_asset_graph()
+            )
+        except (dg.DagsterError, ValueError) as error:
+            first = str(error).splitlines()[0]
+            raise ItemembError(f"--select {self.request.select}: {first}") from error
+        return {tuple(key.path) for key in found}
+
+    def _days(self, planner: Planner) -> list[date]:
+        start = self.request.start or planner.days[0]
+        end = self.request.end or planner.days[-1]
+        days = [d for d in planner.days if start <= d <= end]
+        if self.request.end and days and days[-1] == planner.scan.days[-1]:
+            days.append(planner.days[-1])
+        if not days:
+            raise ItemembError(
+                f"--start {start} --end {end}: no such days in raw {self.scan.root}, "
+                f"which holds {planner.days[0]} to {planner.days[-1]}"
+            )
+        return days
+
+    def _execute(self, job: str, keys: Iterable[Key], tags: dict[str, str]) -> bool:
+        config = {
+            "resources": {
+                "settings": {"config": self.request.settings.model_dump(mode="json")},
+            },
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        }
+        with dg.DagsterInstance.get() as instance:
+            result = self.defs.resolve_job_def(job).execute_in_process(
+                run_config=config,
+                tags=tags,
+                asset_selection=[dg.AssetKey(list(key)) for key in keys],
+                instance=instance,
+                raise_on_error=False,
+            )
+        self.outcome.errors += _failures(result)
+        for check in result.get_asset_check_evaluations():
+            if not check.passed:
+                name = f"{'/'.join(check.asset_key.path)}.{check.check_name}"
+                line = f"check {name}: {check.description}"
+                is_error = check.severity == dg.AssetCheckSeverity.ERROR
+                (self.outcome.errors if is_error else self.outcome.warnings).append(line)
+        return result.success
+
+    def make_days(self, selected: set[Key]) -> None:
+        """Make the stale days, a run for each range; bad days are left as they were."""
+        planner = self.planner()
+        days = self._days(planner)
+        self._prune(planner)
+        daily = [s for s in STAGES if s.daily and s.key in selected]
+        stale = planner.stale_days(days)
+        if self.request.force:
+            stale = {s.key: days for s in daily}
+        todo = {key: found for key, found in stale.items() if key in selected}
+        wanted = sorted({d for found in todo.values() for d in found})
+        bad = bad_days(self.scan, planner, wanted)
+        self.outcome.errors += [str(error) for error in bad.values()]
+        for first, last in ranges(d for d in wanted if d not in bad):
+            keys = [k for k, found in todo.items() if any(first <= d <= last for d in found)]
+            count = len(keys) * ((last - first).days + 1)
+            if self._execute(DAYS_JOB, keys, range_tags(first.isoformat(), last.isoformat())):
+                self.outcome.asset_days += count
+
+    def _prune(self, planner: Planner) -> None:
+        """Remove days that raw no longer holds."""
+        keep = {f"day={d.isoformat()}" for d in planner.days}
+        for stage in STAGES:
+            if stage.daily:
+                for key in (stage.key, (*stage.key[:-1], f"{stage.key[-1]}_rejected")):
+                    self.lake.remove_segments(key, keep)
+
+    def make_rest(self, selected: set[Key]) -> None:
+        """Make the stale stages that have no days, in one run."""
+        stale = [s.key for s in STAGES if not s.daily]
+        if not self.request.force:
+            stale = self.planner().stale_tables()
+        keys = [key for key in stale if key in selected]
+        if keys and self._execute(REST_JOB, keys, {}):
+            self.outcome.tables += len(keys)
+
+    def run(self) -> Outcome:
+        """Run days, then the rest unless a day failed."""
+        began = time.perf_counter()
+        selected = self._selected()
+        with recording() as recorder:
+            self.outcome.recorder = recorder
+            self.make_days(selected)
+            if not self.outcome.errors:
+                self.make_rest(selected)
+        self.outcome.seconds = time.perf_counter() - began
+        if self.outcome.asset_days or self.outcome.tables:
+            self.outcome.dagster_seconds = self.outcome.seconds - recorder.seconds
+        return self.outcome
+
+
+def bad_days(scan: RawScan, planner: Planner, days: Sequence[date]) -> dict[date, ItemembError]:
+    """Return the days that a broken raw file makes impossible, with the error naming it."""
+    bad: dict[date, ItemembError] = {}
+    for channel in {name for s in planner.stages.values() if s.daily for name in s.raw}:
+        bad |= check_files(scan, channel, days)
+    return dict(sorted(bad.items()))

@@ -1,0 +1,83 @@
+"""A small world with known twins: vectors around shared latent points, some hubs."""
+
+import numpy as np
+import pyarrow as pa
+
+from itememb_core import schemas
+
+
+def unit(values):
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+
+
+def embeddings_table(values, ids, *, sides=None, domains=None, context=None, bias=None):
+    n, dim = values.shape
+    context = values if context is None else context
+    columns = [
+        pa.array(ids, pa.string()),
+        pa.array(sides or ["all"] * n, pa.string()),
+        pa.array(domains or ["receipt"] * n, pa.string()),
+        pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float32).ravel()), dim),
+        pa.FixedSizeListArray.from_arrays(pa.array(context.astype(np.float32).ravel()), dim),
+        pa.array(np.zeros(n) if bias is None else bias, pa.float32()),
+    ]
+    return pa.Table.from_arrays(columns, schema=schemas.item_embeddings(dim))
+
+
+def vocabulary_table(rows):
+    """Rows (item_id, side, domain, receipts, retail, marketplace, offers)."""
+    columns = list(zip(*rows, strict=True)) if rows else [[]] * 7
+    arrays = [pa.array(range(len(rows)), pa.int32())]
+    arrays += [pa.array(columns[i], schemas.VOCABULARY.field(i + 1).type) for i in range(7)]
+    return pa.Table.from_arrays(arrays, schema=schemas.VOCABULARY)
+
+
+class World:
+    """``matches`` held-out twins, ``opaque`` items with a twin, ``alone`` without one.
+
+    ``extra`` catalog items have no receipts. Without ``signal`` the two sides have nothing in
+    common, as without the bridge.
+    """
+
+    def __init__(
+        self, *, matches=400, opaque=600, alone=200, extra=300, noise=0.5, seed=0, signal=True
+    ):
+        rng = np.random.default_rng(seed)
+        dim, twins = 24, matches + opaque
+        latent = rng.normal(size=(twins, dim))
+        catalog = latent + noise * rng.normal(size=latent.shape)
+        other = latent if signal else rng.normal(size=latent.shape)
+        receipts = other + noise * rng.normal(size=latent.shape)
+        lonely, more = rng.normal(size=(alone, dim)), rng.normal(size=(extra, dim))
+        hubs = 0.3 * rng.normal(size=(5, dim)) + receipts.mean(axis=0)
+        counts = 1 + rng.geometric(0.08, size=(3, twins + alone + extra + 5))
+        rows, values = [], []
+
+        def add(item, side, domain, vector, *, receipts=0, retail=0):
+            rows.append((item, side, domain, int(receipts), int(retail), 0, 0))
+            values.append(vector)
+
+        for i in range(matches):
+            add(f"fmcg_{i:05d}", "all", "retail", catalog[i], retail=counts[1, i])
+            add(f"fmcg_{i:05d}", "receipts", "retail", receipts[i], receipts=counts[0, i])
+        for i in range(matches, twins):
+            add(f"fmcg_{i:05d}", "all", "retail", catalog[i], retail=counts[1, i])
+            add(f"o{i:05d}", "all", "receipt", receipts[i], receipts=counts[0, i])
+        for i, vector in enumerate(lonely):
+            add(f"alone{i:05d}", "all", "receipt", vector, receipts=counts[0, twins + i])
+        for i, vector in enumerate([*more, *hubs]):
+            add(f"fmcg_x{i:05d}", "all", "retail", vector, retail=counts[1, twins + i])
+        add("fmcg_direct", "all", "retail", rng.normal(size=dim), receipts=4, retail=3)
+        add("fmcg_nobody", "all", "retail", rng.normal(size=dim))
+        order = rng.permutation(len(rows))
+        self.rows = [rows[i] for i in order]
+        self.values = unit(np.array(values)[order])
+        self.vocabulary = vocabulary_table(self.rows)
+        self.embeddings = embeddings_table(
+            self.values,
+            [row[0] for row in self.rows],
+            sides=[row[1] for row in self.rows],
+            domains=[row[2] for row in self.rows],
+        )
+        self.holdout = pa.table({"item_id": [f"fmcg_{i:05d}" for i in range(matches)]})
+        self.truth = {f"o{i:05d}": f"fmcg_{i:05d}" for i in range(matches, twins)}

@@ -1,0 +1,146 @@
+"""Who asks, who may answer, CSLS, and the pool as lists."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from itememb_core.errors import ItemembError
+from itememb_core.links.csls import csls_lists
+from itememb_core.links.lists import pool_lists
+from itememb_core.links.nodes import link_nodes, no_links_reason
+from itememb_core.links.pool import link_pool
+from itememb_core.schemas import LINK_POOL
+from itememb_core.settings import LinkPoolSettings
+from tests.links_world import World, embeddings_table, unit, vocabulary_table
+
+ROWS = [  # item, side, domain, receipts, retail, marketplace, offers
+    ("o1", "all", "receipt", 3, 0, 0, 0),
+    ("o2", "all", "receipt", 0, 0, 0, 0),
+    ("fmcg_held", "all", "retail", 0, 4, 0, 0),
+    ("fmcg_held", "receipts", "retail", 5, 0, 0, 0),
+    ("fmcg_direct", "all", "retail", 2, 4, 0, 0),
+    ("nfmcg_a", "all", "marketplace", 0, 0, 1, 0),
+    ("nfmcg_nobody", "all", "marketplace", 0, 0, 0, 0),
+    ("offer_a", "all", "offers", 0, 0, 0, 9),
+]
+
+
+def names(rows):
+    return [ROWS[row][0] for row in rows]
+
+
+def test_who_asks_and_who_may_answer():
+    vocabulary = vocabulary_table(ROWS)
+    nodes = link_nodes(vocabulary, LinkPoolSettings())
+    assert names(nodes.receipts) == ["o1", "fmcg_held"]
+    assert nodes.receipts.tolist() == [0, 3]
+    assert names(nodes.catalog) == ["fmcg_held", "nfmcg_a"]
+    wide = link_nodes(vocabulary, LinkPoolSettings(offers=True, direct_candidates=True))
+    assert names(wide.catalog) == ["fmcg_held", "fmcg_direct", "nfmcg_a", "offer_a"]
+
+
+def test_why_there_are_no_links():
+    settings = LinkPoolSettings()
+    assert no_links_reason(vocabulary_table(ROWS), settings) is None
+    assert "no opaque item" in (no_links_reason(vocabulary_table(ROWS[4:]), settings) or "")
+    assert "no catalog item" in (no_links_reason(vocabulary_table(ROWS[:2]), settings) or "")
+
+
+def test_csls_by_hand():
+    # Two queries at 0 and 90 degrees, three rows at 0, 60 and 90 degrees; neighbourhood of one.
+    def at(*degrees):
+        angle = np.radians(degrees)
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+    lists = csls_lists(at(0, 90), at(0, 60, 90), size=3, neighbors=1)
+    # r of both queries is 1; r of the rows is 1, cos 30 and 1.
+    middle = np.cos(np.radians(30))
+    assert lists.candidate.tolist() == [[0, 1, 2], [2, 1, 0]]
+    assert lists.similarity == pytest.approx(np.array([[1, 0.5, 0], [1, middle, 0]]), abs=1e-6)
+    expected = [[0, 1 - 1 - middle, -2], [0, 2 * middle - 1 - middle, -2]]
+    assert lists.csls == pytest.approx(np.array(expected), abs=1e-6)
+    assert lists.reverse.tolist() == [[1, 2, 2], [1, 1, 2]]
+
+
+def brute_csls(queries, base, k):
+    cosine = (queries @ base.T).astype(np.float64)
+    near = -np.sort(-cosine, axis=1)[:, :k].mean(axis=1)
+    near_base = -np.sort(-cosine.T, axis=1)[:, :k].mean(axis=1)
+    return 2 * cosine - near[:, None] - near_base[None], cosine
+
+
+def test_csls_lists_are_what_all_pairs_give():
+    rng = np.random.default_rng(3)
+    queries, base = unit(rng.normal(size=(70, 6))), unit(rng.normal(size=(90, 6)))
+    csls, cosine = brute_csls(queries, base, 4)
+    lists = csls_lists(queries, base, size=12, neighbors=4)
+    order = np.argsort(-csls, axis=1)[:, :12]
+    assert np.array_equal(lists.candidate, order)
+    assert np.allclose(lists.csls, np.take_along_axis(csls, order, 1), atol=1e-5)
+    assert np.allclose(lists.similarity, np.take_along_axis(cosine, order, 1), atol=1e-5)
+    rank = np.argsort(np.argsort(-csls, axis=0), axis=0) + 1  # of each query for each row
+    rank = np.take_along_axis(rank, order, 1)
+    assert np.array_equal(lists.reverse, np.where(rank <= 12, rank, 0))
+    assert 0 < (lists.reverse == 0).mean() < 1
+
+
+def test_the_pool_finds_twins_and_no_id_helps():
+    world = World(matches=60, opaque=80, alone=20, extra=40, noise=0.2)
+    pool = link_pool(world.embeddings, world.vocabulary, LinkPoolSettings(size=15))
+    assert pool.schema == LINK_POOL
+    assert pool.num_rows == (60 + 80 + 20) * 15
+    first = pool.filter(pa.compute.equal(pool["rank_csls"], 1)).to_pandas()
+    truth = world.truth | {item: item for item in world.holdout["item_id"].to_pylist()}
+    known = first[first.receipt_item.isin(truth)]
+    assert (known.catalog_item == known.receipt_item.map(truth)).mean() > 0.95
+    # The same ids on vectors without a common signal: only chance is left.
+    blind = World(matches=60, opaque=80, alone=20, extra=40, noise=0.2, signal=False)
+    pool = link_pool(blind.embeddings, blind.vocabulary, LinkPoolSettings(size=15))
+    own = pool.filter(pa.compute.equal(pool["receipt_item"], pool["catalog_item"]))
+    assert own.num_rows < 60 * 0.25
+    answers = set(pool["catalog_item"].to_pylist())
+    assert not answers & {"fmcg_direct", "fmcg_nobody"}
+
+
+def test_an_empty_side_gives_the_empty_pool():
+    rows = ROWS[:2]
+    embeddings = embeddings_table(unit(np.ones((2, 4))), ["o1", "o2"])
+    pool = link_pool(embeddings, vocabulary_table(rows), LinkPoolSettings())
+    assert (pool.schema, pool.num_rows) == (LINK_POOL, 0)
+    lists = pool_lists(pool, vocabulary_table(rows))
+    assert lists.catalog.shape == (0, 0)
+
+
+def small_pool(pairs):
+    rows = [(a, b, 0.5, csls, rank, reverse) for a, b, csls, rank, reverse in pairs]
+    columns = [
+        pa.array(c, kind) for c, kind in zip(zip(*rows, strict=True), LINK_POOL.types, strict=True)
+    ]
+    return pa.Table.from_arrays(columns, schema=LINK_POOL)
+
+
+def test_lists_pad_the_shorter_ones():
+    pool = small_pool(
+        [
+            ("o1", "fmcg_held", 0.3, 1, None),
+            ("o1", "nfmcg_a", 0.1, 2, 4),
+            ("fmcg_held", "nfmcg_a", 0.2, 1, 1),
+        ]
+    )
+    lists = pool_lists(pool, vocabulary_table(ROWS))
+    assert lists.receipt.tolist() == [0, 3]  # the held-out match asks by its receipts side
+    assert lists.catalog.tolist() == [[2, 5], [5, -1]]
+    assert lists.reverse.tolist() == [[0, 4], [1, 0]]
+    assert lists.csls[1, 1] == -np.inf
+    without = lists.without(np.array([1, -1]))
+    assert without.valid.tolist() == [[True, False], [True, False]]
+    assert lists.valid.tolist() == [[True, True], [True, False]]
+
+
+def test_a_pool_of_another_vocabulary_or_order_is_an_error():
+    vocabulary = vocabulary_table(ROWS)
+    with pytest.raises(ItemembError, match="catalog_item gone"):
+        pool_lists(small_pool([("o1", "gone", 0.3, 1, None)]), vocabulary)
+    apart = [("o1", "nfmcg_a", 0.3, 1, None), ("fmcg_held", "nfmcg_a", 0.3, 1, None)]
+    with pytest.raises(ItemembError, match="not together"):
+        pool_lists(small_pool([*apart, ("o1", "fmcg_held", 0.1, 2, None)]), vocabulary)

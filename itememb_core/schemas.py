@@ -37,6 +37,7 @@ CATALOG: Final = pa.schema(
     [
         ("item_id", pa.string()),
         ("domain", pa.string()),
+        ("listed", pa.bool_()),
         ("brand_id", pa.int64()),
         ("category", pa.string()),
         ("subcategory", pa.string()),
@@ -165,6 +166,39 @@ CROSS_DOMAIN_LINKS: Final = pa.schema(
         ("similarity", pa.float32()),
         ("probability", pa.float64()),
         ("method", pa.string()),
+    ]
+)
+
+#: ``position`` counts a user's events from 0 in time order; ``shard`` is ``user_id`` modulo shards.
+USER_HISTORIES: Final = pa.schema(
+    [
+        ("user_id", pa.int64()),
+        ("position", pa.int64()),
+        ("timestamp", pa.timestamp("us")),
+        ("channel", pa.string()),
+        ("item_id", pa.string()),
+        ("action", pa.string()),
+        ("strength", pa.int32()),
+        ("status", pa.string()),
+        ("count", pa.float64()),
+        ("price", pa.float64()),
+        ("shard", pa.int32()),
+    ]
+)
+
+
+def user_embeddings(dim: int) -> pa.Schema:
+    """Schema of ``user_embeddings`` with vectors of ``dim`` components, of any length."""
+    return pa.schema([("user_id", pa.int64()), ("embedding", pa.list_(pa.float32(), dim))])
+
+
+#: ``rank`` counts from 1.
+RECOMMENDATIONS: Final = pa.schema(
+    [
+        ("user_id", pa.int64()),
+        ("item_id", pa.string()),
+        ("rank", pa.int32()),
+        ("score", pa.float32()),
     ]
 )
 

@@ -33,7 +33,9 @@ class CoviewSettings(StageSettings):
     """Pairs of items in one session of a user in a catalog channel."""
 
     gap_minutes: int = Field(30, ge=1, le=720, description="A longer gap starts a new session.")
-    session_cap: int = Field(30, ge=2, le=1000, description="Most distinct items of a session kept.")
+    session_cap: int = Field(
+        30, ge=2, le=1000, description="Most distinct items of a session kept."
+    )
 
 
 class BridgeSettings(StageSettings):
@@ -57,13 +59,20 @@ class ItemModelSettings(StageSettings):
         "spectral", description="Where the vectors start: PPMI and a randomised SVD, or random."
     )
     batch_size: int = Field(1024, ge=2, description="Pairs a step; each is a negative of the rest.")
-    max_steps: int = Field(8000, ge=1, description="Most steps of the backtest fit.")
+    max_steps: int = Field(4000, ge=1, description="Most steps of the backtest fit.")
     bridge_share: float = Field(
         0.7, ge=0.0, le=1.0, description="Share of the steps' pairs drawn from the bridge."
     )
     bridge: bool = Field(True, description="Whether pairs across channels are used at all.")
     learning_rate: float = Field(0.01, gt=0.0, description="Of row-wise Adagrad.")
     temperature: float = Field(0.1, gt=0.0, description="Softmax temperature of cosines.")
+    window_days: int = Field(30, ge=2, le=3650, description="Span of a bridge's sliding window.")
+    context_rate: float = Field(
+        20.0, ge=0.0, description="Rate of the context table as a share of the learning rate."
+    )
+    context_correction: float = Field(
+        1.0, ge=0.0, le=1.0, description="Power of the log-q correction of within-channel pairs."
+    )
     half_life_days: float = Field(180.0, gt=0.0, description="Age at which a pair counts half.")
     validation_days: int = Field(7, ge=0, description="Last days before the cut, for stopping.")
 
@@ -104,7 +113,7 @@ class LinkScorerSettings(StageSettings):
         0.95, gt=0.0, lt=1.0, description="Precision wanted over all accepted learned links."
     )
     no_match_share: float = Field(
-        0.3, ge=0.0, lt=1.0, description="Assumed share of opaque items that are in no catalog."
+        0.5, ge=0.0, lt=1.0, description="Assumed share of opaque items that are in no catalog."
     )
     folds: int = Field(5, ge=2, le=50, description="Parts in which held-out matches are judged.")
     small: int = Field(
@@ -118,6 +127,57 @@ class LinkCandidatesSettings(StageSettings):
     """How many scored candidates of each receipt item are kept."""
 
     k: int = Field(10, ge=1, le=100, description="Candidates an opaque item.")
+
+
+class UserHistoriesSettings(StageSettings):
+    """All events of a user in time order, laid out in shards of users."""
+
+    shards: int = Field(
+        16, ge=1, le=4096, description="Parts of the users; memory holds one part at a time."
+    )
+
+
+class UserModelSettings(StageSettings):
+    """Two towers: a GRU over a user's events, an MLP over items, and a term for repeats."""
+
+    dim: int = Field(64, ge=2, le=1024, description="Length of a user vector.")
+    hidden: int = Field(64, ge=2, le=2048, description="Units of the GRU.")
+    item_hidden: int = Field(128, ge=2, le=4096, description="Hidden units of the item tower.")
+    id_dim: int = Field(16, ge=1, le=512, description="Length of an item's trained id row.")
+    item_dim: int | None = Field(
+        None, ge=1, description="Dimension that item vectors must have; none: whatever they have."
+    )
+    window: int = Field(200, ge=2, le=10_000, description="Latest events that the GRU sees.")
+    stride: int = Field(
+        175, ge=1, le=10_000, description="Events by which the training window slides."
+    )
+    loss: Literal["sampled_softmax", "pairwise_logistic"] = Field(
+        "sampled_softmax", description="What a target is compared with its negatives by."
+    )
+    negatives: int = Field(512, ge=1, description="New items drawn for a batch, as negatives.")
+    own_negatives: int = Field(
+        16, ge=1, description="Items drawn from the user's own past at each position."
+    )
+    targets: int = Field(4, ge=1, description="Most targets drawn at a position.")
+    horizon_days: float = Field(
+        28.0, ge=0.0, description="Targets are drawn from so many days ahead; 0: the next event."
+    )
+    batch_size: int = Field(64, ge=1, description="Windows a step.")
+    learning_rate: float = Field(0.003, gt=0.0, description="Of Adam.")
+    row_learning_rate: float = Field(0.05, gt=0.0, description="Of row-wise Adagrad, id rows.")
+    max_epochs: int = Field(3, ge=1, description="Most passes of the backtest fit.")
+    patience: int = Field(1, ge=1, description="Passes without a better one before it stops.")
+    validation_share: float = Field(
+        0.1, ge=0.0, lt=1.0, description="Users whose next event chooses the length of the fit."
+    )
+    workers: int = Field(1, ge=0, le=32, description="Processes that prepare batches.")
+
+
+class RecommendationsSettings(StageSettings):
+    """What is listed for each user."""
+
+    k: int = Field(100, ge=1, le=1000, description="Items a user.")
+    exclude_seen: bool = Field(False, description="Whether items that the user had are left out.")
 
 
 class Settings(StageSettings):
@@ -138,3 +198,6 @@ class Settings(StageSettings):
     link_pool: LinkPoolSettings = LinkPoolSettings()
     link_scorer: LinkScorerSettings = LinkScorerSettings()
     link_candidates: LinkCandidatesSettings = LinkCandidatesSettings()
+    user_histories: UserHistoriesSettings = UserHistoriesSettings()
+    user_model: UserModelSettings = UserModelSettings()
+    recommendations: RecommendationsSettings = RecommendationsSettings()

@@ -77,6 +77,17 @@ def build_vocabulary(
     side_counts[:, receipts] = matrix[apart, receipts]
     matrix[apart, receipts] = 0
 
+    return _vocabulary_rows(ids, matrix, apart, side_counts, domains)
+
+
+def _vocabulary_rows(
+    ids: pa.Array,
+    matrix: np.ndarray,
+    apart: np.ndarray,
+    side_counts: np.ndarray,
+    domains: DomainSettings,
+) -> pa.Table:
+    """Join the rows of side ``all`` and of side ``receipts`` (ids at ``apart``) and order them."""
     row_id = np.concatenate([np.arange(len(ids)), apart])
     row_side = np.repeat([ALL_SIDE, RECEIPTS_SIDE], [len(ids), len(apart)])
     row_counts = np.concatenate([matrix, side_counts])

@@ -92,6 +92,8 @@ def run_stage(context: AssetExecutionContext, stage: Stage, stages: Sequence[Sta
         value = stage.compute(ctx, **inputs)
     except ItemembError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
+    if ctx.nothing:
+        recorder().reasons[stage.name] = ctx.metadata["nothing to do"] = ctx.nothing
     facts = {**ctx.metadata, **{name: _plot(png) for name, png in ctx.plots.items()}}
     if facts and not stage.daily:
         context.add_output_metadata(facts)

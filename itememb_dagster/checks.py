@@ -148,4 +148,14 @@ def goes_with_beats_popularity(item_evaluation: pa.Table) -> Verdict:
     return Verdict(ours > popular, why, {"hit@20": ours, "popularity": popular}, warn=True)
 
 
-CHECKS: Final[tuple[Check, ...]] = (conservation, canonical_edges, bridge_joins_two_channels)
+CHECKS: Final[tuple[Check, ...]] = (
+    conservation,
+    canonical_edges,
+    bridge_joins_two_channels,
+    held_out_sides_apart,
+    vocabulary_is_whole,
+    backtest_unit_vectors,
+    unit_vectors,
+    links_beat_chance,
+    goes_with_beats_popularity,
+)

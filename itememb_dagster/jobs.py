@@ -35,7 +35,6 @@ def build_jobs(
         dg.define_asset_job(
             DAYS_JOB,
             daily,
-            partitions_def=days,
             executor_def=dg.in_process_executor,
             description="Cleans days and makes their edges; a range of days is one run.",
         ),

@@ -23,9 +23,10 @@ class StageTime:
 
 @dataclass
 class Recorder:
-    """Collects the stages of one command."""
+    """Collects the stages of one command, and why a stage had nothing to do."""
 
     stages: list[StageTime] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
     current: str = ""
     peak_bytes: int = 0
     _started: float = 0.0

@@ -64,6 +64,11 @@ class Outcome:
     dagster_seconds: float = 0.0
     recorder: Recorder = field(default_factory=Recorder)
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why stages had nothing to do, by stage."""
+        return self.recorder.reasons
+
 
 def _root_message(error: Any) -> str:
     """Return the first line of the innermost cause of a serialized error."""

@@ -93,6 +93,7 @@ class StageContext:
         days: The days to make (daily stages), else all days of the lake, in order.
         cut: The first day that the backtest does not see; None without temporal holdout.
         metadata: Facts for the UI, filled by the stage; ``plots`` its pictures (PNG).
+        nothing: Why the stage had nothing to do; None where it had.
         bad_days: Days that the stage could not make, with the reason; they stay as they were.
     """
 
@@ -106,6 +107,7 @@ class StageContext:
     metadata: dict[str, Any] = field(default_factory=dict)
     bad_days: dict[date, str] = field(default_factory=dict)
     plots: dict[str, bytes] = field(default_factory=dict)
+    nothing: str | None = None
 
     @cached_property
     def con(self) -> ibis.BaseBackend:

@@ -1,9 +1,13 @@
 """Fixtures that several test modules use."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from itememb_dagster.cli.options import parse_settings
+from itememb_dagster.resources import Place, use_dagster_home
+from itememb_dagster.runner import Outcome, Request, Runner
 from tests.world import TinyWorld, write_tiny_world
 
 
@@ -17,3 +21,25 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
 def tiny_raw(tiny_world: TinyWorld) -> Path:
     """The raw folder of the default tiny world; read only."""
     return tiny_world.raw
+
+
+TINY_SETTINGS = parse_settings(("holdout_days=7", "item_model.dim=32", "item_model.max_steps=400"))
+
+
+def place_for(raw: Path, lake: Path) -> Place:
+    """A raw folder and a lake with the default epoch on DuckDB."""
+    return Place.from_env(str(raw), str(lake), "2017-01-01", "duckdb")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One DAGSTER_HOME for all tests, so that lakes under one home are the rule."""
+    os.environ["DAGSTER_HOME"] = str(tmp_path_factory.mktemp("home"))
+    return use_dagster_home()
+
+
+@pytest.fixture(scope="session")
+def made(tiny_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """A lake that holds everything made of the tiny world; tests must not change it."""
+    lake = tmp_path_factory.mktemp("made") / "lake"
+    return lake, Runner(Request(place_for(tiny_raw, lake), TINY_SETTINGS)).run()

@@ -55,8 +55,8 @@ def events_table(con: Any, events: Sequence[Event], name: str = "events") -> ir.
     columns: dict[str, list[Any]] = {field: [] for field in DAILY_EVENTS.names}
     known = set(Event._fields)
     for row in events:
-        for field in columns:
-            columns[field].append(getattr(row, field) if field in known else None)
+        for field, values in columns.items():
+            values.append(getattr(row, field) if field in known else None)
         columns["day"][-1], columns["source_file"][-1] = row.day, "file"
     return _register(con, name, pa.table(columns, schema=DAILY_EVENTS))
 

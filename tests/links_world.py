@@ -69,9 +69,13 @@ class World:
             add(f"fmcg_x{i:05d}", "all", "retail", vector, retail=counts[1, twins + i])
         add("fmcg_direct", "all", "retail", rng.normal(size=dim), receipts=4, retail=3)
         add("fmcg_nobody", "all", "retail", rng.normal(size=dim))
-        order = rng.permutation(len(rows))
+        self._tables(rows, np.array(values), rng.permutation(len(rows)))
+        self.holdout = pa.table({"item_id": [f"fmcg_{i:05d}" for i in range(matches)]})
+        self.truth = {f"o{i:05d}": f"fmcg_{i:05d}" for i in range(matches, twins)}
+
+    def _tables(self, rows, values, order):
         self.rows = [rows[i] for i in order]
-        self.values = unit(np.array(values)[order])
+        self.values = unit(values[order])
         self.vocabulary = vocabulary_table(self.rows)
         self.embeddings = embeddings_table(
             self.values,
@@ -79,5 +83,3 @@ class World:
             sides=[row[1] for row in self.rows],
             domains=[row[2] for row in self.rows],
         )
-        self.holdout = pa.table({"item_id": [f"fmcg_{i:05d}" for i in range(matches)]})
-        self.truth = {f"o{i:05d}": f"fmcg_{i:05d}" for i in range(matches, twins)}

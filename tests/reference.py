@@ -5,7 +5,7 @@ Written from the laws alone, slow on purpose, and shares no code with the packag
 
 from collections import Counter, defaultdict
 from datetime import date, datetime, time, timedelta
-from itertools import combinations, groupby
+from itertools import combinations, groupby, pairwise
 from math import floor, sqrt
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ def copurchase(events, cap):
 def chains(events, gap):
     """Split one user's events of a channel, in order, at gaps longer than ``gap``."""
     parts = [[events[0]]]
-    for before, after in zip(events, events[1:], strict=False):
+    for before, after in pairwise(events):
         if after.timestamp - before.timestamp > gap:
             parts.append([])
         parts[-1].append(after)
@@ -59,7 +59,7 @@ def is_cut(events, midnight, gap):
     """Whether no gap longer than ``gap`` has both ends in [midnight - 24 h, midnight]."""
     start = midnight - DAY
     ends = [start] + [e.timestamp for e in events if start <= e.timestamp <= midnight]
-    return all(after - before <= gap for before, after in zip(ends, ends[1:], strict=False))
+    return all(after - before <= gap for before, after in pairwise(ends))
 
 
 def sessions(events, gap):
@@ -147,5 +147,3 @@ def _best(weights, partners, end, partner):
         group = (key[end[0]], key[end[1]], key[partner[0]])
         lists[group].append((-weight, key[partner[1]], key))
     return {key for found in lists.values() for _, _, key in sorted(found)[:partners]}
-
-

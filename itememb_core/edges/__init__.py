@@ -8,6 +8,7 @@ from itememb_core.edges.bridge import bridge_edges, drop_one_node
 from itememb_core.edges.copurchase import copurchase_edges, copurchase_stats
 from itememb_core.edges.coview import coview_edges, coview_stats
 from itememb_core.edges.months import decay, edges_by_month
+from itememb_core.edges.pairs import int64
 from itememb_core.edges.sessions import sessionize
 from itememb_core.edges.user_items import user_items
 
@@ -20,6 +21,7 @@ __all__ = [
     "decay",
     "drop_one_node",
     "edges_by_month",
+    "int64",
     "sessionize",
     "user_items",
 ]

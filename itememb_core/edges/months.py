@@ -55,8 +55,9 @@ def decay(
     Raises:
         ItemembError: A month starts after the reference day.
     """
-    encoded = pa.chunked_array([months] if isinstance(months, pa.Array) else months.chunks,
-                               type=pa.string()).combine_chunks().dictionary_encode()  # fmt: skip
+    chunks = [months] if isinstance(months, pa.Array) else months.chunks
+    whole = pa.concat_arrays([chunk.cast(pa.string()) for chunk in chunks] or [pa.array([], "str")])
+    encoded = whole.dictionary_encode()
     factors = [
         _factor(month, reference, half_life_days) for month in encoded.dictionary.to_pylist()
     ]

@@ -227,7 +227,7 @@ def _examples(held: HeldOut, counts: Support, no_match_share: float) -> _Example
     ):
         match, column = np.nonzero(lists.valid)
         x = candidate_features(lists, counts)[match, column]
-        label = (column == held.place[match]) & (lists is held.lists)
+        label = column == held.place[match]  # never in a copy, where that place is empty
         parts.append((x, label, held.weight[match] * share, match))
     x, label, weight, match = (np.concatenate(part) for part in zip(*parts, strict=True))
     keep = weight > 0.0

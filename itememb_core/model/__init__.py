@@ -1,5 +1,7 @@
-"""Item vectors: training data, samplers, starts, losses, optimizer, trainer, export.
+"""Item vectors: training data, draws, losses, the start, the fit and what it gives."""
 
-What belongs here: everything between the edge tables and ``item_embeddings``. What does not:
-making edges, nearest neighbours, judging.
-"""
+from itememb_core.model.data import TrainingData, training_data
+from itememb_core.model.fit import fit
+from itememb_core.model.item_model import ItemModel, load_model
+
+__all__ = ["ItemModel", "TrainingData", "fit", "load_model", "training_data"]

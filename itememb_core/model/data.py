@@ -51,6 +51,11 @@ class Bags:
         keep = self.day < day
         return Bags(self.user[keep], self.day[keep], self.channel[keep], self.node[keep])
 
+    def since(self, day: int) -> "Bags":
+        """The entries of this day and later ones."""
+        keep = self.day >= day
+        return Bags(self.user[keep], self.day[keep], self.channel[keep], self.node[keep])
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -91,7 +96,7 @@ def training_data(
     last_day: date,
     recent_edges: pa.Table | None = None,
 ) -> TrainingData:
-    """Turn the lake's tables into arrays of nodes.
+    """Turn the lake's tables into arrays of nodes; items of strength 0 make no pair.
 
     Args:
         vocabulary: ``schemas.VOCABULARY``.
@@ -100,11 +105,7 @@ def training_data(
         settings: Half-life and validation days.
         last_day: Last day that this fit may see.
         recent_edges: ``day`` and ``schemas.EDGES`` of at least the last ``validation_days``. Given,
-            those days become the validation slice and are taken out of ``edges`` (weights are
-            integers, so exactly); None: everything is trained on.
-
-    Returns:
-        Arrays of nodes. Items of strength 0 make no pair.
+            those days become the validation slice, exactly taken out of ``edges``; None: none.
 
     Raises:
         ItemembError: If weights are null, negative or not finite, an item is not in the
@@ -116,10 +117,7 @@ def training_data(
     if recent_edges is not None and settings.validation_days > 0:
         first = last_day - timedelta(days=settings.validation_days - 1)
         start = _day_number(first)
-        recent = recent_edges.filter(pc.greater_equal(recent_edges["day"], pa.scalar(first)))
-        taken = _edge_columns(vocabulary, recent, "recent edges")
-        columns = _subtract(columns, months, taken, _month_of_days(recent["day"]))
-        validation = _pairs(taken, np.ones(recent.num_rows, np.float32))
+        columns, validation = _take_out(vocabulary, columns, months, recent_edges, first)
     age = _day_number(last_day) - _middle_of(months)
     decay = np.exp2(-np.maximum(age, 0) / settings.half_life_days)
     return TrainingData(
@@ -129,6 +127,20 @@ def training_data(
         validation_pairs=validation,
         validation_from=start,
     )
+
+
+def _take_out(
+    vocabulary: pa.Table,
+    columns: "_EdgeColumns",
+    months: np.ndarray,
+    recent_edges: pa.Table,
+    first: date,
+) -> "tuple[_EdgeColumns, Pairs]":
+    """Return the edges without the days from ``first`` on, and those days' pairs."""
+    recent = recent_edges.filter(pc.greater_equal(recent_edges["day"], pa.scalar(first)))
+    taken = _edge_columns(vocabulary, recent, "recent edges")
+    rest = _subtract(columns, months, taken, _month_of_days(recent["day"]))
+    return rest, _pairs(taken, np.ones(recent.num_rows, np.float32))
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,8 @@ def info_nce(
 ) -> LossAndGradients:
     """InfoNCE both ways over a batch of pairs; every other pair's end is a negative.
 
-    With s = a bᵀ / temperature and w = 1 / q, the correction for the chance q of drawing a node,
-    the loss is the mean over pairs i of
+    With s = a bᵀ / temperature and w = 1 / q, the correction for the chance q of a node, it is
     -½ log(wb_i exp s_ii / Σ_j wb_j exp s_ij) - ½ log(wa_i exp s_ii / Σ_j wa_j exp s_ji).
-    Its gradient by s, diag(1 / z_row) E diag(wb) + diag(wa) E diag(1 / z_col) - 2 I with
-    E = exp s, is never formed: products of E with [wb b, b / z_col] and [a / z_row, wa a] give
-    the gradients by a and b, so only E itself is as large as batch².
 
     Args:
         a: Unit vectors ``[batch, dim]``, float32.
@@ -50,27 +46,39 @@ def info_nce(
         hits: Positions i * batch + j, i ≠ j, int64 ``[hits]``, that are no negatives.
         temperature: Divides the cosines.
         half: Whether products run in bfloat16.
-
-    Returns:
-        The loss and its gradients by ``a`` and ``b``.
     """
-    import torch
-
-    batch, dim = a.shape
+    batch = len(a)
     low_a, low_b, e = _exponentials(a / temperature, b, hits, half)
     z_row = (e @ weight_b.to(e.dtype)).float()[:, None]  # [batch, 1]
     z_col = (weight_a.to(e.dtype) @ e).float()[:, None]  # [batch, 1]
     own = (a * b).sum(dim=1) / temperature  # [batch]
     logs = z_row.log() + z_col.log() - (weight_a.log() + weight_b.log())[:, None]
-    weight_a, weight_b = weight_a[:, None], weight_b[:, None]
-    right = torch.cat([low_b * weight_b, low_b / z_col], dim=1).to(e.dtype)  # [batch, 2 dim]
-    left = torch.cat([low_a / z_row, low_a * weight_a], dim=1).to(e.dtype)  # [batch, 2 dim]
-    by_a = (e @ right).float()  # [batch, 2 dim]
-    by_b = (left.T.contiguous() @ e).T.float()  # [batch, 2 dim], already over temperature
-    grad_a = (by_a[:, :dim] / z_row + by_a[:, dim:] * weight_a - 2 * b) / temperature
-    grad_b = by_b[:, :dim] * weight_b + by_b[:, dim:] / z_col - 2 * a / temperature
     loss = float(logs.mean() / 2 - own.mean())
+    # By s the gradient is diag(1 / z_row) E diag(wb) + diag(wa) E diag(1 / z_col) - 2 I, E = exp s.
+    rows, columns = (1 / z_row, weight_a[:, None]), (weight_b[:, None], 1 / z_col)
+    by_a = _scaled_product(e, low_b, rows, columns) / temperature
+    by_b = _scaled_product(e.T, low_a, columns, rows)  # low_a is over the temperature already
+    grad_a, grad_b = by_a - 2 * b / temperature, by_b - 2 * a / temperature
     return LossAndGradients(loss, grad_a / (2 * batch), grad_b / (2 * batch))
+
+
+def _scaled_product(
+    e: "Tensor",
+    vectors: "Tensor",
+    rows: "tuple[Tensor, Tensor]",
+    columns: "tuple[Tensor, Tensor]",
+) -> "Tensor":
+    """Return Σ_k diag(rows_k) E diag(columns_k) vectors ``[batch, dim]``.
+
+    Both terms share one product with E, so nothing but E is as large as batch².
+    """
+    import torch
+
+    dim = vectors.shape[1]
+    right = torch.cat([vectors * c for c in columns], dim=1).to(e.dtype)  # [batch, 2 dim]
+    # A transposed E is multiplied from the left, which its memory order suits.
+    product = (e @ right if e.is_contiguous() else (right.T.contiguous() @ e.T).T).float()
+    return product[:, :dim] * rows[0] + product[:, dim:] * rows[1]
 
 
 def goes_with(
@@ -84,20 +92,18 @@ def goes_with(
 ) -> LossAndGradients:
     """Softmax of query · candidate + bias over the batch's candidates, one way.
 
-    The mean over pairs i of -log(w_i exp s_ii / Σ_j w_j exp s_ij) with
-    s_ij = query_i · candidate_j + bias_j and w = 1 / q. exp(bias) joins the weights, so the
-    products are those of one way of :func:`info_nce`.
+    The mean over pairs i of -log(w_i exp s_ii / Σ_j w_j exp s_ij), s as above and w = 1 / q.
 
     Args:
         query: Context vectors ``[batch, dim]``, of any length, float32.
         candidate: Unit vectors of what was met with them ``[batch, dim]``.
         bias: Bias of each candidate ``[batch]``.
         weight: Correction weights of the candidates ``[batch]``.
-        hits: Positions i * batch + j, i ≠ j, int64 ``[hits]``, that are no negatives.
+        hits: As in :func:`info_nce`.
         half: Whether products run in bfloat16.
 
     Returns:
-        The loss and its gradients by ``query`` (as ``a``), ``candidate`` (``b``) and ``bias``.
+        The loss; gradients by ``query`` as ``a``, by ``candidate`` as ``b``.
     """
     import torch
 
@@ -106,12 +112,11 @@ def goes_with(
     v = (bias.exp() * weight)[:, None]  # [batch, 1]
     z = (e @ v.to(e.dtype)).float()  # [batch, 1]
     own = (query * candidate).sum(dim=1, keepdim=True)  # [batch, 1]
-    loss = float((z.log() - own - v.log()).mean())
     by_query = (e @ (low_candidate * v).to(e.dtype)).float() / z  # [batch, dim]
     left = torch.cat([low_query / z, 1 / z], dim=1).to(e.dtype)  # [batch, dim + 1]
     by_candidate = (left.T.contiguous() @ e).T.float() * v  # [batch, dim + 1]
     return LossAndGradients(
-        loss,
+        float((z.log() - own - v.log()).mean()),
         (by_query - candidate) / batch,
         (by_candidate[:, :dim] - query) / batch,
         (by_candidate[:, dim] - 1) / batch,

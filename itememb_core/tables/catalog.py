@@ -72,7 +72,7 @@ def read_catalog(
     listed = _listed(con, scan, domains)
     clean = listed.filter(listed.reason.isnull())
     items, duplicates = merge_duplicates(clean)
-    items = conform(items, CATALOG)
+    items = conform(items.mutate(listed=True), CATALOG)
     if seen_items is not None:
         items = items.union(_unlisted(items, seen_items, domains))
     return CatalogRows(
@@ -162,4 +162,4 @@ def _unlisted(items: ir.Table, seen_items: ir.Table, domains: DomainSettings) ->
     seen = seen_items.select(item_id=seen_items.item_id.cast("string")).distinct()
     seen = seen.mutate(domain=domain_of(seen.item_id, domains))
     seen = seen.filter(has_catalog_prefix(seen.item_id, domains) & (seen.domain != RECEIPT_DOMAIN))
-    return conform(seen.anti_join(items, "item_id"), CATALOG)
+    return conform(seen.anti_join(items, "item_id").mutate(listed=False), CATALOG)

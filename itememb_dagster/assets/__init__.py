@@ -2,7 +2,13 @@
 
 from typing import Final
 
-from itememb_dagster.assets import edges, tables
+from itememb_dagster.assets import edges, evaluation, items, links, tables
 from itememb_dagster.stage import Stage
 
-STAGES: Final[tuple[Stage, ...]] = (*tables.STAGES, *edges.STAGES)
+STAGES: Final[tuple[Stage, ...]] = (
+    *tables.STAGES,
+    *edges.STAGES,
+    *items.STAGES,
+    *links.STAGES,
+    *evaluation.STAGES,
+)

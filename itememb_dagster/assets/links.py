@@ -21,7 +21,7 @@ BACKTEST_INPUTS: Final = {
 def _pool(ctx: StageContext, embeddings: pa.Table, vocabulary: pa.Table) -> pa.Table:
     """Candidates by CSLS; the reason in the metadata where there are none."""
     settings = ctx.settings.link_pool
-    ctx.metadata["reason"] = no_links_reason(vocabulary, settings) or "candidates found"
+    ctx.nothing = no_links_reason(vocabulary, settings)
     dim = ctx.settings.item_model.dim
     return pool_of(embeddings, vocabulary, settings, dim, ctx.progress)
 
@@ -64,9 +64,9 @@ def link_scorer(
         "assumed share without a match": scorer.no_match_share,
         "threshold": str(scorer.acceptance.threshold),
         "rule": scorer.rule,
-        "reason": scorer.reason or "accepts",
         "importances": scorer.importances,
     }
+    ctx.nothing = scorer.reason
     return scorer
 
 
@@ -97,7 +97,6 @@ def cross_domain_links(
     links = accept(link_candidates, vocabulary, link_scorer)
     methods = links["method"].value_counts().to_pylist()
     ctx.metadata |= {f"links, {entry['values']}": entry["counts"] for entry in methods}
-    ctx.metadata["reason"] = link_scorer.reason or "accepts"
     return links
 
 

@@ -25,6 +25,8 @@ DAILY: dict[str, Any] = {
 
 def _clean(ctx: StageContext, channel: str) -> ir.Table:
     """Read and clean the days' files of one channel; rejected rows keep their reason."""
+    if not ctx.scan.range_files(channel, ctx.days):
+        ctx.nothing = f"raw holds no files of {channel} for these days"
     bad = check_files(ctx.scan, channel, ctx.days)
     ctx.bad_days |= {day: str(error) for day, error in bad.items()}
     raw = read_events(ctx.con, ctx.scan, channel, [d for d in ctx.days if d not in bad])

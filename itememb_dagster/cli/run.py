@@ -51,6 +51,8 @@ def run(
         console.print(table)
     if not outcome.asset_days and not outcome.tables and not outcome.errors:
         console.print("nothing to do: the lake is up to date")
+    for name, why in outcome.reasons.items():
+        console.print(f"nothing to do in {name}: {why}")
     for line in outcome.warnings:
         click.echo(f"warning: {line}", err=True)
     for line in outcome.errors:

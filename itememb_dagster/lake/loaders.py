@@ -6,8 +6,10 @@ from typing import Any
 
 from itememb_core.index import BuiltIndex, load_index
 from itememb_core.links.scorer import LinkScorer, load_scorer
+from itememb_core.model import ItemModel, load_model
 
 LOADERS: dict[type[Any], Callable[[Path], Any]] = {
     BuiltIndex: load_index,
+    ItemModel: load_model,
     LinkScorer: load_scorer,
 }

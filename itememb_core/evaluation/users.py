@@ -1,0 +1,308 @@
+"""``user_evaluation``: what users met after the cut, ranked among all targets known before it.
+
+What belongs here: the truth, ranking metrics, their intervals and the table. What does not:
+fitting, the plain methods (``user_baselines``).
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from itememb_core.evaluation.user_baselines import Statistics, baseline_scores, statistics
+from itememb_core.progress import Progress, silent
+from itememb_core.schemas import EVALUATION
+from itememb_core.users.items import ItemSpace
+from itememb_core.users.scoring import (
+    OwnItems,
+    item_matrix,
+    model_scores,
+    own_items,
+    vectors_of_users,
+)
+from itememb_core.users.shards import PackedHistories, Shard
+from itememb_core.users.trainer import UserModel
+from itememb_core.vectors import GROUP, best_columns
+from itememb_core.vocabulary import UNKNOWN, node_counts, node_index
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CUTOFFS: Final = (10, 100)
+METRICS: Final = ("ndcg@10", "ndcg@100", "recall@10", "recall@100", "mrr")
+
+#: Truths: all distinct targets of the holdout or the first alone; repeats too or new items only.
+SLICES: Final = ("all_repeats", "all_new", "next_repeats", "next_new")
+
+#: Users whose scores for all targets are held at once.
+_BLOCK: Final = 128
+_RESAMPLES: Final = 300
+
+Row = tuple[str, str, str, float, float | None, float | None]
+
+
+class UserEvaluation(NamedTuple):
+    """Figures.
+
+    Attributes:
+        table: ``schemas.EVALUATION``.
+        users: Users judged.
+        reason: Why there are no figures; None otherwise.
+    """
+
+    table: pa.Table
+    users: int
+    reason: str | None
+
+
+class Truth(NamedTuple):
+    """What users met in the holdout, in time order by user."""
+
+    user: NDArray[np.int64]  # [n], user id, ascending
+    target: NDArray[np.int64]  # [n]
+    unknown: int  # target events whose item was not known before the cut
+
+
+class _Judged(NamedTuple):
+    """Figures of users by one method in one slice."""
+
+    values: list[NDArray[np.float64]]  # each [users, METRICS]
+    listed: NDArray[np.bool_]  # [CUTOFFS, targets], whether anybody's list holds it
+
+
+def user_evaluation(
+    model: UserModel,
+    packed: PackedHistories,
+    items: ItemSpace,
+    holdout: pa.Table,
+    *,
+    seed: int,
+    progress: Progress = silent,
+) -> UserEvaluation:
+    """Judge the backtest's model beside plain methods.
+
+    Args:
+        model: Fitted on ``packed``.
+        packed: Histories before the cut.
+        items: The backtest's items.
+        holdout: ``schemas.USER_HISTORIES`` of the events on and after the cut.
+        seed: Of the bootstrap over users (percentiles of 300 resamples).
+        progress: Told after each shard.
+
+    Returns:
+        Rows by method, metric (``METRICS``, ``coverage@10``, ``coverage@100``) and slice
+        (``SLICES``), and of method ``truth`` what was judged: users, targets, events left out.
+        Users without a history, and targets not known before the cut, are left out.
+    """
+    truth = holdout_truth(holdout, items)
+    if not len(truth.user) or not packed.events:
+        reason = "no user has both a history before the cut and a known target after it"
+        return UserEvaluation(EVALUATION.empty_table(), 0, reason)
+    stats = statistics(packed, items)
+    base = item_matrix(model.towers)
+    judged: dict[tuple[str, str], _Judged] = {}
+    users = 0
+    for number, shard in enumerate(packed.shards()):
+        known = np.flatnonzero(np.isin(shard.user_ids, truth.user))
+        users += len(known)
+        for low in range(0, len(known), _BLOCK):
+            block = known[low : low + _BLOCK]
+            _judge_block(judged, _Block(model, packed, items, shard, block), stats, base, truth)
+        progress("user evaluation", number + 1, len(packed.names))
+    if not users:
+        reason = "no user with a target after the cut has a history before it"
+        return UserEvaluation(EVALUATION.empty_table(), 0, reason)
+    rows = _rows(judged, truth, users, seed)
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(each, kind) for each, kind in zip(columns, EVALUATION.types, strict=True)]
+    return UserEvaluation(pa.Table.from_arrays(arrays, schema=EVALUATION), users, None)
+
+
+def holdout_truth(holdout: pa.Table, items: ItemSpace) -> Truth:
+    """Target events of the holdout; opaque items, linked or not, are no truth."""
+    table = holdout.sort_by([("user_id", "ascending"), ("position", "ascending")])
+    node = node_index(items.vocabulary, table["item_id"], table["channel"])
+    target = np.where(node != UNKNOWN, items.target_of[node], UNKNOWN).astype(np.int64)
+    known = target != UNKNOWN
+    users = table["user_id"].to_numpy()
+    return Truth(users[known], target[known], _unknown_events(items, node))
+
+
+def _unknown_events(items: ItemSpace, node: NDArray[np.int32]) -> int:
+    """Events on items that nobody met before the cut."""
+    untouched = np.flatnonzero(node_counts(items.vocabulary).sum(axis=1) == 0)
+    return int(((node == UNKNOWN) | np.isin(node, untouched)).sum())
+
+
+class _Block(NamedTuple):
+    """Some users of a shard and all that scores them."""
+
+    model: UserModel
+    packed: PackedHistories
+    items: ItemSpace
+    shard: Shard
+    users: NDArray[np.int64]
+
+
+def _judge_block(
+    judged: dict[tuple[str, str], _Judged],
+    block: _Block,
+    stats: Statistics,
+    base: NDArray[np.float32],
+    truth: Truth,
+) -> None:
+    """Add the figures of a block of users by every method and slice."""
+    end = np.asarray(block.shard.start[block.users + 1])
+    own = own_items(block.shard, block.users, end, block.packed.item_stats)
+    low = np.searchsorted(truth.user, block.shard.user_ids[block.users], side="left")
+    high = np.searchsorted(truth.user, block.shard.user_ids[block.users], side="right")
+    met = [truth.target[a:b] for a, b in zip(low, high, strict=True)]
+    for method, scores in _methods(block, stats, base, own, end):
+        for kind in ("repeats", "new"):
+            if kind == "new":
+                scores[own.row, own.target] = -np.inf
+            _judge_method(judged, method, kind, scores, _of_kind(met, own, kind))
+
+
+def _methods(
+    block: _Block,
+    stats: Statistics,
+    base: NDArray[np.float32],
+    own: OwnItems,
+    end: NDArray[np.int64],
+) -> "Iterator[tuple[str, Tensor]]":
+    """Scores of each method ``[users, padded targets]``."""
+    import torch
+
+    model, shard, users = block.model, block.shard, block.users
+    values = vectors_of_users(model.towers, shard, users, end, model.settings)
+    for name, without in (("two_towers", False), ("two_towers_no_repeat_term", True)):
+        blocks = model_scores(model.towers, values, base, own.nothing() if without else own)
+        yield name, torch.cat([scores.clone() for _, scores in blocks])
+    for name, plain in baseline_scores(stats, shard, users, own, block.items).items():
+        width = -(-plain.shape[1] // GROUP) * GROUP
+        scores = torch.full((len(plain), width), -torch.inf)
+        scores[:, : plain.shape[1]] = torch.from_numpy(plain)
+        yield name, scores
+
+
+def _of_kind(met: list[NDArray[np.int64]], own: OwnItems, kind: str) -> list[NDArray[np.int64]]:
+    """Truth of each user in time order, with or without what he had."""
+    if kind == "repeats":
+        return met
+    bounds = np.searchsorted(own.row, np.arange(len(met) + 1))
+    had = [own.target[a:b] for a, b in pairwise(bounds)]
+    return [each[~np.isin(each, mine)] for each, mine in zip(met, had, strict=True)]
+
+
+def _judge_method(
+    judged: dict[tuple[str, str], _Judged],
+    method: str,
+    kind: str,
+    scores: "Tensor",
+    met: list[NDArray[np.int64]],
+) -> None:
+    """Add the figures of one method with repeats or with new items only."""
+    some = np.array([row for row, each in enumerate(met) if len(each)], np.int64)
+    if not len(some):
+        return
+    chosen = scores if len(some) == len(met) else scores[some]
+    top, best = best_columns(chosen, min(CUTOFFS[-1], chosen.shape[1]))
+    top = np.where(np.isfinite(best), top, UNKNOWN)
+    ranks = (top, chosen)
+    _add(judged, method, f"all_{kind}", ranks, [np.unique(met[row]) for row in some])
+    _add(judged, method, f"next_{kind}", ranks, [met[row][:1] for row in some])
+
+
+def _add(
+    judged: dict[tuple[str, str], _Judged],
+    method: str,
+    name: str,
+    ranks: "tuple[NDArray[np.int64], Tensor]",
+    truth: list[NDArray[np.int64]],
+) -> None:
+    top, scores = ranks
+    width = scores.shape[1]
+    entry = judged.setdefault(
+        (method, name), _Judged([], np.zeros((len(CUTOFFS), width), np.bool_))
+    )
+    first = first_ranks(scores, truth)
+    entry.values.append(ranking_metrics(top, truth, first))
+    for row, k in enumerate(CUTOFFS):
+        listed = top[:, :k]
+        entry.listed[row, listed[listed != UNKNOWN]] = True
+
+
+def ranking_metrics(
+    top: NDArray[np.int64], truth: list[NDArray[np.int64]], first: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """``METRICS`` of each user, float64 ``[users, METRICS]``.
+
+    NDCG@k is the sum of 1 / log2(rank + 1) over the hits among the first k, divided by what
+    min(k, truths) hits in a row from the first place would give (Järvelin and Kekäläinen 2002).
+
+    Args:
+        top: Best items of each user, best first, -1 where none ``[users, listed]``.
+        truth: Distinct items of each user, at least one.
+        first: Rank of the best-ranked truth, from 1 ``[users]``.
+    """
+    size = max(top.shape[1], CUTOFFS[-1])
+    gains = 1.0 / np.log2(np.arange(2, size + 2))  # [size]
+    ideal = np.cumsum(gains)
+    hits = np.stack([np.isin(row, own) for row, own in zip(top, truth, strict=True)])
+    n = np.array([len(each) for each in truth])
+    ndcg, recall = [], []
+    for k in CUTOFFS:
+        found = hits[:, :k]
+        ndcg.append((found * gains[: found.shape[1]]).sum(axis=1) / ideal[np.minimum(n, k) - 1])
+        recall.append(found.sum(axis=1) / n)
+    return np.stack([*ndcg, *recall, 1.0 / first], axis=1)
+
+
+def first_ranks(scores: "Tensor", truth: list[NDArray[np.int64]]) -> NDArray[np.float64]:
+    """Rank from 1 of the best-scored truth among all columns, ties by column ``[users]``."""
+    import torch
+
+    best = np.empty(len(truth), np.int64)
+    for row, own in enumerate(truth):
+        values = scores[row, torch.from_numpy(own)].numpy()
+        best[row] = own[np.lexsort((own, -values))[0]]
+    column = torch.from_numpy(best)[:, None]
+    value = scores.gather(1, column)
+    above = (scores > value).sum(dim=1)
+    places = torch.arange(scores.shape[1])
+    level = ((scores == value) & (places < column)).sum(dim=1)
+    return (1 + above + level).numpy().astype(np.float64)
+
+
+def _rows(judged: dict[tuple[str, str], _Judged], truth: Truth, users: int, seed: int) -> list[Row]:
+    """Every figure with its interval."""
+    rows: list[Row] = [
+        ("truth", "users", "all", float(users), None, None),
+        ("truth", "events", "all", float(len(truth.user)), None, None),
+        ("truth", "events_on_unknown_items", "all", float(truth.unknown), None, None),
+    ]
+    for (method, name), each in judged.items():
+        values = np.concatenate(each.values)  # [users, METRICS]
+        low, high = bootstrap(values, seed)
+        for column, metric in enumerate(METRICS):
+            mean = float(values[:, column].mean())
+            rows.append((method, metric, name, mean, float(low[column]), float(high[column])))
+        for row, k in enumerate(CUTOFFS):
+            share = float(each.listed[row].sum()) / max(each.listed.shape[1], 1)
+            rows.append((method, f"coverage@{k}", name, share, None, None))
+    return rows
+
+
+def bootstrap(
+    values: NDArray[np.float64], seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """95 % interval of the mean over users ``[users, metrics]``, by percentiles of resamples."""
+    rng = np.random.default_rng(seed)
+    n = len(values)
+    weights = rng.multinomial(n, np.full(n, 1.0 / n), size=_RESAMPLES) / n  # [resamples, users]
+    low, high = np.percentile(weights @ values, [2.5, 97.5], axis=0)
+    return low, high

@@ -1,0 +1,270 @@
+"""The fit of the item vectors: steps over relations, validation in time, the best kept.
+
+What belongs here: the loop, its schedule, when it stops. What does not: losses, draws, updates of
+rows, files.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from itememb_core.errors import ItemembError
+from itememb_core.model.data import TrainingData
+from itememb_core.model.item_model import ItemModel, history_table
+from itememb_core.model.losses import goes_with, info_nce, normalise, normalise_backward
+from itememb_core.model.optimizer import RowAdagrad
+from itememb_core.model.relations import Relation, relations_of, validation_relations
+from itememb_core.model.start import start_vectors
+from itememb_core.progress import Progress, silent
+from itememb_core.settings import ItemModelSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Steps between two evaluations, each on so many batches of each relation.
+INTERVAL: Final = 250
+VALIDATION_BATCHES: Final = 4
+#: The rate is halved after so many evaluations without a better loss; so many halvings end a fit.
+PATIENCE: Final = 2
+HALVINGS: Final = 4
+#: How much worse than the best a later checkpoint's validation loss may be, as a share.
+TOLERANCE: Final = 0.01
+#: Bias of a node that no within-channel pair holds.
+LEAST_LOG_SHARE: Final = -18.0
+
+
+@dataclass
+class Tables:
+    """What is trained, on one device; ``[nodes, dim]``, ``[nodes, dim]``, ``[nodes, 1]``."""
+
+    embedding: "Tensor"
+    context: "Tensor"
+    bias: "Tensor"
+
+    def copy(self) -> "Tables":
+        """Return a copy that later steps do not change."""
+        return Tables(self.embedding.clone(), self.context.clone(), self.bias.clone())
+
+
+class Trainer:
+    """Tables, their optimizers and the relations that steps are drawn from."""
+
+    def __init__(
+        self, data: TrainingData, settings: ItemModelSettings, seed: int, start: np.ndarray
+    ) -> None:
+        import torch
+
+        self.settings = settings
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.half = has_fast_bfloat16()
+        self.relations = relations_of(data, settings, seed, self.device)
+        self.validation = validation_relations(data, settings, seed, self.device)
+        embedding = torch.from_numpy(start.copy()).to(self.device)
+        bias = torch.from_numpy(start_bias(self.relations, data.nodes)).to(self.device)
+        self.tables = Tables(embedding, torch.zeros_like(embedding), bias)
+        self._steps = {
+            "embedding": RowAdagrad(self.tables.embedding),
+            "context": RowAdagrad(self.tables.context),
+            "bias": RowAdagrad(self.tables.bias),
+        }
+
+    def next_relation(self) -> Relation:
+        """Return the relation that lies furthest behind its share of the steps."""
+        total = sum(r.steps for r in self.relations) + 1
+        return max(self.relations, key=lambda r: r.share * total - r.steps)
+
+    def step(self, rate: float) -> tuple[str, float]:
+        """Draw a batch, move the rows it touches; return the relation's name and the loss."""
+        relation = self.next_relation()
+        relation.steps += 1
+        batch = relation.next_batch()
+        update = self._bridge if relation.bridge else self._within
+        return relation.name, update(relation, *batch, rate)
+
+    def _bridge(self, relation: Relation, a: "Tensor", b: "Tensor", rate: float) -> float:
+        """InfoNCE both ways between unit vectors; ``rate`` 0 only measures."""
+        import torch
+
+        table = self.tables.embedding
+        unit_a, length_a = normalise(table[a])
+        unit_b, length_b = normalise(table[b])
+        found = info_nce(
+            unit_a,
+            unit_b,
+            weight_a=relation.weight_a[a],
+            weight_b=relation.weight_b[b],
+            hits=relation.hits(a, b, both=True),
+            temperature=self.settings.temperature,
+            half=self.half,
+        )
+        if rate:
+            by_a = normalise_backward(found.a, unit_a, length_a)
+            by_b = normalise_backward(found.b, unit_b, length_b)
+            rows, gradients = torch.cat([a, b]), torch.cat([by_a, by_b])
+            self._steps["embedding"].step(rows, gradients, rate)
+        return found.loss
+
+    def _within(self, relation: Relation, a: "Tensor", b: "Tensor", rate: float) -> float:
+        """Softmax of context(a) · embedding(b) + bias(b) over the batch; also moves b."""
+        tables = self.tables
+        unit, length = normalise(tables.embedding[b])
+        found = goes_with(
+            tables.context[a],
+            unit,
+            tables.bias[b, 0],
+            weight=relation.weight_b[b],
+            hits=relation.hits(a, b, both=False),
+            half=self.half,
+        )
+        if rate:
+            assert found.bias is not None
+            self._steps["embedding"].step(b, normalise_backward(found.b, unit, length), rate)
+            self._steps["context"].step(a, found.a, rate * self.settings.context_rate)
+            self._steps["bias"].step(b, found.bias[:, None], rate)
+        return found.loss
+
+    def validate(self) -> dict[str, float]:
+        """Return the mean loss of fixed validation batches, by relation."""
+        losses = {}
+        for relation in self.validation:
+            relation.rewind()
+            measure = self._bridge if relation.bridge else self._within
+            batches = (relation.next_batch() for _ in range(VALIDATION_BATCHES))
+            found = [measure(relation, a, b, 0.0) for a, b in batches]
+            losses[relation.name] = float(np.mean(found))
+        return losses
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether products in bfloat16 are faster than in float32 on this machine."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def start_bias(relations: list[Relation], nodes: int) -> np.ndarray:
+    """Return the log share of each node in its channel's pairs ``[nodes, 1]``, float32."""
+    bias = np.full(nodes, LEAST_LOG_SHARE, np.float32)
+    for relation in relations:
+        if not relation.bridge:
+            shares = np.maximum(relation.source.marginal.b, np.exp(LEAST_LOG_SHARE))
+            bias = np.maximum(bias, np.log(shares))
+    return bias[:, None].astype(np.float32)
+
+
+class Schedule:
+    """Halves the rate on a plateau; keeps the latest evaluation within reach of the best.
+
+    Next week's pairs are noisy: their loss is flat long before links stop improving, so a later
+    checkpoint is preferred until its loss is worse than the best by more than ``TOLERANCE``.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate, self.best, self.best_step = rate, float("inf"), 0
+        self.halvings = self._waited = 0
+
+    def tell(self, step: int, loss: float) -> bool:
+        """Take an evaluation; return whether its checkpoint is the one to keep."""
+        self._waited = 0 if loss < self.best else self._waited + 1
+        self.best = min(loss, self.best)
+        if self._waited >= PATIENCE:
+            self.rate, self._waited, self.halvings = self.rate / 2, 0, self.halvings + 1
+        if loss > self.best * (1 + TOLERANCE):
+            return False
+        self.best_step = step
+        return True
+
+    @property
+    def ended(self) -> bool:
+        """Whether the rate was halved often enough."""
+        return self.halvings > HALVINGS
+
+
+def fit(
+    data: TrainingData,
+    settings: ItemModelSettings,
+    seed: int,
+    *,
+    like: pa.Table | None = None,
+    progress: Progress = silent,
+) -> ItemModel:
+    """Train item vectors.
+
+    Args:
+        data: Pairs and bags of the vocabulary's nodes.
+        settings: Of the stage.
+        seed: Of the start and of every draw.
+        like: History whose rates and length are repeated; None: found by validation.
+        progress: Told of steps.
+
+    Raises:
+        ItemembError: If a loss stops being a finite number; it names the step.
+    """
+    trainer = Trainer(data, settings, seed, start_vectors(data, settings, seed, progress))
+    rows: list[dict[str, Any]] = []
+    schedule = Schedule(settings.learning_rate)
+    rates, best = _rates(like), trainer.tables.copy()
+    last = max(rates, default=settings.max_steps) if trainer.relations else 0
+    for done in range(0, last, INTERVAL):
+        step = min(done + INTERVAL, last)
+        rate = rates.get(step, schedule.rate)
+        losses = _run(trainer, range(done, step), rate)
+        progress("item vectors", step, last)
+        judged = {} if rates else trainer.validate()
+        rows.append({"step": step, "rate": rate, "train": losses, "validation": judged})
+        score = _score(trainer, judged)
+        if score is None or schedule.tell(step, score):
+            best = trainer.tables.copy()
+        if schedule.ended:
+            break
+    length = schedule.best_step or last
+    history = history_table([row for row in rows if row["step"] <= length])
+    return ItemModel.of(best, history, _facts(trainer, settings, length))
+
+
+def _rates(like: pa.Table | None) -> dict[int, float]:
+    """Return the rate up to each step of another fit's history; empty without one."""
+    if like is None:
+        return {}
+    return dict(zip(like["step"].to_pylist(), like["rate"].to_pylist(), strict=True))
+
+
+def _run(trainer: Trainer, steps: range, rate: float) -> dict[str, float]:
+    """Take steps; return the mean loss by relation."""
+    losses: dict[str, list[float]] = {}
+    for done in steps:
+        name, loss = trainer.step(rate)
+        if not np.isfinite(loss):
+            raise ItemembError(
+                f"item_model: loss of {name} is {loss} at step {done + 1}, expected a finite "
+                "number; a smaller item_model.learning_rate may help"
+            )
+        losses.setdefault(name, []).append(loss)
+    return {name: float(np.mean(values)) for name, values in losses.items()}
+
+
+def _score(trainer: Trainer, judged: dict[str, float]) -> float | None:
+    """Return the validation loss weighted by the relations' shares; None without validation."""
+    shares = {r.name: r.share for r in trainer.relations if r.name in judged}
+    total = sum(shares.values())
+    return sum(judged[n] * s for n, s in shares.items()) / total if total else None
+
+
+def _facts(trainer: Trainer, settings: ItemModelSettings, length: int) -> dict[str, Any]:
+    """Return what is stored beside the vectors."""
+    import torch
+
+    reason = None if trainer.relations else "no pairs and no bags: the vectors are their start"
+    return {
+        "settings": settings.model_dump(),
+        "steps": length,
+        "shares": {r.name: round(r.share, 6) for r in trainer.relations},
+        "bfloat16": trainer.half,
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+        "reason": reason,
+    }

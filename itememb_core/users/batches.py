@@ -1,0 +1,369 @@
+"""Batches of windows: what a step of training sees.
+
+What belongs here: sliding windows, positions that predict, drawing targets and negatives, and the
+stream of batches from worker processes. What does not: towers, losses.
+
+Events of one time are a set without an order, so only the last of them predicts, and a target is
+never of the time of the position that predicts it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itememb_core.settings import UserModelSettings
+from itememb_core.users.features import DAY, REPEAT_FEATURES
+from itememb_core.users.shards import PackedHistories, Shard, open_shard
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: A batch: arrays by name, see :func:`make_batch`.
+Arrays = dict[str, NDArray[Any]]
+
+#: An event that no user reaches.
+NEVER: Final = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """What batches are drawn with, the same for all shards."""
+
+    settings: UserModelSettings
+    share: NDArray[np.float64]  # [targets], chance of a target as a shared negative
+    item_stats: NDArray[np.float32]  # [targets, 2]
+    seed: int
+    validate: bool  # whether the validation users' last targets are kept from training
+
+    @property
+    def targets(self) -> int:
+        """Number of targets."""
+        return len(self.share)
+
+
+def sampler(
+    packed: PackedHistories,
+    settings: UserModelSettings,
+    seed: int,
+    *,
+    validate: bool,
+) -> Sampler:
+    """Negatives are drawn by users ** 0.75 (Mikolov et al. 2013), corrected in the loss."""
+    weight = np.maximum(packed.item_users, 1) ** 0.75
+    share = weight / weight.sum()
+    return Sampler(settings, share, packed.item_stats, seed, validate)
+
+
+def windows(start: int, stop: int, size: int, stride: int) -> NDArray[np.int64]:
+    """Windows over the events start .. stop - 1: begin, end, first event that predicts ``[n, 3]``.
+
+    Each event predicts in exactly one window, and sees as many of the events before it as fit.
+    """
+    ends = [min(start + size, stop)]
+    while ends[-1] < stop:
+        ends.append(min(ends[-1] + stride, stop))
+    rows = [(max(start, end - size), end) for end in ends]
+    emit = [start, *ends[:-1]]
+    return np.array([(*row, first) for row, first in zip(rows, emit, strict=True)], np.int64)
+
+
+def limits(shard: Shard, sampling: Sampler) -> NDArray[np.int64]:
+    """Where the history of each user ends for training ``[users]``.
+
+    A validation user's ends before the time of his last target, unless nothing comes before.
+    """
+    stop = shard.start[1:].copy()
+    if not sampling.validate:
+        return stop
+    for user in validation_users(shard, sampling):
+        last = shard.own[shard.owned[stop[user]] - 1]
+        own = shard.seconds[shard.start[user] : stop[user]]
+        stop[user] = shard.start[user] + np.searchsorted(own, shard.seconds[last], side="left")
+    return stop
+
+
+def validation_users(shard: Shard, sampling: Sampler) -> NDArray[np.int64]:
+    """Users (rows of ``user_ids``) of the seeded share that have a target after a first event."""
+    share = sampling.settings.validation_share
+    chosen = uniform_hash(shard.user_ids, sampling.seed) < share
+    begin, stop = shard.start[:-1], shard.start[1:]
+    some = shard.owned[stop] > shard.owned[begin]
+    last = np.zeros(len(some), np.int64)
+    last[some] = shard.own[shard.owned[stop[some]] - 1]
+    return np.flatnonzero(chosen & some & (shard.seconds[last] > shard.seconds[begin]))
+
+
+def uniform_hash(numbers: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
+    """A number in [0, 1) by seed and number alone (SplitMix64, Steele et al. 2014) ``[n]``."""
+    with np.errstate(over="ignore"):
+        z = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(seed + 1)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)) / 2.0**53
+
+
+@dataclass(frozen=True)
+class Future:
+    """Own events that each event may predict: a range of ``Shard.own`` ``[events]``."""
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+
+
+def future(shard: Shard, limit: NDArray[np.int64], horizon_days: float) -> Future:
+    """The targets ahead of each event within the horizon, before the user's limit.
+
+    With a horizon of 0 they are the targets of the next time that has any. An event that is not
+    the last of its time, or has no target ahead, has an empty range.
+    """
+    n = shard.events
+    users = np.repeat(np.arange(len(limit)), np.diff(shard.start))
+    stop = limit[users]
+    # One ascending number for user and time, users far enough apart for any horizon.
+    first = float(shard.seconds.min()) if n else 0.0
+    length = float(shard.seconds.max()) - first if n else 0.0
+    reach = min(horizon_days * DAY, length)
+    key = users * (2 * length + 2.0) + (shard.seconds - first)
+    low = shard.owned[1:]
+    if horizon_days > 0:
+        end = np.searchsorted(key, key + reach, side="right")
+    else:
+        following = np.minimum(low, max(len(shard.own) - 1, 0))
+        event = shard.own[following] if len(shard.own) else np.zeros(n, np.int64)
+        end = np.searchsorted(key, key[event], side="right")
+    high = shard.owned[np.minimum(end, stop)]
+    last = np.ones(n, np.bool_)
+    last[:-1] = (shard.seconds[1:] > shard.seconds[:-1]) | (users[1:] != users[:-1])
+    return Future(low, np.where(last & (np.arange(n) < stop), np.maximum(high, low), low))
+
+
+def plan(
+    shard: Shard, limit: NDArray[np.int64], size: UserModelSettings, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Batches of windows of like length, in random order; each is ``[batch, 3]``."""
+    rows = [
+        windows(start, stop, size.window, min(size.stride, size.window))
+        for start, stop in zip(shard.start[:-1].tolist(), limit.tolist(), strict=True)
+        if stop > start
+    ]
+    if not rows:
+        return []
+    table = np.concatenate(rows)
+    table = table[rng.permutation(len(table))]
+    table = table[np.argsort(table[:, 1] - table[:, 0], kind="stable")]
+    parts = [table[i : i + size.batch_size] for i in range(0, len(table), size.batch_size)]
+    return [parts[i] for i in rng.permutation(len(parts))]
+
+
+def make_batch(
+    shard: Shard,
+    table: NDArray[np.int64],
+    ahead: Future,
+    sampling: Sampler,
+    rng: np.random.Generator,
+) -> Arrays | None:
+    """Everything a step needs, or None where no position predicts.
+
+    Args:
+        shard: Where the windows lie.
+        table: Windows ``[batch, 3]``.
+        ahead: Targets ahead of each event.
+        sampling: Settings and chances.
+        rng: Draws targets and negatives.
+
+    Returns:
+        Events, padded at the end: ``node`` (0 is none), ``action``, ``channel`` ``[batch, length]``
+        and ``features`` ``[batch, length, EVENT_FEATURES]``, ``lengths`` ``[batch]``.
+        Positions: ``position`` (flat place in the padded events) ``[positions]``.
+        Items: ``items`` (distinct targets, ascending); all other item columns are places in it:
+        ``target`` ``[positions, targets]`` with ``target_weight`` (0 where none), ``target_had``
+        and ``target_features``; ``own`` ``[positions, own_negatives]`` with ``own_log_weight`` and
+        ``own_features``; ``negative`` ``[negatives]`` with ``negative_log_weight`` and, for each
+        position, ``negative_new``: whether the user had it not.
+    """
+    settings = sampling.settings
+    events, place = _positions(table, ahead)
+    if not len(events):
+        return None
+    low, width = ahead.low[events], ahead.high[events] - ahead.low[events]
+    draws = rng.random((len(events), settings.targets))
+    if settings.targets >= width.max():  # all of them, each once
+        draws = np.tile(np.arange(settings.targets), (len(events), 1)) / width[:, None]
+    chosen = low[:, None] + np.minimum(draws * width[:, None], width[:, None] - 1).astype(np.int64)
+    target_pair = shard.pair[shard.own[chosen]]  # [positions, targets]
+    batch = _events(shard, table)
+    batch |= {"position": place}
+    batch["target_weight"] = _target_weights(width, settings.targets)
+    target, batch["target_had"], batch["target_features"] = _known(
+        shard, target_pair, events, sampling
+    )
+    own, batch["own_log_weight"], batch["own_features"] = _own(shard, events, sampling, rng)
+    negative, batch["negative_log_weight"] = _negatives(sampling, rng)
+    batch["negative_new"] = _new(shard, table, events, negative, sampling.targets)
+    items, number = np.unique(
+        np.concatenate([target.ravel(), own.ravel(), negative]), return_inverse=True
+    )
+    ends = np.cumsum([target.size, own.size])
+    places = np.split(number, ends)
+    batch |= {"items": items, "target": places[0].reshape(target.shape)}
+    return batch | {"own": places[1].reshape(own.shape), "negative": places[2]}
+
+
+def _positions(
+    table: NDArray[np.int64], ahead: Future
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Events that predict, and their flat places in the padded batch."""
+    width = int((table[:, 1] - table[:, 0]).max())
+    events = [np.arange(first, end) for _, end, first in table.tolist()]
+    row = np.repeat(np.arange(len(table)), [len(each) for each in events])
+    joined = np.concatenate(events)
+    able = ahead.high[joined] > ahead.low[joined]
+    joined, row = joined[able], row[able]
+    return joined, row * width + joined - table[row, 0]
+
+
+def _target_weights(width: NDArray[np.int64], targets: int) -> NDArray[np.float32]:
+    """Each position counts 1, over the targets that it has ``[positions, targets]``."""
+    drawn = np.minimum(width, targets) if targets >= width.max() else np.full(len(width), targets)
+    return ((np.arange(targets) < drawn[:, None]) / drawn[:, None]).astype(np.float32)
+
+
+def event_arrays(shard: Shard, begin: NDArray[np.int64], end: NDArray[np.int64]) -> Arrays:
+    """The events begin .. end - 1 of each row, padded at the end; see :func:`make_batch`."""
+    lengths = end - begin
+    place = begin[:, None] + np.arange(int(lengths.max()))  # [batch, length]
+    inside = place < end[:, None]
+    place = np.minimum(place, end[:, None] - 1)
+    return {
+        "node": np.where(inside, shard.node[place].astype(np.int64) + 1, 0),
+        "action": np.where(inside, shard.action[place].astype(np.int64), 0),
+        "channel": np.where(inside, shard.channel[place].astype(np.int64), 0),
+        "features": np.where(inside[:, :, None], shard.features[place], np.float32(0)),
+        "lengths": lengths,
+    }
+
+
+def _events(shard: Shard, table: NDArray[np.int64]) -> Arrays:
+    return event_arrays(shard, table[:, 0], table[:, 1])
+
+
+def _known(
+    shard: Shard, pairs: NDArray[np.int64], events: NDArray[np.int64], sampling: Sampler
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float32]]:
+    """Items of pairs ``[positions, n]``, whether had up to the event, and repeat features."""
+    flat = pairs.ravel()
+    at = np.repeat(events, pairs.shape[1])
+    items = shard.pair_key[flat] % sampling.targets
+    last = shard.latest(flat, at)
+    had = last >= 0
+    kinds = shard.repeats(flat[had], last[had], at[had], sampling.item_stats[items[had]])
+    features = np.zeros((len(flat), kinds.shape[1]), np.float32)
+    features[had] = kinds
+    shape = pairs.shape
+    return items.reshape(shape), had.reshape(shape), features.reshape(*shape, -1)
+
+
+def _own(
+    shard: Shard, events: NDArray[np.int64], sampling: Sampler, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """Items that the user had, drawn by count: ids, log weights (-inf: had none), features.
+
+    An item had c times of n is drawn with chance c / n, so each of K draws weighs n / (K c): the
+    sum over draws of weight * exp(score) is, on average, that over all items that he had.
+    """
+    k = sampling.settings.own_negatives
+    begin = shard.start[shard.users_of(events)]
+    before, n = shard.had[begin], shard.had[events + 1] - shard.had[begin]  # [positions]
+    place = before[:, None] + (rng.random((len(events), k)) * n[:, None]).astype(np.int64)
+    some = n > 0
+    weights = np.full((len(events), k), -np.inf, np.float32)
+    items = np.zeros((len(events), k), np.int64)
+    features = np.zeros((len(events), k, REPEAT_FEATURES), np.float32)
+    if some.any():
+        pairs = shard.pair[shard.had_events[place[some]]]  # [some, k]
+        items[some], _, features[some] = _known(shard, pairs, events[some], sampling)
+        last = shard.latest(pairs.ravel(), np.repeat(events[some], k)).reshape(-1, k)
+        count = last - shard.pair_start[pairs] + 1
+        weights[some] = np.log(n[some][:, None] / (k * count))
+    return items, weights, features
+
+
+def _negatives(
+    sampling: Sampler, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Distinct targets shared by the batch, and log(times drawn / (draws * chance))."""
+    n = sampling.settings.negatives
+    drawn = np.searchsorted(np.cumsum(sampling.share), rng.random(n), side="right")
+    items, times = np.unique(np.minimum(drawn, sampling.targets - 1), return_counts=True)
+    return items, np.log(times / (n * sampling.share[items])).astype(np.float32)
+
+
+def _new(
+    shard: Shard,
+    table: NDArray[np.int64],
+    events: NDArray[np.int64],
+    negative: NDArray[np.int64],
+    n_targets: int,
+) -> NDArray[np.bool_]:
+    """Whether the user had not had each negative up to each position ``[positions, negatives]``."""
+    users, row = np.unique(shard.users_of(events), return_inverse=True)
+    pairs = shard.find_pairs(
+        np.repeat(users, len(negative)), np.tile(negative, len(users)), n_targets
+    )
+    first = np.full(len(pairs), NEVER)
+    known = pairs >= 0
+    occurrences = shard.occurrence[shard.pair_start[pairs[known]]]
+    first[known] = occurrences % max(shard.events, 1)
+    return first.reshape(len(users), -1)[row] > events[:, None]
+
+
+def epoch_batches(
+    packed: PackedHistories, sampling: Sampler, epoch: int, worker: int = 0, workers: int = 1
+) -> Iterator[Arrays]:
+    """The batches of an epoch, one shard after the other.
+
+    A batch depends on the seed, the epoch, the shard and its number, never on which worker makes
+    it: worker i makes every ``workers``-th batch from the i-th on.
+    """
+    order = np.random.default_rng([sampling.seed, epoch]).permutation(len(packed.names))
+    number = 0
+    for place in order.tolist():
+        shard = open_shard(packed.folder / packed.names[place])
+        rng = np.random.default_rng([sampling.seed, epoch, place])
+        limit = limits(shard, sampling)
+        ahead = future(shard, limit, sampling.settings.horizon_days)
+        for part, table in enumerate(plan(shard, limit, sampling.settings, rng)):
+            number += 1
+            if (number - 1) % workers == worker:
+                draw = np.random.default_rng([sampling.seed, epoch, place, part])
+                batch = make_batch(shard, table, ahead, sampling, draw)
+                yield batch if batch is not None else {}
+
+
+def batch_stream(
+    packed: PackedHistories, sampling: Sampler, epoch: int
+) -> "Iterator[dict[str, Tensor]]":
+    """The batches of an epoch as tensors, made by worker processes while the model trains.
+
+    The order is the same for any number of workers: each makes every n-th batch.
+    """
+    import torch
+    from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+    class Stream(IterableDataset):
+        """Batches of one worker."""
+
+        def __iter__(self) -> "Iterator[dict[str, Tensor]]":
+            info = get_worker_info()
+            worker, workers = (info.id, info.num_workers) if info else (0, 1)
+            for batch in epoch_batches(packed, sampling, epoch, worker, workers):
+                yield {name: torch.from_numpy(np.asarray(array)) for name, array in batch.items()}
+
+    workers = sampling.settings.workers
+    # Forked, so that the shards and the class need no pickling; children touch NumPy alone.
+    options: dict[str, Any] = {"multiprocessing_context": "fork"} if workers else {}
+    loader = DataLoader(Stream(), batch_size=None, num_workers=workers, **options)
+    yield from loader

@@ -1,0 +1,90 @@
+"""The items of the user model: vectors of all nodes, and which nodes may be recommended.
+
+What belongs here: nodes, targets, accepted links. What does not: events, training.
+
+A *target* is a catalog or offer item that was met in any channel. A *context* node is anything
+else: an opaque receipt item, the receipts side of a held-out match, an unknown id.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from itememb_core.channels import RECEIPT_DOMAIN
+from itememb_core.errors import ItemembError
+from itememb_core.vectors import vectors
+from itememb_core.vocabulary import ALL_SIDE, UNKNOWN, node_counts, node_index
+
+
+@dataclass(frozen=True)
+class ItemSpace:
+    """What a user model knows of items; rows of ``vectors`` are nodes of the vocabulary."""
+
+    vocabulary: pa.Table
+    vectors: NDArray[np.float32]  # [nodes, dim], unit norm
+    targets: NDArray[np.int32]  # [targets], node of each target, ascending
+    target_of: NDArray[np.int32]  # [nodes], target of each node or -1
+    link: NDArray[np.int32]  # [nodes], node of the accepted catalog item, else the node itself
+    counts: NDArray[np.int64]  # [targets], events before training's end
+
+    @property
+    def dim(self) -> int:
+        """Length of an item vector."""
+        return self.vectors.shape[1]
+
+    def ids(self, targets: NDArray[np.integer]) -> pa.Array:
+        """Item ids of targets ``[n]``."""
+        names = self.vocabulary["item_id"].combine_chunks()
+        return names.take(pa.array(self.targets[targets]))
+
+
+def item_space(
+    vocabulary: pa.Table,
+    embeddings: pa.Table,
+    links: pa.Table | None = None,
+    *,
+    dim: int | None = None,
+) -> ItemSpace:
+    """Join the vocabulary, the vectors and the accepted links.
+
+    Args:
+        vocabulary: ``schemas.VOCABULARY``.
+        embeddings: ``schemas.item_embeddings(dim)``, a row for each node, in their order.
+        links: ``schemas.CROSS_DOMAIN_LINKS``; only learned links are used, since a direct match
+            is a target by itself. None: no links.
+        dim: Dimension that the vectors must have; None takes theirs.
+
+    Raises:
+        ItemembError: On another dimension (both are named), or if the two tables hold other items.
+    """
+    values = vectors(embeddings, dim)
+    for column in ("item_id", "side"):
+        if not vocabulary[column].equals(embeddings[column]):
+            raise ItemembError(
+                f"user model: item vectors ({embeddings.num_rows} rows) and the vocabulary "
+                f"({vocabulary.num_rows} rows) differ in {column}, expected the same rows"
+            )
+    counts = node_counts(vocabulary).sum(axis=1)  # [nodes]
+    catalog = pc.not_equal(vocabulary["domain"], RECEIPT_DOMAIN)
+    whole = pc.equal(vocabulary["side"], ALL_SIDE)
+    able = pc.and_(catalog, whole).to_numpy() & (counts > 0)
+    targets = np.flatnonzero(able).astype(np.int32)
+    target_of = np.full(len(values), UNKNOWN, np.int32)
+    target_of[targets] = np.arange(len(targets), dtype=np.int32)
+    link = _links(vocabulary, links)
+    return ItemSpace(vocabulary, values, targets, target_of, link, counts[targets])
+
+
+def _links(vocabulary: pa.Table, links: pa.Table | None) -> NDArray[np.int32]:
+    link = np.arange(vocabulary.num_rows, dtype=np.int32)
+    if links is None or not links.num_rows:
+        return link
+    learned = links.filter(pc.not_equal(links["method"], "direct"))
+    opaque = node_index(vocabulary, learned["receipt_item"], "receipts")
+    catalog = node_index(vocabulary, learned["catalog_item"], "retail")
+    known = (opaque != UNKNOWN) & (catalog != UNKNOWN)
+    link[opaque[known]] = catalog[known]
+    return link

@@ -1,0 +1,158 @@
+"""Scores of users for all targets, block by block.
+
+What belongs here: user vectors at the end of a history, the repeat term of the items that a user
+had, their sum. What does not: which scores are listed (``recommend``) or judged (``evaluation``).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itememb_core.settings import UserModelSettings
+from itememb_core.users.batches import event_arrays
+from itememb_core.users.shards import Shard
+from itememb_core.users.towers import (
+    Towers,
+    item_tower,
+    repeat_term,
+    user_states,
+    user_vectors,
+)
+from itememb_core.vectors import score_blocks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Users whose events go through the GRU at once.
+_USERS = 128
+
+#: Items that go through the item tower at once.
+_ITEMS = 65_536
+
+
+@dataclass(frozen=True)
+class OwnItems:
+    """What users had up to the ends of their histories, ordered by user."""
+
+    row: NDArray[np.int64]  # [n], position of the user among those asked for
+    target: NDArray[np.int64]  # [n]
+    count: NDArray[np.int64]  # [n], times he had it
+    last: NDArray[np.int64]  # [n], event of the last of them
+    features: NDArray[np.float32]  # [n, REPEAT_FEATURES]
+
+    def nothing(self) -> "OwnItems":
+        """No items of anybody."""
+        none = self.row[:0]
+        return OwnItems(none, none, none, none, self.features[:0])
+
+
+def vectors_of_users(
+    towers: Towers,
+    shard: Shard,
+    users: NDArray[np.int64],
+    end: NDArray[np.int64],
+    settings: UserModelSettings,
+) -> NDArray[np.float32]:
+    """User vectors after the last ``window`` events before ``end``, float32 ``[users, dim]``.
+
+    Args:
+        towers: Parameters.
+        shard: Histories.
+        users: Rows of ``shard.user_ids`` ``[users]``.
+        end: End of each one's history, after at least one event ``[users]``.
+        settings: The window.
+    """
+    import torch
+
+    begin = np.maximum(shard.start[users], end - settings.window)
+    result = np.empty((len(users), settings.dim), np.float32)
+    order = np.argsort(end - begin, kind="stable")  # alike lengths together: little padding
+    for low in range(0, len(users), _USERS):
+        part = order[low : low + _USERS]
+        arrays = event_arrays(shard, begin[part], end[part])
+        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        with torch.no_grad():
+            length = batch["node"].shape[1]
+            last = torch.arange(len(part)) * length + batch["lengths"] - 1
+            result[part] = user_vectors(towers, user_states(towers, batch, last)).numpy()
+    return result
+
+
+def item_matrix(towers: Towers) -> NDArray[np.float32]:
+    """Vectors of all targets with their bias as the last column ``[targets, dim + 1]``."""
+    import torch
+
+    parts = []
+    with torch.no_grad():
+        for low in range(0, len(towers.targets), _ITEMS):
+            rows = torch.arange(low, min(low + _ITEMS, len(towers.targets)))
+            values = item_tower(towers, rows, towers.ids[rows])
+            parts.append(torch.cat([values, towers.bias[rows]], dim=1))
+        return torch.cat(parts).numpy() if parts else np.empty((0, 1), np.float32)
+
+
+def own_items(
+    shard: Shard, users: NDArray[np.int64], end: NDArray[np.int64], item_stats: NDArray[np.float32]
+) -> OwnItems:
+    """The targets that users had before ``end``.
+
+    Args:
+        shard: Histories.
+        users: Rows of ``shard.user_ids``, ascending ``[users]``.
+        end: End of each one's history ``[users]``.
+        item_stats: ``PackedHistories.item_stats`` ``[targets, 2]``.
+    """
+    n_targets = max(len(item_stats), 1)
+    low = np.searchsorted(shard.pair_key, users * n_targets)
+    high = np.searchsorted(shard.pair_key, (users + 1) * n_targets)
+    size = high - low
+    row = np.repeat(np.arange(len(users)), size)
+    pairs = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size) + np.repeat(low, size)
+    seen_from = end[row] - 1
+    last = shard.latest(pairs, seen_from)
+    row, pairs, seen_from, last = (each[last >= 0] for each in (row, pairs, seen_from, last))
+    target = shard.pair_key[pairs] % n_targets
+    return OwnItems(
+        row=row,
+        target=target,
+        count=last - shard.pair_start[pairs] + 1,
+        last=shard.occurrence[last] % max(shard.events, 1),
+        features=shard.repeats(pairs, last, seen_from, item_stats[target]),
+    )
+
+
+def model_scores(
+    towers: Towers,
+    values: NDArray[np.float32],
+    base: NDArray[np.float32],
+    own: OwnItems,
+    *,
+    exclude_seen: bool = False,
+) -> "Iterator[tuple[slice, Tensor]]":
+    """Scores of users for all targets, the repeat term with them.
+
+    Args:
+        towers: Parameters.
+        values: User vectors ``[users, dim]``.
+        base: :func:`item_matrix`.
+        own: What these users had.
+        exclude_seen: Whether it scores -inf.
+
+    Yields:
+        As :func:`itememb_core.vectors.score_blocks`.
+    """
+    import torch
+
+    with torch.no_grad():
+        term = repeat_term(towers, torch.from_numpy(own.features))  # [n]
+    if exclude_seen:
+        term = torch.full_like(term, -torch.inf)
+    queries = np.concatenate([values, np.ones((len(values), 1), np.float32)], axis=1)
+    for part, scores in score_blocks(queries, base):
+        low, high = np.searchsorted(own.row, [part.start, part.stop])
+        rows = torch.from_numpy(own.row[low:high] - part.start)
+        scores[rows, torch.from_numpy(own.target[low:high])] += term[low:high]
+        yield part, scores

@@ -1,0 +1,61 @@
+"""A user model as files: safetensors for the numbers, JSON for settings and sizes.
+
+What belongs here: writing and reading. What does not: where versions lie.
+"""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from itememb_core.errors import ItemembError
+from itememb_core.settings import UserModelSettings
+from itememb_core.users.items import ItemSpace
+from itememb_core.users.towers import make_towers, set_towers_state, towers_state
+from itememb_core.users.trainer import Timing, UserModel
+
+MODEL_FILE = "model.safetensors"
+SETTINGS_FILE = "settings.json"
+HISTORY_FILE = "history.parquet"
+
+
+def save_user_model(model: UserModel, folder: Path) -> None:
+    """Write a model into a folder: ``model.safetensors``, ``settings.json``, ``history.parquet``.
+
+    Item vectors are not written again; they are read with the item table.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(towers_state(model.towers), folder / MODEL_FILE)
+    about = {
+        "settings": model.settings.model_dump(),
+        "epochs": model.epochs,
+        "reason": model.reason,
+        "item_dim": model.towers.vectors.shape[1],
+        "targets": len(model.towers.targets),
+    }
+    (folder / SETTINGS_FILE).write_text(json.dumps(about, indent=1, sort_keys=True))
+    pq.write_table(model.history, folder / HISTORY_FILE)
+
+
+def load_user_model(folder: Path, items: ItemSpace) -> UserModel:
+    """Read a model and join it with the item vectors that it was fitted on.
+
+    Raises:
+        ItemembError: If the items have another dimension or number of targets than the model.
+    """
+    from safetensors.torch import load_file
+
+    about = json.loads((folder / SETTINGS_FILE).read_text())
+    found = {"item_dim": items.dim, "targets": len(items.targets)}
+    for name, value in found.items():
+        if about[name] != value:
+            raise ItemembError(f"user model: items have {name} {value}, expected {about[name]}")
+    settings = UserModelSettings(**about["settings"])
+    towers = make_towers(items.vectors, items.targets, items.counts, settings, seed=0)
+    set_towers_state(towers, load_file(folder / MODEL_FILE))
+    history = pq.read_table(folder / HISTORY_FILE)
+    return UserModel(
+        towers, settings, about["epochs"], history, about["reason"], Timing(0.0, 0.0, 0)
+    )

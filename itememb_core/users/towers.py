@@ -1,0 +1,178 @@
+"""The two towers and the repeat term.
+
+What belongs here: parameters and the forward pass. What does not: losses, updates, batches.
+score(user, item) = user vector . item vector + bias(item) + repeat(user, item), where the repeat
+term is there for items that the user had.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itememb_core.channels import CHANNELS
+from itememb_core.settings import UserModelSettings
+from itememb_core.users.features import EVENT_FEATURES, REPEAT_FEATURES
+from itememb_core.users.gru import gru
+from itememb_core.users.shards import ACTIONS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Sequential
+
+_ACTION_DIM = 8
+_CHANNEL_DIM = 4
+_REPEAT_HIDDEN = 16
+
+#: How much an item that the user had is ahead of a new one before anything is learned.
+_REPEAT_START = 4.0
+
+
+@dataclass(frozen=True)
+class Towers:
+    """All parameters, and the item vectors that both towers read.
+
+    Attributes:
+        layers: Dense parts: action, channel, gru, user, item, repeat.
+        ids: Trained id rows ``[targets, id_dim]``.
+        bias: Bias of each target ``[targets, 1]``.
+        vectors: Item vectors by node + 1, zeros at row 0 for "none" ``[nodes + 1, item_dim]``.
+        targets: Row of ``vectors`` of each target, int64 ``[targets]``.
+    """
+
+    layers: Any  # ModuleDict, whose type knows nothing of its parts
+    ids: "Tensor"
+    bias: "Tensor"
+    vectors: "Tensor"
+    targets: "Tensor"
+
+
+def make_towers(
+    item_vectors: NDArray[np.float32],
+    targets: NDArray[np.int32],
+    item_users: NDArray[np.int64],
+    settings: UserModelSettings,
+    seed: int,
+) -> Towers:
+    """Parameters before training, from the seed alone.
+
+    Args:
+        item_vectors: ``[nodes, item_dim]``.
+        targets: Node of each target ``[targets]``.
+        item_users: Users who had each target ``[targets]``; logarithms are the first biases.
+        settings: Sizes.
+        seed: Of the random start.
+    """
+    import torch
+    from torch import nn
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        width = item_vectors.shape[1]
+        inputs = width + _ACTION_DIM + _CHANNEL_DIM + EVENT_FEATURES
+        layers: Any = nn.ModuleDict(
+            {
+                "action": nn.Embedding(len(ACTIONS) + 1, _ACTION_DIM),
+                "channel": nn.Embedding(len(CHANNELS), _CHANNEL_DIM),
+                "gru": nn.GRU(inputs, settings.hidden),
+                "user": nn.Linear(settings.hidden + width, settings.dim),
+                "item": _mlp(width + settings.id_dim, settings.item_hidden, settings.dim),
+                "repeat": _mlp(REPEAT_FEATURES, _REPEAT_HIDDEN, 1),
+                "repeat_line": nn.Linear(REPEAT_FEATURES, 1),
+            }
+        )
+        ids = torch.randn(len(targets), settings.id_dim) * 0.1
+    with torch.no_grad():
+        # The first scores are popularity, and count times popularity for what the user had.
+        layers["user"].weight.mul_(0.1)
+        layers["user"].bias.zero_()
+        layers["repeat"][2].weight.zero_()
+        layers["repeat"][2].bias.zero_()
+        layers["repeat_line"].weight.zero_()
+        layers["repeat_line"].weight[0, 0] = 1.0  # log count
+        layers["repeat_line"].bias.fill_(_REPEAT_START)
+    vectors = torch.zeros(len(item_vectors) + 1, width)
+    vectors[1:] = torch.tensor(item_vectors)
+    bias = torch.from_numpy(np.log(np.maximum(item_users, 1) / max(item_users.sum(), 1)))
+    rows = torch.from_numpy(targets.astype(np.int64)) + 1
+    return Towers(layers, ids, bias.float()[:, None], vectors, rows)
+
+
+def _mlp(inputs: int, hidden: int, outputs: int) -> "Sequential":
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+def user_states(towers: Towers, batch: "dict[str, Tensor]", position: "Tensor") -> "Tensor":
+    """What the user tower knows after chosen events ``[positions, hidden + item_dim]``.
+
+    The GRU's output beside the mean of the item vectors up to there. Both look back only, so
+    padding at the end changes nothing before it.
+
+    Args:
+        towers: Parameters.
+        batch: ``node``, ``action``, ``channel`` ``[batch, length]`` and ``features``.
+        position: Flat places in the padded batch (row * length + step) ``[positions]``.
+    """
+    import torch
+    from torch.nn.functional import linear
+
+    layers = towers.layers
+    node = batch["node"].T  # [length, batch]
+    items = towers.vectors[node]  # [length, batch, item_dim]
+    rest = [
+        layers["action"](batch["action"].T),
+        layers["channel"](batch["channel"].T),
+        batch["features"].transpose(0, 1),
+    ]
+    layer, width = layers["gru"], items.shape[2]
+    # One product each for the items, which need no gradient, and for the few other columns.
+    gates = linear(items, layer.weight_ih_l0[:, :width], layer.bias_ih_l0)
+    gates = gates + linear(torch.cat(rest, dim=2), layer.weight_ih_l0[:, width:])
+    states = gru(layer, gates)  # [length, batch, hidden]
+    length = node.shape[0]
+    step, row = position % length, position // length
+    seen = torch.arange(1, length + 1, dtype=torch.float32)[:, None, None]
+    mean = (items.cumsum(dim=0) / seen)[step, row]  # [positions, item_dim]
+    return torch.cat([states[step, row], mean], dim=1)
+
+
+def user_vectors(towers: Towers, states: "Tensor") -> "Tensor":
+    """User vectors ``[n, dim]`` from chosen states ``[n, hidden + item_dim]``."""
+    return towers.layers["user"](states)
+
+
+def item_tower(towers: Towers, rows: "Tensor", ids: "Tensor") -> "Tensor":
+    """Vectors of targets ``[n, dim]``: a two-layer MLP over item vector and id row.
+
+    Args:
+        towers: Parameters.
+        rows: Targets ``[n]``.
+        ids: Their id rows ``[n, id_dim]``.
+    """
+    import torch
+
+    vectors = towers.vectors[towers.targets[rows]]  # [n, item_dim]
+    return towers.layers["item"](torch.cat([vectors, ids], dim=1))
+
+
+def repeat_term(towers: Towers, features: "Tensor") -> "Tensor":
+    """What having had an item adds to its score ``[...]``, from ``[..., REPEAT_FEATURES]``."""
+    layers = towers.layers
+    return (layers["repeat"](features) + layers["repeat_line"](features))[..., 0]
+
+
+def towers_state(towers: Towers) -> "dict[str, Tensor]":
+    """A copy of all that training changes, by name."""
+    state = {name: each.clone() for name, each in towers.layers.state_dict().items()}
+    return state | {"ids": towers.ids.clone(), "bias": towers.bias.clone()}
+
+
+def set_towers_state(towers: Towers, state: "dict[str, Tensor]") -> None:
+    """Set all that training changes to what :func:`towers_state` gave."""
+    layers = {name: each for name, each in state.items() if name not in {"ids", "bias"}}
+    towers.layers.load_state_dict(layers)
+    towers.ids.copy_(state["ids"])
+    towers.bias.copy_(state["bias"])

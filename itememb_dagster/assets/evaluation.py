@@ -1,0 +1,87 @@
+"""What the backtest's vectors and links are worth, beside plain baselines."""
+
+from datetime import date
+from typing import Any, Final
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from itememb_core import schemas
+from itememb_core.evaluation.items import holdout_baskets
+from itememb_core.evaluation.items import item_evaluation as judge_items
+from itememb_core.evaluation.links import link_evaluation as judge_links
+from itememb_core.links.scorer import LinkScorer
+from itememb_dagster.stage import BACKTEST, Input, StageContext, TableSpec, stage
+
+SPEC: Final = TableSpec(schemas.EVALUATION)
+
+
+def _of_backtest(*names: str) -> dict[str, Input]:
+    return {name: Input((BACKTEST, name)) for name in names}
+
+
+def _tell(ctx: StageContext, found: Any) -> pa.Table:
+    """Show pictures, or the reason why there are no figures."""
+    ctx.plots |= getattr(found, "plots", {})
+    ctx.nothing = found.reason
+    return found.table
+
+
+@stage(
+    group="evaluation",
+    kinds=("numpy",),
+    table=SPEC,
+    settings=("seed", "holdout_days"),
+    inputs=_of_backtest("item_embeddings", "vocabulary", "edges"),
+)
+def item_evaluation(
+    ctx: StageContext,
+    item_embeddings: pa.Table,
+    vocabulary: pa.Table,
+    edges: ir.Table,
+    receipts: ir.Table,
+    retail_events: ir.Table,
+    marketplace_events: ir.Table,
+    offers_events: ir.Table,
+) -> pa.Table:
+    """One item of a later basket or session given another, ranked among the whole channel."""
+    catalog = ibis.union(retail_events, marketplace_events, offers_events)
+    later = ctx.cut or date.max
+    baskets = holdout_baskets(
+        receipts.filter(receipts.day >= later), catalog.filter(catalog.day >= later)
+    )
+    found = judge_items(
+        item_embeddings, vocabulary, edges.to_pyarrow(), baskets.to_pyarrow(), ctx.settings.seed
+    )
+    return _tell(ctx, found)
+
+
+@stage(
+    group="evaluation",
+    kinds=("numpy",),
+    table=SPEC,
+    settings=("link_pool",),
+    inputs=_of_backtest("item_embeddings", "vocabulary", "link_pool"),
+)
+def link_evaluation(
+    ctx: StageContext,
+    link_pool: pa.Table,
+    link_scorer: LinkScorer,
+    link_holdout: pa.Table,
+    vocabulary: pa.Table,
+    item_embeddings: pa.Table,
+) -> pa.Table:
+    """Right catalog item first, precision and coverage, on held-out direct matches."""
+    found = judge_links(
+        link_pool,
+        link_scorer,
+        link_holdout,
+        vocabulary,
+        embeddings=item_embeddings,
+        settings=ctx.settings.link_pool,
+    )
+    return _tell(ctx, found)
+
+
+STAGES = (item_evaluation, link_evaluation)

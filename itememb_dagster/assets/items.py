@@ -1,0 +1,229 @@
+"""From pairs and bags to item vectors, in the backtest and for good."""
+
+from datetime import date, timedelta
+from typing import Final
+
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from itememb_core import edges as edge_tables
+from itememb_core import schemas
+from itememb_core.index import BuiltIndex, build_index
+from itememb_core.model import ItemModel, fit, training_data
+from itememb_core.similar import similar_items as neighbours
+from itememb_core.split import direct_matches
+from itememb_core.split import link_holdout as hold_out
+from itememb_core.vocabulary import build_vocabulary
+from itememb_dagster.stage import BACKTEST, Input, StageContext, TableSpec, stage
+
+BACKTEST_EDGES: Final = {"edges": Input((BACKTEST, "edges"))}
+BACKTEST_NODES: Final = {"vocabulary": Input((BACKTEST, "vocabulary"))}
+FIT: Final = ("item_model", "seed", "holdout_days")
+
+
+def before(table: ir.Table, day: date | None) -> ir.Table:
+    """Return the rows of earlier days; all of them without a day."""
+    return table if day is None else table.filter(table.day < day)
+
+
+def item_counts(user_items: ir.Table) -> pa.Table:
+    """Return rows seen by item and channel: item_id, channel, n."""
+    grouped = user_items.group_by("item_id", "channel")
+    counts = grouped.agg(n=edge_tables.int64(user_items.n.sum()))
+    return counts.order_by("item_id", "channel").to_pyarrow()
+
+
+def last_day(ctx: StageContext) -> date:
+    """Return the last day that the backtest sees."""
+    return ctx.cut - timedelta(days=1) if ctx.cut else ctx.days[-1]
+
+
+@stage(
+    group="items",
+    kinds=("parquet",),
+    table=TableSpec(schemas.LINK_HOLDOUT),
+    settings=("link_holdout", "seed", "domains"),
+)
+def link_holdout(ctx: StageContext, user_items: ir.Table) -> pa.Table:
+    """Direct matches whose two sides the backtest keeps apart: the known truth of links."""
+    direct = direct_matches(item_counts(user_items), ctx.settings.domains)
+    held = hold_out(direct.to_pylist(), ctx.settings.seed, ctx.settings.link_holdout.share)
+    ctx.metadata |= {"direct matches": len(direct), "held out": held.num_rows}
+    return held
+
+
+@stage(
+    key=(BACKTEST, "edges"),
+    group="items",
+    kinds=("duckdb",),
+    table=TableSpec(schemas.EDGES, ("channel", "item_a", "item_b"), "month"),
+    settings=("holdout_days",),
+    after=(("raw_inventory",),),
+)
+def backtest_edges(
+    ctx: StageContext, copurchase_edges: ir.Table, coview_edges: ir.Table
+) -> ir.Table:
+    """Within-channel pairs by month, of the days before the cut."""
+    return edge_tables.edges_by_month(
+        before(copurchase_edges, ctx.cut), before(coview_edges, ctx.cut)
+    )
+
+
+@stage(
+    key=(BACKTEST, "vocabulary"),
+    group="items",
+    kinds=("parquet",),
+    table=TableSpec(schemas.VOCABULARY),
+    settings=("domains", "holdout_days"),
+)
+def backtest_vocabulary(
+    ctx: StageContext, user_items: ir.Table, catalog: ir.Table, link_holdout: pa.Table
+) -> pa.Table:
+    """Nodes as of the cut: a held-out match is two, its receipts side apart."""
+    listed = catalog.filter(catalog.listed).item_id.to_pyarrow()
+    counts = item_counts(before(user_items, ctx.cut))
+    return build_vocabulary(counts, listed, link_holdout["item_id"], ctx.settings.domains)
+
+
+@stage(
+    group="items",
+    kinds=("parquet",),
+    table=TableSpec(schemas.VOCABULARY),
+    settings=("domains",),
+)
+def vocabulary(ctx: StageContext, user_items: ir.Table, catalog: ir.Table) -> pa.Table:
+    """All nodes: every item of every channel and catalog, once."""
+    ids = catalog.item_id.to_pyarrow()
+    return build_vocabulary(
+        item_counts(user_items), ids, pa.array([], pa.string()), ctx.settings.domains
+    )
+
+
+def _tell(ctx: StageContext, model: ItemModel) -> ItemModel:
+    """Show what a fit did."""
+    from itememb_core.model.item_model import training_plot
+
+    ctx.metadata |= {"steps": model.facts["steps"], "shares": model.facts["shares"]}
+    ctx.nothing = model.facts["reason"]
+    ctx.plots["training history"] = training_plot(model.history)
+    return model
+
+
+@stage(
+    key=(BACKTEST, "item_model"),
+    group="items",
+    kinds=("pytorch",),
+    settings=FIT,
+    inputs={**BACKTEST_EDGES, **BACKTEST_NODES},
+)
+def backtest_item_model(
+    ctx: StageContext,
+    edges: ir.Table,
+    user_items: ir.Table,
+    vocabulary: pa.Table,
+    copurchase_edges: ir.Table,
+    coview_edges: ir.Table,
+) -> ItemModel:
+    """Item vectors of the backtest; finds length and rates on its last days."""
+    settings, last = ctx.settings.item_model, last_day(ctx)
+    start = last - timedelta(days=max(settings.validation_days - 1, 0))
+    recent = before(copurchase_edges.union(coview_edges), ctx.cut)
+    data = training_data(
+        vocabulary,
+        edges.to_pyarrow(),
+        before(user_items, ctx.cut).to_pyarrow(),
+        settings=settings,
+        last_day=last,
+        recent_edges=recent.filter(recent.day >= start).to_pyarrow(),
+    )
+    return _tell(ctx, fit(data, settings, ctx.settings.seed, progress=ctx.progress))
+
+
+@stage(
+    group="items",
+    kinds=("pytorch",),
+    settings=FIT,
+    inputs={"backtest": Input((BACKTEST, "item_model"))},
+    after=(("item_evaluation",), ("link_evaluation",)),
+)
+def item_model(
+    ctx: StageContext,
+    edges: ir.Table,
+    user_items: ir.Table,
+    vocabulary: pa.Table,
+    backtest: ItemModel,
+) -> ItemModel:
+    """The item vectors that ship: the backtest's length and rates, on all data."""
+    settings = ctx.settings.item_model
+    data = training_data(
+        vocabulary,
+        edges.to_pyarrow(),
+        user_items.to_pyarrow(),
+        settings=settings,
+        last_day=ctx.days[-1],
+    )
+    seed, like = ctx.settings.seed, backtest.history
+    return _tell(ctx, fit(data, settings, seed, like=like, progress=ctx.progress))
+
+
+@stage(
+    key=(BACKTEST, "item_embeddings"),
+    group="items",
+    kinds=("parquet",),
+    table=TableSpec(None),
+    inputs={**BACKTEST_NODES, "item_model": Input((BACKTEST, "item_model"))},
+)
+def backtest_item_embeddings(
+    ctx: StageContext, item_model: ItemModel, vocabulary: pa.Table
+) -> pa.Table:
+    """Vectors of the backtest's nodes."""
+    return item_model.table(vocabulary)
+
+
+@stage(group="items", kinds=("parquet",), table=TableSpec(None))
+def item_embeddings(ctx: StageContext, item_model: ItemModel, vocabulary: pa.Table) -> pa.Table:
+    """Vectors of all items: `embedding` for likeness and links, `context` for what goes with."""
+    return item_model.table(vocabulary)
+
+
+@stage(group="items", kinds=("faiss",), settings=("item_index", "seed", "item_model"))
+def item_index(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Table) -> BuiltIndex:
+    """FAISS index over the vectors, with its measured recall."""
+    built = build_index(
+        item_embeddings,
+        vocabulary,
+        ctx.settings.item_index,
+        ctx.settings.seed,
+        expected_dim=ctx.settings.item_model.dim,
+        progress=ctx.progress,
+    )
+    ctx.metadata |= {name: str(value) for name, value in built.about.items()}
+    return built
+
+
+@stage(
+    group="items",
+    kinds=("numpy",),
+    table=TableSpec(schemas.SIMILAR_ITEMS),
+    settings=("similar_items", "item_model"),
+)
+def similar_items(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Table) -> pa.Table:
+    """The most similar items of every item that anyone touched."""
+    k, dim = ctx.settings.similar_items.k, ctx.settings.item_model.dim
+    found = neighbours(item_embeddings, vocabulary, k, dim, ctx.progress)
+    ctx.metadata |= {"items": found.items, "untouched, left out": found.untouched}
+    return found.table
+
+
+STAGES = (
+    link_holdout,
+    backtest_edges,
+    backtest_vocabulary,
+    backtest_item_model,
+    backtest_item_embeddings,
+    vocabulary,
+    item_model,
+    item_embeddings,
+    item_index,
+    similar_items,
+)

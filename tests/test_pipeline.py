@@ -1,0 +1,232 @@
+"""The whole graph on the tiny world: what comes out, what is redone, what is refused."""
+
+import hashlib
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from itememb_dagster.assets import STAGES
+from itememb_dagster.cli import cli
+from itememb_dagster.runner import Outcome, Request, Runner
+from tests.conftest import TINY_SETTINGS, place_for
+
+HOLDOUT_CUT = pd.Timestamp("2017-01-22")
+
+
+def run(raw: Path, lake: Path, **options) -> Outcome:
+    settings = options.pop("settings", TINY_SETTINGS)
+    return Runner(Request(place_for(raw, lake), settings, **options)).run()
+
+
+def table(lake: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(lake / name)
+
+
+def tree(lake: Path) -> dict[str, str]:
+    files = sorted(p for p in lake.rglob("*") if p.is_file())
+    return {str(p.relative_to(lake)): hashlib.blake2b(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_everything_is_made_and_no_check_fails(made):
+    lake, outcome = made
+    assert outcome.errors == []
+    for stage in STAGES:
+        assert (lake.joinpath(*stage.key)).exists(), stage.name
+    names = {p.name for p in lake.rglob("*")}
+    assert not [n for n in names if n.startswith("_") and n not in ("_versions", "_checks")]
+
+
+def test_rows_are_conserved(made, tiny_world):
+    lake, _ = made
+    inventory = table(lake, "raw_inventory").dropna(subset=["rows"])
+    assert (inventory.rows == inventory.clean + inventory.rejected).all()
+    assert inventory.set_index("file").rows.to_dict() == tiny_world.rows
+    channels = ("receipts", "retail_events", "marketplace_events", "offers_events")
+    assert sum(len(table(lake, name)) for name in channels) == inventory.clean.sum()
+
+
+def test_the_midnight_session_is_one_and_closes_on_the_second_day(made, tiny_world):
+    lake, _ = made
+    _user, day, items = tiny_world.midnight
+    edges = table(lake, "coview_edges")
+    close = str(date(2017, 1, 1) + pd.Timedelta(days=day + 1))
+    found = edges[(edges.day.astype(str) == close) & edges.item_a.isin(items)]
+    pairs = set(zip(found.item_a, found.item_b, strict=True))
+    assert {tuple(sorted((items[0], items[-1])))} <= pairs
+
+
+def test_the_backtest_sees_nothing_after_the_cut(made):
+    lake, _ = made
+    days = pd.to_datetime(table(lake, "user_items").day.astype(str))
+    items = table(lake, "user_items")[days < HOLDOUT_CUT]
+    vocabulary = table(lake, "backtest/vocabulary")
+    counts = [c for c in vocabulary if c.startswith("count_")]
+    assert vocabulary[counts].to_numpy().sum() == items.n.sum()
+    edges, both = table(lake, "backtest/edges"), ["copurchase_edges", "coview_edges"]
+    daily = pd.concat([table(lake, name) for name in both])
+    before = daily[pd.to_datetime(daily.day.astype(str)) < HOLDOUT_CUT]
+    assert edges.n.sum() == before.n.sum()
+    assert table(lake, "edges").n.sum() == daily.n.sum()
+
+
+def test_held_out_matches_are_two_nodes_and_final_ones_one(made, tiny_world):
+    lake, _ = made
+    held = set(table(lake, "link_holdout").item_id)
+    assert held
+    assert held <= set(tiny_world.direct)
+    backtest = table(lake, "backtest/vocabulary")
+    apart = backtest[backtest.side == "receipts"]
+    assert set(apart.item_id) <= held
+    assert len(apart) > 0
+    shared = backtest[(backtest.side == "all") & backtest.item_id.isin(held)]
+    assert shared.count_receipts.sum() == 0
+    final = table(lake, "vocabulary")
+    assert final.item_id.is_unique
+    assert (final.side == "all").all()
+
+
+def test_bridge_pairs_join_two_channels_and_edges_are_canonical(made):
+    lake, _ = made
+    bridge, edges = table(lake, "bridge_edges"), table(lake, "edges")
+    assert (bridge.channel_a != bridge.channel_b).all()
+    assert (edges.item_a < edges.item_b).all()
+    assert not edges.duplicated(["month", "channel", "item_a", "item_b"]).any()
+
+
+def test_links_are_far_better_than_chance_and_need_the_bridge(made, tmp_path, tiny_world):
+    lake, _ = made
+
+    def hits(where: Path) -> float:
+        first = table(where, "link_candidates").query("rank == 1")
+        truth = pd.Series(dict(tiny_world.truth))
+        right = truth.reindex(first.receipt_item).to_numpy()
+        known = pd.notna(right)
+        return (right == first.catalog_item.to_numpy())[known].mean()
+
+    shutil.copytree(lake, tmp_path / "lake")
+    settings = TINY_SETTINGS.model_copy(
+        update={"item_model": TINY_SETTINGS.item_model.model_copy(update={"bridge": False})}
+    )
+    run(tiny_world.raw, tmp_path / "lake", settings=settings)
+    assert hits(lake) > 0.2
+    assert hits(tmp_path / "lake") < hits(lake) / 4
+
+
+def test_direct_links_are_known_ids(made, tiny_world):
+    lake, _ = made
+    links = table(lake, "cross_domain_links")
+    direct = links[links.method == "direct"]
+    assert set(direct.receipt_item) == set(tiny_world.direct)
+    assert (direct.receipt_item == direct.catalog_item).all()
+    assert not links.receipt_item.duplicated().any()
+
+
+def test_a_second_run_makes_nothing_and_force_makes_the_same_bytes(made, tiny_raw, tmp_path):
+    lake, _ = made
+    shutil.copytree(lake, tmp_path / "lake")
+    before = tree(tmp_path / "lake")
+    again = run(tiny_raw, tmp_path / "lake")
+    assert (again.asset_days, again.tables, again.errors) == (0, 0, [])
+    assert tree(tmp_path / "lake") == before
+    forced = run(tiny_raw, tmp_path / "lake", force=True)
+    assert forced.errors == []
+    assert forced.tables == sum(not s.daily for s in STAGES)
+    changed = {k for k, v in tree(tmp_path / "lake").items() if before.get(k) != v}
+    assert changed == set()
+
+
+def test_two_lakes_under_one_home_do_not_mix(made, tiny_raw, tmp_path):
+    lake, _ = made
+    before = tree(lake)
+    other = run(tiny_raw, tmp_path / "other", end=date(2017, 1, 5), select='key:"receipts"')
+    assert (other.asset_days, other.errors) == (5, [])
+    assert sorted(p.name for p in (tmp_path / "other/receipts").iterdir()) == [
+        f"day=2017-01-0{d}" for d in range(1, 6)
+    ]
+    assert run(tiny_raw, lake).asset_days == 0
+    assert tree(lake) == before
+
+
+def test_one_channel_alone_ends_well_and_says_what_had_nothing_to_do(tiny_raw, tmp_path):
+    raw = tmp_path / "raw"
+    shutil.copytree(tiny_raw / "retail", raw / "retail")
+    outcome = run(raw, tmp_path / "lake")
+    assert outcome.errors == []
+    assert any("no " in why for why in outcome.reasons.values()), outcome.reasons
+    assert len(table(tmp_path / "lake", "cross_domain_links")) == 0
+    assert len(table(tmp_path / "lake", "item_embeddings")) > 0
+
+
+def test_a_bad_day_is_named_and_the_good_ones_are_kept(tiny_raw, tmp_path):
+    raw, lake = tmp_path / "raw", tmp_path / "lake"
+    shutil.copytree(tiny_raw, raw)
+    path = raw / "retail/events/00002.pq"
+    path.write_bytes(path.read_bytes()[:500])
+    wrong = raw / "payments/receipts/00001.pq"
+    pq.write_table(pq.read_table(wrong).drop_columns(["user_id"]), wrong)
+    outcome = run(raw, lake, end=date(2017, 1, 5))
+    assert len(outcome.errors) == 2
+    assert "retail/events/00002.pq" in outcome.errors[1]
+    assert "user_id" in outcome.errors[0]
+    assert sorted(p.name for p in (lake / "retail_events").iterdir()) == [
+        "day=2017-01-01", "day=2017-01-04", "day=2017-01-05",
+    ]  # fmt: skip
+
+
+BAD_COMMANDS = {
+    "missing raw": (["run", "--raw", "nowhere", "--lake", "l"], "nowhere"),
+    "date": (["run", "--raw", "{raw}", "--lake", "l", "--start", "2017-13-01"], "2017-13-01"),
+    "range": (["run", "--raw", "{raw}", "--lake", "l", "--start", "2031-01-01"], "2031-01-01"),
+    "unknown setting": (["run", "--raw", "{raw}", "--lake", "l", "--set", "x.y=1"], "x"),
+    "out of range": (
+        ["run", "--raw", "{raw}", "--lake", "l", "--set", "item_model.dim=0"], "item_model.dim",
+    ),
+    "engine": (["run", "--raw", "{raw}", "--lake", "l", "--engine", "hive"], "hive"),
+    "selection": (["run", "--raw", "{raw}", "--lake", "l", "--select", "((("], "((("),
+    "lake is a file": (["run", "--raw", "{raw}", "--lake", "{file}"], "cannot be written"),
+    "unknown item": (["similar", "no_such_item", "--lake", "{lake}"], "no_such_item"),
+    "unknown link": (["links", "no_such_item", "--lake", "{lake}"], "no_such_item"),
+    "no lake": (["similar", "x", "--lake", "nowhere"], "nowhere"),
+    "demo option": (["demo", "d", "--direct", "7"], "direct"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_COMMANDS)
+def test_bad_input_is_one_line_that_names_it(case, made, tiny_raw, tmp_path, monkeypatch, capsys):
+    from itememb_dagster.cli import main
+
+    words, named = BAD_COMMANDS[case]
+    file = tmp_path / "file"
+    file.write_text("")
+    values = {"raw": tiny_raw, "lake": made[0], "file": file}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["itememb", *(w.format(**values) for w in words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capsys.readouterr()
+    lines = [line for line in shown.err.splitlines() if line.startswith("error: ")]
+    assert ended.value.code == 1
+    assert len(lines) == 1
+    assert named in lines[0]
+    assert "Traceback" not in shown.err
+
+
+def test_look_ups_and_export_answer(made, tmp_path, monkeypatch):
+    lake, _ = made
+    monkeypatch.chdir(tmp_path)
+    links = table(lake, "link_candidates")
+    item = links.catalog_item.iloc[0]
+    for words in (["similar", item], ["similar", item, "--goes-with"], ["links", item]):
+        result = CliRunner().invoke(cli, [*words, "--lake", str(lake)], catch_exceptions=False)
+        assert result.exit_code == 0
+    result = CliRunner().invoke(cli, ["export", "out", "--lake", str(lake)])
+    assert result.exit_code == 0
+    assert sorted(p.name for p in Path("out").iterdir()) == [
+        "best_model.safetensors", "cross_domain_links.parquet", "item_embeddings.parquet",
+        "item_vocabulary.parquet", "training_history.png",
+    ]  # fmt: skip

@@ -1,0 +1,231 @@
+"""The fit: what the bridge is for, determinism, length, stopping, files."""
+
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from itememb_core.errors import ItemembError
+from itememb_core.model.data import Bags, Pairs, TrainingData
+from itememb_core.model.fit import HALVINGS, PATIENCE, Schedule, Trainer, fit
+from itememb_core.model.item_model import ItemModel, load_model
+from itememb_core.model.start import start_vectors
+from itememb_core.schemas import VOCABULARY, item_embeddings
+from itememb_core.settings import ItemModelSettings
+
+PRODUCTS, USERS, DAYS = 40, 150, 60
+SETTINGS = ItemModelSettings(dim=16, batch_size=64, max_steps=500, bridge_share=0.7)
+
+
+def twin_world(seed: int = 0) -> TrainingData:
+    """Products with a receipts node p and a retail node PRODUCTS + p; users repeat a few."""
+    rng = np.random.default_rng(seed)
+    taste = np.stack([rng.choice(PRODUCTS, 4, replace=False) for _ in range(USERS)])
+    rows, a, b, channel = set(), [], [], []
+    for user, day in ((u, d) for u in range(USERS) for d in range(0, DAYS, 6)):
+        for side in (0, 1):
+            basket = sorted({side * PRODUCTS + int(p) for p in rng.choice(taste[user], 3)})
+            rows |= {(side, user, day, node) for node in basket}
+            for i, first in enumerate(basket):
+                for second in basket[i + 1 :]:
+                    a.append(first)
+                    b.append(second)
+                    channel.append(side)
+    code, user_of, day_of, node = np.array(sorted(rows), np.int32).T
+    counts = np.zeros((2 * PRODUCTS, 4), np.int64)
+    np.add.at(counts, (node, code), 1)
+    weight = np.ones(len(a), np.float32)
+    late = rng.random(len(a)) < 0.1
+    ends = np.array(a, np.int32), np.array(b, np.int32), np.array(channel, np.int8), weight
+    return TrainingData(
+        counts=counts,
+        pairs=Pairs(*(x[~late] for x in ends)),
+        bags=Bags(user_of, day_of, code.astype(np.int8), node),
+        validation_pairs=Pairs(*(x[late] for x in ends)),
+        validation_from=DAYS - 6,
+    )
+
+
+WORLD = twin_world()
+
+
+@pytest.fixture(scope="module")
+def model() -> ItemModel:
+    return fit(WORLD, SETTINGS, seed=3)
+
+
+def twin_first(vectors: np.ndarray) -> float:
+    cosine = vectors[:PRODUCTS] @ vectors[PRODUCTS:].T
+    return float((cosine.argmax(axis=1) == np.arange(PRODUCTS)).mean())
+
+
+def final(data: TrainingData) -> TrainingData:
+    empty = data.validation_pairs
+    none = Pairs(empty.a[:0], empty.b[:0], empty.channel[:0], empty.weight[:0])
+    return replace(data, validation_from=None, validation_pairs=none)
+
+
+def test_the_bridge_aligns_the_channels_and_without_it_nothing_does(model: ItemModel):
+    alone = fit(WORLD, SETTINGS.model_copy(update={"bridge": False}), seed=3)
+    assert twin_first(model.embedding) > 0.6
+    assert twin_first(alone.embedding) < 0.2
+    assert not any("~" in name for name in alone.facts["shares"])
+
+
+def test_goes_with_ranks_partners_above_strangers(model: ItemModel):
+    pairs = WORLD.validation_pairs
+    scores = model.context @ model.embedding.T + model.bias
+    own = scores[pairs.a, pairs.b]
+    stranger = np.random.default_rng(0).integers(PRODUCTS, size=len(own)) + (
+        pairs.channel.astype(int) * PRODUCTS
+    )
+    assert (own > scores[pairs.a, stranger]).mean() > 0.6
+
+
+def test_vectors_leave_at_unit_norm_and_finite(model: ItemModel):
+    assert np.linalg.norm(model.embedding, axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert np.isfinite(model.context).all()
+    assert np.isfinite(model.bias).all()
+
+
+def test_validation_falls_from_the_first_to_the_best_evaluation(model: ItemModel):
+    losses = model.history["validation_loss_receipts~retail"].to_pylist()
+    assert model.history["step"].to_pylist()[-1] == model.facts["steps"]
+    assert min(losses) == pytest.approx(losses[-1]) or losses[-1] < losses[0]
+
+
+def test_one_seed_gives_the_same_bytes_and_another_does_not(model: ItemModel):
+    again, other = fit(WORLD, SETTINGS, seed=3), fit(WORLD, SETTINGS, seed=4)
+    assert again.embedding.tobytes() == model.embedding.tobytes()
+    assert again.context.tobytes() == model.context.tobytes()
+    assert again.history.equals(model.history)
+    assert other.embedding.tobytes() != model.embedding.tobytes()
+
+
+def test_the_final_fit_repeats_length_and_rates(monkeypatch: pytest.MonkeyPatch):
+    # The package exports the function by the module's name.
+    monkeypatch.setattr(import_module("itememb_core.model.fit"), "INTERVAL", 20)
+    like = pa.table({"step": [20, 40, 50], "rate": [0.02, 0.01, 0.005]})
+    found = fit(final(WORLD), SETTINGS, seed=3, like=like)
+    assert found.history["step"].to_pylist() == [20, 40, 50]
+    assert found.history["rate"].to_pylist() == [0.02, 0.01, 0.005]
+    assert found.facts["steps"] == 50
+
+
+def test_a_plateau_halves_the_rate_and_then_ends():
+    schedule = Schedule(0.08)
+    assert schedule.tell(10, 5.0)
+    rates = []
+    for step in range(20, 200, 10):
+        assert not schedule.tell(step, 6.0)
+        rates.append(schedule.rate)
+        if schedule.ended:
+            break
+    assert rates[:4] == [0.08, 0.04, 0.04, 0.02]
+    assert len(rates) == PATIENCE * (HALVINGS + 1)
+    assert schedule.best_step == 10
+
+
+def test_only_touched_rows_move():
+    lone = 2 * PRODUCTS
+    counts = np.vstack([WORLD.counts, np.zeros((1, 4), np.int64)])
+    data = replace(WORLD, counts=counts)
+    start = start_vectors(data, SETTINGS, 0)
+    trainer = Trainer(data, SETTINGS, 0, start)
+    for _ in range(20):
+        trainer.step(0.01)
+    moved = (trainer.tables.embedding.cpu().numpy() != start).any(axis=1)
+    assert not moved[lone]
+    assert moved[:lone].mean() > 0.9
+
+
+def test_validation_moves_nothing():
+    trainer = Trainer(WORLD, SETTINGS, 0, start_vectors(WORLD, SETTINGS, 0))
+    before = trainer.tables.copy()
+    first, second = trainer.validate(), trainer.validate()
+    assert first == second
+    assert set(first) == {"receipts", "retail", "receipts~retail"}
+    for name in ("embedding", "context", "bias"):
+        assert torch.equal(getattr(before, name), getattr(trainer.tables, name))
+
+
+def test_steps_follow_the_shares():
+    trainer = Trainer(WORLD, SETTINGS, 0, start_vectors(WORLD, SETTINGS, 0))
+    for _ in range(50):
+        trainer.step(0.01)
+    steps = {r.name: r.steps for r in trainer.relations}
+    assert steps["receipts~retail"] == 35
+    assert abs(steps["receipts"] - steps["retail"]) <= 1
+
+
+def test_a_loss_that_is_no_number_names_the_step(monkeypatch: pytest.MonkeyPatch):
+    step = Trainer.step
+
+    def breaks(self: Trainer, rate: float) -> tuple[str, float]:
+        if sum(r.steps for r in self.relations) == 6:
+            self.tables.embedding.fill_(float("nan"))
+        return step(self, rate)
+
+    monkeypatch.setattr(Trainer, "step", breaks)
+    with pytest.raises(ItemembError, match=r"is nan at step 7,"):
+        fit(WORLD, SETTINGS, seed=0)
+
+
+def test_nothing_to_train_on_gives_start_vectors_and_a_reason():
+    empty = final(WORLD).without_bridge()
+    none = replace(empty, pairs=empty.validation_pairs)
+    found = fit(none, SETTINGS, seed=0)
+    assert "no pairs" in found.facts["reason"]
+    assert np.linalg.norm(found.embedding, axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert found.history.num_rows == 0
+
+
+def test_one_relation_alone_trains():
+    only_pairs = fit(WORLD.without_bridge(), SETTINGS, seed=0)
+    only_bags = fit(replace(final(WORLD), pairs=final(WORLD).validation_pairs), SETTINGS, seed=0)
+    assert set(only_pairs.facts["shares"]) == {"receipts", "retail"}
+    assert set(only_bags.facts["shares"]) == {"receipts~retail"}
+
+
+def vocabulary(rows: int) -> pa.Table:
+    columns = {"index": range(rows), "item_id": [f"i{i}" for i in range(rows)],
+               "side": ["all"] * rows, "domain": ["receipt"] * rows}  # fmt: skip
+    zeros = {name: [0] * rows for name in VOCABULARY.names if name.startswith("count_")}
+    return pa.table({**columns, **zeros}, schema=VOCABULARY)
+
+
+def test_files_come_back_equal_and_hold_no_clock(model: ItemModel, tmp_path: Path):
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+        model.save(folder)
+    names = sorted(path.name for path in folders[0].iterdir())
+    assert names == [
+        "history.parquet", "model.safetensors", "settings.json", "training_history.png",
+    ]  # fmt: skip
+    for name in names:
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+    again = load_model(folders[0])
+    assert (again.embedding == model.embedding).all()
+    assert again.history.equals(model.history)
+    assert again.facts == model.facts
+
+
+def test_a_model_cut_short_is_named(model: ItemModel, tmp_path: Path):
+    model.save(tmp_path)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ItemembError, match="cannot be read"):
+        load_model(tmp_path)
+
+
+def test_the_table_follows_the_vocabulary(model: ItemModel):
+    table = model.table(vocabulary(2 * PRODUCTS))
+    assert table.schema == item_embeddings(16)
+    assert np.allclose(table["embedding"][3].as_py(), model.embedding[3])
+    with pytest.raises(ItemembError, match="80 vectors, expected 7"):
+        model.table(vocabulary(7))

@@ -1,0 +1,74 @@
+"""The GRU, the user tower and its padding."""
+
+import numpy as np
+import pytest
+import torch
+
+from itememb_core.errors import ItemembError
+from itememb_core.users.batches import event_arrays
+from itememb_core.users.gru import gru
+from itememb_core.users.scoring import vectors_of_users
+from itememb_core.users.shards import pack_shard
+from itememb_core.users.towers import make_towers, user_states
+from itememb_core.users.trainer import fit_user_model
+from tests.users_world import SMALL, habits, histories, items_of, pack
+
+
+def test_gru_is_torchs_with_its_gradients():
+    torch.manual_seed(0)
+    layer = torch.nn.GRU(5, 7)
+    inputs = torch.randn(6, 3, 5, requires_grad=True)
+    weight = torch.randn(6, 3, 7)
+    wanted = [inputs, *layer.parameters()]
+    gates = torch.nn.functional.linear(inputs, layer.weight_ih_l0, layer.bias_ih_l0)
+    ours, (theirs, _) = gru(layer, gates), layer(inputs)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    found = torch.autograd.grad((ours * weight).sum(), wanted)
+    expected = torch.autograd.grad((theirs * weight).sum(), wanted)
+    for a, b in zip(found, expected, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+@pytest.fixture
+def world():
+    ids, rows = habits(users=5, weeks=4)
+    rows = [row for row in rows if row[1] < 168 * (1 + row[0])]  # users of several lengths
+    items = items_of(ids)
+    shard = pack_shard(histories(rows), items)
+    towers = make_towers(items.vectors, items.targets, np.ones(len(items.targets)), SMALL, 3)
+    return shard, towers
+
+
+def test_padding_changes_nothing(world):
+    shard, towers = world
+    users = np.arange(5)
+    together = vectors_of_users(towers, shard, users, shard.start[1:], SMALL)
+    assert len(set(np.diff(shard.start))) > 1
+    for user in users:
+        alone = vectors_of_users(towers, shard, users[[user]], shard.start[[user + 1]], SMALL)
+        assert together[user] == pytest.approx(alone[0], abs=1e-6)
+
+
+def test_states_look_back_only(world):
+    shard, towers = world
+    whole = event_arrays(shard, np.array([0]), np.array([6]))
+    part = event_arrays(shard, np.array([0]), np.array([4]))
+    with torch.no_grad():
+        both = [
+            user_states(
+                towers, {k: torch.from_numpy(v) for k, v in each.items()}, torch.tensor([3])
+            )
+            for each in (whole, part)
+        ]
+    assert torch.allclose(*both, atol=1e-6)
+
+
+def test_another_dimension_is_refused_before_training(tmp_path):
+    ids, rows = habits(users=3, weeks=2)
+    items = items_of(ids, dim=6)
+    packed = pack(tmp_path, rows, items)
+    settings = SMALL.model_copy(update={"item_dim": 128})
+    told = []
+    with pytest.raises(ItemembError, match="dimension 6, expected 128"):
+        fit_user_model(packed, items, settings, seed=0, progress=lambda *a: told.append(a))
+    assert not told

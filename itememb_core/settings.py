@@ -59,7 +59,7 @@ class ItemModelSettings(StageSettings):
         "spectral", description="Where the vectors start: PPMI and a randomised SVD, or random."
     )
     batch_size: int = Field(1024, ge=2, description="Pairs a step; each is a negative of the rest.")
-    max_steps: int = Field(4000, ge=1, description="Most steps of the backtest fit.")
+    max_steps: int = Field(3000, ge=1, description="Most steps of the backtest fit.")
     bridge_share: float = Field(
         0.7, ge=0.0, le=1.0, description="Share of the steps' pairs drawn from the bridge."
     )
@@ -162,10 +162,16 @@ class UserModelSettings(StageSettings):
     horizon_days: float = Field(
         28.0, ge=0.0, description="Targets are drawn from so many days ahead; 0: the next event."
     )
+    user_power: float = Field(
+        0.0, ge=0.0, le=1.0, description="0: all positions count the same; 1: all users do."
+    )
     batch_size: int = Field(64, ge=1, description="Windows a step.")
     learning_rate: float = Field(0.003, gt=0.0, description="Of Adam.")
     row_learning_rate: float = Field(0.05, gt=0.0, description="Of row-wise Adagrad, id rows.")
-    max_epochs: int = Field(3, ge=1, description="Most passes of the backtest fit.")
+    decay: float = Field(
+        0.3, gt=0.0, le=1.0, description="Both learning rates are multiplied by it each pass."
+    )
+    max_epochs: int = Field(2, ge=1, description="Most passes of the backtest fit.")
     patience: int = Field(1, ge=1, description="Passes without a better one before it stops.")
     validation_share: float = Field(
         0.1, ge=0.0, lt=1.0, description="Users whose next event chooses the length of the fit."

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itememb_core.users.batches import (
+    _negatives,
     batch_stream,
     epoch_batches,
     future,
@@ -90,7 +91,9 @@ def test_a_target_is_later_than_what_predicts_it_and_own_draws_are_past(tmp_path
     items = batch["items"]
     begin = table[batch["position"] // 10, 0]
     events = begin + batch["position"] % 10
-    had = [set((shard.pair_key[shard.pair[: e + 1]] % 30)[shard.pair[: e + 1] >= 0]) for e in events]
+    had = [
+        set((shard.pair_key[shard.pair[: e + 1]] % 30)[shard.pair[: e + 1] >= 0]) for e in events
+    ]
     for row, event in enumerate(events):
         later = shard.own[shard.seconds[shard.own] > shard.seconds[event]]
         later = later[later < shard.start[1]]
@@ -99,12 +102,34 @@ def test_a_target_is_later_than_what_predicts_it_and_own_draws_are_past(tmp_path
         assert set(items[batch["own"][row]]) <= had[row]
         new = set(items[batch["negative"]]) - had[row]
         assert set(items[batch["negative"][batch["negative_new"][row]]]) == new
-        assert (batch["target_had"][row] == [t in had[row] for t in items[batch["target"][row]]]).all()
+        assert (
+            batch["target_had"][row] == [t in had[row] for t in items[batch["target"][row]]]
+        ).all()
+
+
+def test_an_item_met_twice_is_a_target_once(tmp_path):
+    # After event 0 come b, b, c: draws of the second b weigh nothing, of b and c the same.
+    rows = [(1, 24 * day, f"fmcg_{item}") for day, item in enumerate("abbc")]
+    packed, sampling = drawing(tmp_path, rows, IDS, targets=3000, user_power=0.0)
+    (shard,) = packed.shards()
+    ahead = future(shard, shard.start[1:], 28)
+    batch = make_batch(shard, np.array([[0, 1, 0]]), ahead, sampling, np.random.default_rng(0))
+    drawn, weight = batch["items"][batch["target"][0]], batch["target_weight"][0]
+    assert set(weight) == {0, 1}
+    assert [weight[drawn == item].sum() for item in (1, 2)] == pytest.approx([1000, 1000], rel=0.1)
+
+
+def test_weights_of_users_by_hand():
+    shard = pack_shard(histories(ROWS), items_of(IDS))
+    ahead = future(shard, shard.start[1:], 10, user_power=0.5)  # user 1 predicts at two events
+    assert ahead.weight == pytest.approx([2**-0.5] * 5 + [1])
 
 
 def test_own_draws_sum_to_the_whole_on_average(tmp_path):
     # One user had a three times, b once: the weights of a and b must each be 1 on average.
-    rows = [(1, 24 * day, item) for day, item in enumerate(["fmcg_a", "fmcg_a", "fmcg_b", "fmcg_a"])]
+    rows = [
+        (1, 24 * day, item) for day, item in enumerate(["fmcg_a", "fmcg_a", "fmcg_b", "fmcg_a"])
+    ]
     packed, sampling = drawing(tmp_path, [*rows, (1, 200, "fmcg_c")], IDS, own_negatives=4000)
     (shard,) = packed.shards()
     ahead = future(shard, shard.start[1:], 28)
@@ -116,9 +141,7 @@ def test_own_draws_sum_to_the_whole_on_average(tmp_path):
 
 def test_shared_draws_sum_to_the_whole_on_average(tmp_path):
     ids, rows = habits()
-    packed, sampling = drawing(tmp_path, rows, ids, negatives=50_000)
-    from itememb_core.users.batches import _negatives
-
+    _, sampling = drawing(tmp_path, rows, ids, negatives=50_000)
     items, log_weight = _negatives(sampling, np.random.default_rng(0))
     assert len(items) == sampling.targets
     assert np.exp(log_weight) == pytest.approx(np.ones(len(items)), abs=0.15)
@@ -129,7 +152,7 @@ def test_opaque_history_has_no_own_draws(tmp_path):
     (batch,) = epoch_batches(packed, sampling, 1)
     assert np.isneginf(batch["own_log_weight"]).all()
     assert batch["items"][batch["target"]].tolist() == [[0, 0]]
-    assert batch["target_weight"].tolist() == [[1, 0]]
+    assert batch["target_weight"].tolist() == [[1, 1]]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -19,6 +19,15 @@ from itememb_core.users.scoring import own_items
 from tests.users_world import fitted, habits, histories, items_of, pack
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Steps of these models are too small to share between threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def test_metrics_by_hand():
     top = np.array([[4, 7, 1, -1], [5, 6, 7, 8]])
     truth = [np.array([1, 4, 9]), np.array([3])]
@@ -89,7 +98,9 @@ def test_popularity_by_hand(plain):
 def test_co_occurrence_by_hand(plain):
     # The last of both is c: met with b on one day, with d on another; itself does not count.
     assert order(plain["last_item_co_occurrence"]) == [[1, 3, 0, 2]] * 2
-    assert plain["last_item_co_occurrence"][0] == pytest.approx([5 / 6, 1 + 2 / 6, 3 / 6, 1 + 1 / 6])
+    assert plain["last_item_co_occurrence"][0] == pytest.approx(
+        [5 / 6, 1 + 2 / 6, 3 / 6, 1 + 1 / 6]
+    )
 
 
 def test_markov_chain_by_hand(plain):
@@ -118,7 +129,9 @@ def test_the_table_and_that_habits_are_found(tmp_path):
             assert 0 <= table["two_towers", metric, name] <= 1
     good, plain = table["two_towers"], table["popularity"]
     assert good["ndcg@10", "all_repeats"] > 1.2 * plain["ndcg@10", "all_repeats"]
-    assert good["ndcg@10", "all_repeats"] > 0.9 * table["own_most_frequent"]["ndcg@10", "all_repeats"]
+    assert (
+        good["ndcg@10", "all_repeats"] > 0.9 * table["own_most_frequent"]["ndcg@10", "all_repeats"]
+    )
     again = user_evaluation(model, packed, items, after, seed=0)
     assert again.table.equals(result.table)
 

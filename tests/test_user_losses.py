@@ -61,7 +61,7 @@ def test_all_items_once_are_the_whole_softmax(seed, n):
     zeros = torch.zeros(1, n, dtype=torch.float64)
     loss = sampled_softmax(scores[:, own : own + 1], scores, zeros, hit, torch.ones(1, 1))
     plain = torch.nn.functional.cross_entropy(scores, torch.tensor([own]))
-    assert float(loss) == pytest.approx(float(plain), rel=1e-5)
+    assert loss.item() == pytest.approx(plain.item(), rel=1e-5)
     (ours,) = torch.autograd.grad(loss, scores, retain_graph=True)
     (theirs,) = torch.autograd.grad(plain, scores)
     assert torch.allclose(ours, theirs, atol=1e-6)

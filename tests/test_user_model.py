@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from itememb_core import schemas
 from itememb_core.errors import ItemembError
@@ -12,6 +13,16 @@ from itememb_core.users.recommend import recommendations, user_embeddings
 from itememb_core.users.store import load_user_model, save_user_model
 from itememb_core.users.towers import towers_state
 from tests.users_world import SMALL, fitted, habits, items_of
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Steps of these models are too small to share between threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
 
 IDS = ["fmcg_a", "fmcg_b", "offer_c", "x"]
 
@@ -119,7 +130,7 @@ def test_only_such_a_user(tmp_path, name):
 
 def test_a_very_long_history(tmp_path):
     rng = np.random.default_rng(0)
-    rows = [(1, hour / 60, IDS[item]) for hour, item in enumerate(rng.integers(0, 4, 3000))]
+    rows = [(1, hour / 60, IDS[item]) for hour, item in enumerate(rng.integers(0, 4, 600))]
     model, packed, items = fitted(tmp_path, rows=rows, ids=IDS)
     assert model.reason is None
     assert len(lists(model, packed, items)) == 3

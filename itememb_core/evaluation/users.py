@@ -70,7 +70,7 @@ class _Judged(NamedTuple):
     """Figures of users by one method in one slice."""
 
     values: list[NDArray[np.float64]]  # each [users, METRICS]
-    listed: NDArray[np.bool_]  # [CUTOFFS, targets], whether anybody's list holds it
+    listed: NDArray[np.bool_]  # [CUTOFFS, padded targets], whether listed
 
 
 def user_evaluation(
@@ -101,6 +101,20 @@ def user_evaluation(
     if not len(truth.user) or not packed.events:
         reason = "no user has both a history before the cut and a known target after it"
         return UserEvaluation(EVALUATION.empty_table(), 0, reason)
+    judged, users = _judge(model, packed, items, truth, progress)
+    if not users:
+        reason = "no user with a target after the cut has a history before it"
+        return UserEvaluation(EVALUATION.empty_table(), 0, reason)
+    rows = _rows(judged, truth, (users, len(items.targets)), seed)
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(each, kind) for each, kind in zip(columns, EVALUATION.types, strict=True)]
+    return UserEvaluation(pa.Table.from_arrays(arrays, schema=EVALUATION), users, None)
+
+
+def _judge(
+    model: UserModel, packed: PackedHistories, items: ItemSpace, truth: Truth, progress: Progress
+) -> tuple[dict[tuple[str, str], _Judged], int]:
+    """Figures of all users by method and slice, and how many users there are."""
     stats = statistics(packed, items)
     base = item_matrix(model.towers)
     judged: dict[tuple[str, str], _Judged] = {}
@@ -112,13 +126,7 @@ def user_evaluation(
             block = known[low : low + _BLOCK]
             _judge_block(judged, _Block(model, packed, items, shard, block), stats, base, truth)
         progress("user evaluation", number + 1, len(packed.names))
-    if not users:
-        reason = "no user with a target after the cut has a history before it"
-        return UserEvaluation(EVALUATION.empty_table(), 0, reason)
-    rows = _rows(judged, truth, users, seed)
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(each, kind) for each, kind in zip(columns, EVALUATION.types, strict=True)]
-    return UserEvaluation(pa.Table.from_arrays(arrays, schema=EVALUATION), users, None)
+    return judged, users
 
 
 def holdout_truth(holdout: pa.Table, items: ItemSpace) -> Truth:
@@ -278,8 +286,11 @@ def first_ranks(scores: "Tensor", truth: list[NDArray[np.int64]]) -> NDArray[np.
     return (1 + above + level).numpy().astype(np.float64)
 
 
-def _rows(judged: dict[tuple[str, str], _Judged], truth: Truth, users: int, seed: int) -> list[Row]:
-    """Every figure with its interval."""
+def _rows(
+    judged: dict[tuple[str, str], _Judged], truth: Truth, sizes: tuple[int, int], seed: int
+) -> list[Row]:
+    """Every figure with its interval; ``sizes`` are the numbers of users and of targets."""
+    users, targets = sizes
     rows: list[Row] = [
         ("truth", "users", "all", float(users), None, None),
         ("truth", "events", "all", float(len(truth.user)), None, None),
@@ -292,7 +303,7 @@ def _rows(judged: dict[tuple[str, str], _Judged], truth: Truth, users: int, seed
             mean = float(values[:, column].mean())
             rows.append((method, metric, name, mean, float(low[column]), float(high[column])))
         for row, k in enumerate(CUTOFFS):
-            share = float(each.listed[row].sum()) / max(each.listed.shape[1], 1)
+            share = float(each.listed[row].sum()) / targets
             rows.append((method, f"coverage@{k}", name, share, None, None))
     return rows
 

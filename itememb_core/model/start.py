@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SMOOTHING: Final = 0.75
 #: Extra columns of the subspace, and how often it is multiplied.
 OVERSAMPLING: Final = 16
-ITERATIONS: Final = 6
+ITERATIONS: Final = 3
 #: Length of the random part added to every row, so that rows without a relation differ.
 JITTER: Final = 0.05
 

@@ -111,13 +111,17 @@ class Future:
 
     low: NDArray[np.int64]
     high: NDArray[np.int64]
+    weight: NDArray[np.float64]  # of a position, by its user
 
 
-def future(shard: Shard, limit: NDArray[np.int64], horizon_days: float) -> Future:
+def future(
+    shard: Shard, limit: NDArray[np.int64], horizon_days: float, user_power: float = 0.0
+) -> Future:
     """The targets ahead of each event within the horizon, before the user's limit.
 
     With a horizon of 0 they are the targets of the next time that has any. An event that is not
-    the last of its time, or has no target ahead, has an empty range.
+    the last of its time, or has no target ahead, has an empty range. A position weighs
+    (positions of its user) ** -user_power: with 1 all users count the same.
     """
     n = shard.events
     users = np.repeat(np.arange(len(limit)), np.diff(shard.start))
@@ -137,7 +141,10 @@ def future(shard: Shard, limit: NDArray[np.int64], horizon_days: float) -> Futur
     high = shard.owned[np.minimum(end, stop)]
     last = np.ones(n, np.bool_)
     last[:-1] = (shard.seconds[1:] > shard.seconds[:-1]) | (users[1:] != users[:-1])
-    return Future(low, np.where(last & (np.arange(n) < stop), np.maximum(high, low), low))
+    high = np.where(last & (np.arange(n) < stop), np.maximum(high, low), low)
+    positions = np.bincount(users[high > low], minlength=len(limit))
+    weight = np.maximum(positions, 1.0) ** -user_power  # [users]
+    return Future(low, high, weight[users])
 
 
 def plan(
@@ -165,14 +172,7 @@ def make_batch(
     sampling: Sampler,
     rng: np.random.Generator,
 ) -> Arrays | None:
-    """Everything a step needs, or None where no position predicts.
-
-    Args:
-        shard: Where the windows lie.
-        table: Windows ``[batch, 3]``.
-        ahead: Targets ahead of each event.
-        sampling: Settings and chances.
-        rng: Draws targets and negatives.
+    """Everything a step needs of windows ``table [batch, 3]``, or None where none predicts.
 
     Returns:
         Events, padded at the end: ``node`` (0 is none), ``action``, ``channel`` ``[batch, length]``
@@ -184,32 +184,33 @@ def make_batch(
         ``own_features``; ``negative`` ``[negatives]`` with ``negative_log_weight`` and, for each
         position, ``negative_new``: whether the user had it not.
     """
-    settings = sampling.settings
     events, place = _positions(table, ahead)
     if not len(events):
         return None
-    low, width = ahead.low[events], ahead.high[events] - ahead.low[events]
-    draws = rng.random((len(events), settings.targets))
-    if settings.targets >= width.max():  # all of them, each once
-        draws = np.tile(np.arange(settings.targets), (len(events), 1)) / width[:, None]
-    chosen = low[:, None] + np.minimum(draws * width[:, None], width[:, None] - 1).astype(np.int64)
-    target_pair = shard.pair[shard.own[chosen]]  # [positions, targets]
-    batch = _events(shard, table)
-    batch |= {"position": place}
-    batch["target_weight"] = _target_weights(width, settings.targets)
+    low, width = ahead.low[events][:, None], (ahead.high - ahead.low)[events][:, None]
+    draws = (rng.random((len(events), sampling.settings.targets)) * width).astype(np.int64)
+    chosen = shard.own[low + draws]  # [positions, targets]
+    target_pair = shard.pair[chosen]
+    batch = event_arrays(shard, table[:, 0], table[:, 1]) | {"position": place}
+    batch["target_weight"] = _target_weights(shard, target_pair, chosen, events, ahead)
     target, batch["target_had"], batch["target_features"] = _known(
         shard, target_pair, events, sampling
     )
     own, batch["own_log_weight"], batch["own_features"] = _own(shard, events, sampling, rng)
     negative, batch["negative_log_weight"] = _negatives(sampling, rng)
-    batch["negative_new"] = _new(shard, table, events, negative, sampling.targets)
-    items, number = np.unique(
-        np.concatenate([target.ravel(), own.ravel(), negative]), return_inverse=True
-    )
-    ends = np.cumsum([target.size, own.size])
-    places = np.split(number, ends)
-    batch |= {"items": items, "target": places[0].reshape(target.shape)}
-    return batch | {"own": places[1].reshape(own.shape), "negative": places[2]}
+    batch["negative_new"] = _new(shard, events, negative, sampling.targets)
+    return batch | _numbered(target, own, negative)
+
+
+def _numbered(
+    target: NDArray[np.int64], own: NDArray[np.int64], negative: NDArray[np.int64]
+) -> Arrays:
+    """The distinct items of a batch, and the places of each column among them."""
+    every = np.concatenate([target.ravel(), own.ravel(), negative])
+    items, number = np.unique(every, return_inverse=True)
+    first, second, third = np.split(number, np.cumsum([target.size, own.size]))
+    places = {"target": first.reshape(target.shape), "own": second.reshape(own.shape)}
+    return {"items": items, **places, "negative": third}
 
 
 def _positions(
@@ -225,10 +226,22 @@ def _positions(
     return joined, row * width + joined - table[row, 0]
 
 
-def _target_weights(width: NDArray[np.int64], targets: int) -> NDArray[np.float32]:
-    """Each position counts 1, over the targets that it has ``[positions, targets]``."""
-    drawn = np.minimum(width, targets) if targets >= width.max() else np.full(len(width), targets)
-    return ((np.arange(targets) < drawn[:, None]) / drawn[:, None]).astype(np.float32)
+def _target_weights(
+    shard: Shard,
+    pairs: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    events: NDArray[np.int64],
+    ahead: Future,
+) -> NDArray[np.float32]:
+    """Weight of each drawn target ``[positions, targets]``, that of its position's user.
+
+    What the user meets next counts once, however often: a draw of a second event of the same
+    item after the position counts nothing, so that each item is drawn alike.
+    """
+    at = np.repeat(events, pairs.shape[1])
+    flat = pairs.ravel()
+    first = shard.latest(flat, chosen.ravel() - 1) == shard.latest(flat, at)
+    return (first.reshape(pairs.shape) * ahead.weight[events][:, None]).astype(np.float32)
 
 
 def event_arrays(shard: Shard, begin: NDArray[np.int64], end: NDArray[np.int64]) -> Arrays:
@@ -244,10 +257,6 @@ def event_arrays(shard: Shard, begin: NDArray[np.int64], end: NDArray[np.int64])
         "features": np.where(inside[:, :, None], shard.features[place], np.float32(0)),
         "lengths": lengths,
     }
-
-
-def _events(shard: Shard, table: NDArray[np.int64]) -> Arrays:
-    return event_arrays(shard, table[:, 0], table[:, 1])
 
 
 def _known(
@@ -303,7 +312,6 @@ def _negatives(
 
 def _new(
     shard: Shard,
-    table: NDArray[np.int64],
     events: NDArray[np.int64],
     negative: NDArray[np.int64],
     n_targets: int,
@@ -334,8 +342,9 @@ def epoch_batches(
         shard = open_shard(packed.folder / packed.names[place])
         rng = np.random.default_rng([sampling.seed, epoch, place])
         limit = limits(shard, sampling)
-        ahead = future(shard, limit, sampling.settings.horizon_days)
-        for part, table in enumerate(plan(shard, limit, sampling.settings, rng)):
+        settings = sampling.settings
+        ahead = future(shard, limit, settings.horizon_days, settings.user_power)
+        for part, table in enumerate(plan(shard, limit, settings, rng)):
             number += 1
             if (number - 1) % workers == worker:
                 draw = np.random.default_rng([sampling.seed, epoch, place, part])

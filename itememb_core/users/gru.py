@@ -74,6 +74,22 @@ def _forward(
     """
     import torch
 
+    hidden = weight.shape[1]
+    states, both, recurrent, new = _run(gates, weight, bias)
+    reset, update = both[..., :hidden], both[..., hidden:]
+    by_new = (1 - update) * (1 - new.square())  # through tanh
+    by_reset = by_new * recurrent[..., 2 * hidden :] * reset * (1 - reset)
+    by_update = (states[:-1] - new) * update * (1 - update)
+    factors = torch.stack([by_reset, by_update, by_new * reset], dim=2)
+    return states, factors, by_new, update
+
+
+def _run(
+    gates: "Tensor", weight: "Tensor", bias: "Tensor"
+) -> "tuple[Tensor, Tensor, Tensor, Tensor]":
+    """States ``[length + 1, ...]``, reset and update gates, recurrent parts and new gates."""
+    import torch
+
     length, batch, _ = gates.shape
     hidden = weight.shape[1]
     states = gates.new_zeros(length + 1, batch, hidden)
@@ -84,19 +100,9 @@ def _forward(
     low = 2 * hidden
     reset, update = both[..., :hidden], both[..., hidden:]
     # Views of every step are made at once: one by one they take as long as the arithmetic.
-    steps = (
-        gates[..., :low],
-        gates[..., low:],
-        recurrent,
-        recurrent[..., :low],
-        recurrent[..., low:],
-        both,
-        reset,
-        update,
-        new,
-        states[:-1],
-        states[1:],
-    )
+    inputs = (gates[..., :low], gates[..., low:])
+    own_parts = (recurrent, recurrent[..., :low], recurrent[..., low:])
+    steps = (*inputs, *own_parts, both, reset, update, new, states[:-1], states[1:])
     for g, g_new, own, own_gates, own_new, gate, r, z, n, before, after in zip(
         *(each.unbind(0) for each in steps), strict=True
     ):
@@ -104,11 +110,7 @@ def _forward(
         torch.add(g, own_gates, out=gate).sigmoid_()
         torch.addcmul(g_new, r, own_new, out=n).tanh_()
         torch.lerp(n, before, z, out=after)
-    by_new = (1 - update) * (1 - new.square())  # through tanh
-    by_reset = by_new * recurrent[..., low:] * reset * (1 - reset)
-    by_update = (states[:-1] - new) * update * (1 - update)
-    factors = torch.stack([by_reset, by_update, by_new * reset], dim=2)
-    return states, factors, by_new, update
+    return states, both, recurrent, new
 
 
 def _backward(

@@ -5,10 +5,13 @@ softmax with log-q correction, Bengio and Senecal 2008, Yi et al. 2019 (RecSys);
 loss, Rendle et al. 2009 (BPR).
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+#: A batch without any weight has the loss 0.
+_TINY: Final = 1e-12
 
 
 def sampled_softmax(
@@ -37,7 +40,7 @@ def sampled_softmax(
     share = torch.exp(hit - total[:, :, None]).sum(dim=2)  # [positions, targets]
     rest = total + torch.log1p(-share.clamp(max=1 - 1e-6))  # all draws may be hits: not log 0
     losses = torch.logaddexp(target, rest) - target  # [positions, targets]
-    return (losses * weight).sum() / weight.sum()
+    return (losses * weight).sum() / weight.sum().clamp_min(_TINY)
 
 
 def pairwise_logistic(
@@ -55,4 +58,4 @@ def pairwise_logistic(
 
     pairs = torch.nn.functional.softplus(negative[:, None, :] - target[:, :, None])
     mean = (pairs * valid).sum(dim=2) / valid.expand_as(pairs).sum(dim=2).clamp_min(1)
-    return (mean * weight).sum() / weight.sum()
+    return (mean * weight).sum() / weight.sum().clamp_min(_TINY)

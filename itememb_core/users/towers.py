@@ -25,8 +25,9 @@ _ACTION_DIM = 8
 _CHANNEL_DIM = 4
 _REPEAT_HIDDEN = 16
 
-#: How much an item that the user had is ahead of a new one before anything is learned.
-_REPEAT_START = 4.0
+#: Where the repeat term starts: weights of log count, repeat rate and log share of users. The
+#: last takes out the bias, since how popular an own item is among others says little.
+_REPEAT_START = {0: 1.0, 6: 1.5, 7: -4.0}
 
 
 @dataclass(frozen=True)
@@ -65,38 +66,47 @@ def make_towers(
         seed: Of the random start.
     """
     import torch
-    from torch import nn
 
+    width = item_vectors.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        width = item_vectors.shape[1]
-        inputs = width + _ACTION_DIM + _CHANNEL_DIM + EVENT_FEATURES
-        layers: Any = nn.ModuleDict(
-            {
-                "action": nn.Embedding(len(ACTIONS) + 1, _ACTION_DIM),
-                "channel": nn.Embedding(len(CHANNELS), _CHANNEL_DIM),
-                "gru": nn.GRU(inputs, settings.hidden),
-                "user": nn.Linear(settings.hidden + width, settings.dim),
-                "item": _mlp(width + settings.id_dim, settings.item_hidden, settings.dim),
-                "repeat": _mlp(REPEAT_FEATURES, _REPEAT_HIDDEN, 1),
-                "repeat_line": nn.Linear(REPEAT_FEATURES, 1),
-            }
-        )
+        layers = _layers(width, settings)
         ids = torch.randn(len(targets), settings.id_dim) * 0.1
-    with torch.no_grad():
-        # The first scores are popularity, and count times popularity for what the user had.
-        layers["user"].weight.mul_(0.1)
-        layers["user"].bias.zero_()
-        layers["repeat"][2].weight.zero_()
-        layers["repeat"][2].bias.zero_()
-        layers["repeat_line"].weight.zero_()
-        layers["repeat_line"].weight[0, 0] = 1.0  # log count
-        layers["repeat_line"].bias.fill_(_REPEAT_START)
     vectors = torch.zeros(len(item_vectors) + 1, width)
     vectors[1:] = torch.tensor(item_vectors)
     bias = torch.from_numpy(np.log(np.maximum(item_users, 1) / max(item_users.sum(), 1)))
     rows = torch.from_numpy(targets.astype(np.int64)) + 1
     return Towers(layers, ids, bias.float()[:, None], vectors, rows)
+
+
+def _layers(width: int, settings: UserModelSettings) -> Any:
+    """The dense parts, from torch's current random state; ``width`` is that of item vectors."""
+    import torch
+    from torch import nn
+
+    inputs = width + _ACTION_DIM + _CHANNEL_DIM + EVENT_FEATURES
+    layers: Any = nn.ModuleDict(
+        {
+            "action": nn.Embedding(len(ACTIONS) + 1, _ACTION_DIM),
+            "channel": nn.Embedding(len(CHANNELS), _CHANNEL_DIM),
+            "gru": nn.GRU(inputs, settings.hidden),
+            "user": nn.Linear(settings.hidden + width, settings.dim),
+            "item": _mlp(width + settings.id_dim, settings.item_hidden, settings.dim),
+            "repeat": _mlp(REPEAT_FEATURES, _REPEAT_HIDDEN, 1),
+            "repeat_line": nn.Linear(REPEAT_FEATURES, 1),
+        }
+    )
+    with torch.no_grad():
+        # The first scores are popularity, and mostly the own count for what the user had.
+        layers["user"].weight.mul_(0.1)
+        layers["user"].bias.zero_()
+        layers["repeat"][2].weight.zero_()
+        layers["repeat"][2].bias.zero_()
+        layers["repeat_line"].weight.zero_()
+        for feature, weight in _REPEAT_START.items():
+            layers["repeat_line"].weight[0, feature] = weight
+        layers["repeat_line"].bias.zero_()
+    return layers
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> "Sequential":

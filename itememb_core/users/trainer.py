@@ -141,9 +141,9 @@ class _Fit:
         repeat = [*towers.layers["repeat"].parameters(), *towers.layers["repeat_line"].parameters()]
         known = {id(each) for each in repeat}
         rest = [each for each in towers.layers.parameters() if id(each) not in known]
-        self.dense = torch.optim.Adam(
-            [{"params": rest, "lr": rate}, {"params": repeat, "lr": _REPEAT_RATE * rate}]
-        )
+        self.rates = (rate, _REPEAT_RATE * rate)
+        self.row_rate = sampling.settings.row_learning_rate
+        self.dense = torch.optim.Adam([{"params": rest}, {"params": repeat}], lr=rate)
         self.id_rows, self.bias_rows = RowAdagrad(towers.ids), RowAdagrad(towers.bias)
         self.waited, self.steps = 0.0, 0
         self.rows: list[tuple[int, float, float | None, bool]] = []
@@ -177,6 +177,10 @@ class _Fit:
     def _epoch(self, epoch: int) -> float:
         """One pass; the mean loss of its steps."""
         total, steps = 0.0, 0
+        factor = self.sampling.settings.decay ** (epoch - 1)
+        for group, rate in zip(self.dense.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        self.row_rate = self.sampling.settings.row_learning_rate * factor
         stream = batch_stream(self.packed, self.sampling, epoch)
         while True:
             begun = time.perf_counter()
@@ -204,7 +208,7 @@ class _Fit:
         self.dense.step()
         for table, part in ((self.id_rows, ids), (self.bias_rows, bias)):
             if part.grad is not None:
-                table.step(rows, part.grad, settings.row_learning_rate)
+                table.step(rows, part.grad, self.row_rate)
         return float(loss.detach())
 
 

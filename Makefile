@@ -19,7 +19,7 @@ $(VENV)/dev: $(BIN)/itememb
 	@touch $@
 
 $(VENV)/all: $(VENV)/dev
-	$(PIP) -e '.[demo,dev,spark,browser]'
+	$(PIP) -e '.[demo,dev,browser]'
 	@touch $@
 
 $(RAW)/users.pq: | $(BIN)/itememb
@@ -29,10 +29,10 @@ run: $(BIN)/itememb $(RAW)/users.pq
 	$(BIN)/itememb run --raw $(RAW) --lake $(LAKE)
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
 
 test-all: $(VENV)/all
-	$(BIN)/python -m pytest tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -42,8 +42,8 @@ lint: $(VENV)/dev
 ui: $(BIN)/itememb
 	ITEMEMB_RAW=$(RAW) ITEMEMB_LAKE=$(LAKE) $(BIN)/itememb ui
 
-bench: $(VENV)/dev
-	$(BIN)/python -m tests.bench
+bench: run
+	$(BIN)/python -m tests.bench.demo_truth $(LAKE) $(RAW)_truth.parquet
 
 clean:
 	rm -rf data .dagster

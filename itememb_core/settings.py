@@ -187,7 +187,7 @@ class RecommendationsSettings(StageSettings):
 
 
 class Settings(StageSettings):
-    """All settings of one lake. ``--set`` takes ``seed=1``, ``holdout_days=7``, ``stage.field=…``."""
+    """All settings of one lake; ``--set`` takes ``seed=1`` or ``stage.field=…``."""
 
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random draw.")
     holdout_days: int = Field(

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from itememb_core.errors import ItemembError
 
-ENGINES: Final = ("duckdb", "spark")
+ENGINES: Final = ("duckdb",)
 
 
 @cache
@@ -24,10 +24,10 @@ def connect(engine: str) -> ibis.BaseBackend:
     Raises:
         ItemembError: If the engine is unknown.
     """
-    if engine == "duckdb":
-        # The order of rows is asked for where it matters; keeping it elsewhere costs memory.
-        return ibis.duckdb.connect(preserve_insertion_order=False)
-    raise ItemembError(f"engine: found {engine!r}, expected one of duckdb")
+    if engine not in ENGINES:
+        raise ItemembError(f"engine: found {engine!r}, expected one of {', '.join(ENGINES)}")
+    # The order of rows is asked for where it matters; keeping it elsewhere costs memory.
+    return ibis.duckdb.connect(preserve_insertion_order=False)
 
 
 def stream(table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:

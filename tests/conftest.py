@@ -23,7 +23,14 @@ def tiny_raw(tiny_world: TinyWorld) -> Path:
     return tiny_world.raw
 
 
-TINY_SETTINGS = parse_settings(("holdout_days=7", "item_model.dim=32", "item_model.max_steps=400"))
+TINY_SETTINGS = parse_settings(
+    (
+        "holdout_days=7",
+        "item_model.dim=32",
+        "item_model.max_steps=500",
+        "item_model.batch_size=256",
+    )
+)
 
 
 def place_for(raw: Path, lake: Path) -> Place:

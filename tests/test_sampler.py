@@ -90,6 +90,12 @@ def test_a_bridge_pair_never_joins_one_node_or_one_channel():
     assert set(zip(a.tolist(), b.tolist(), strict=True)) == {(0, 2), (1, 0), (1, 2)}
 
 
+def test_late_anchors_keep_earlier_partners():
+    met = bags((0, 0, 10, 0), (0, 0, 20, 1), (1, 0, 10, 2), (1, 0, 22, 3))
+    a, b = BridgeSource(met, (0, 1), 30, 4, since=20).draw(block_rng(0, 0, 0), 500)
+    assert set(zip(a.tolist(), b.tolist(), strict=True)) == {(1, 2), (1, 3)}
+
+
 def test_users_do_not_meet():
     met = bags((0, 0, 364, 0), (1, 1, 0, 1))
     assert bridge_sources(met, 30, 2) == {}

@@ -116,6 +116,22 @@ def test_the_final_fit_repeats_length_and_rates(monkeypatch: pytest.MonkeyPatch)
     assert found.facts["steps"] == 50
 
 
+def test_the_rate_falls_evenly(model: ItemModel):
+    steps, rates = (model.history[n].to_pylist() for n in ("step", "rate"))
+    assert steps == [250, 500]
+    assert rates == pytest.approx([SETTINGS.learning_rate, SETTINGS.learning_rate / 2])
+
+
+def test_validation_judges_late_pairs():
+    trainer = Trainer(WORLD, SETTINGS, 0, start_vectors(WORLD, SETTINGS, 0))
+    assert set(trainer.validation) == {r.name for r in trainer.relations}
+    late = set(WORLD.bags.node[WORLD.bags.day >= DAYS - 6].tolist())
+    ends = torch.cat([a for a, _ in trainer.validation["receipts~retail"]])
+    assert set(ends.tolist()) <= late
+    nothing = Trainer(final(WORLD), SETTINGS, 0, start_vectors(WORLD, SETTINGS, 0))
+    assert nothing.validation == {}
+
+
 def test_a_plateau_halves_the_rate_and_then_ends():
     schedule = Schedule(0.08)
     assert schedule.tell(10, 5.0)

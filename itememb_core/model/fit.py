@@ -15,7 +15,7 @@ from itememb_core.model.data import TrainingData
 from itememb_core.model.item_model import ItemModel, history_table
 from itememb_core.model.losses import goes_with, info_nce, normalise, normalise_backward
 from itememb_core.model.optimizer import RowAdagrad
-from itememb_core.model.relations import Relation, relations_of, validation_relations
+from itememb_core.model.relations import Relation, relations_of, validation_batches
 from itememb_core.model.start import start_vectors
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import ItemModelSettings
@@ -23,9 +23,8 @@ from itememb_core.settings import ItemModelSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Steps between two evaluations, each on so many batches of each relation.
+#: Steps between two evaluations.
 INTERVAL: Final = 250
-VALIDATION_BATCHES: Final = 4
 #: The rate is halved after so many evaluations without a better loss; so many halvings end a fit.
 PATIENCE: Final = 2
 HALVINGS: Final = 4
@@ -60,7 +59,7 @@ class Trainer:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.half = has_fast_bfloat16()
         self.relations = relations_of(data, settings, seed, self.device)
-        self.validation = validation_relations(data, settings, seed, self.device)
+        self.validation = validation_batches(data, settings, seed, self.relations)
         embedding = torch.from_numpy(start.copy()).to(self.device)
         bias = torch.from_numpy(start_bias(self.relations, data.nodes)).to(self.device)
         self.tables = Tables(embedding, torch.zeros_like(embedding), bias)
@@ -128,12 +127,12 @@ class Trainer:
     def validate(self) -> dict[str, float]:
         """Return the mean loss of fixed validation batches, by relation."""
         losses = {}
-        for relation in self.validation:
-            relation.rewind()
+        for relation in self.relations:
             measure = self._bridge if relation.bridge else self._within
-            batches = (relation.next_batch() for _ in range(VALIDATION_BATCHES))
-            found = [measure(relation, a, b, 0.0) for a, b in batches]
-            losses[relation.name] = float(np.mean(found))
+            batches = self.validation.get(relation.name, [])
+            if batches:
+                found = [measure(relation, a, b, 0.0) for a, b in batches]
+                losses[relation.name] = float(np.mean(found))
         return losses
 
 
@@ -192,7 +191,7 @@ def fit(
     like: pa.Table | None = None,
     progress: Progress = silent,
 ) -> ItemModel:
-    """Train item vectors.
+    """Train item vectors; the rate falls evenly to nothing and is halved on a plateau.
 
     Args:
         data: Pairs and bags of the vocabulary's nodes.
@@ -211,7 +210,7 @@ def fit(
     last = max(rates, default=settings.max_steps) if trainer.relations else 0
     for done in range(0, last, INTERVAL):
         step = min(done + INTERVAL, last)
-        rate = rates.get(step, schedule.rate)
+        rate = rates.get(step, schedule.rate * (1 - done / last))
         losses = _run(trainer, range(done, step), rate)
         progress("item vectors", step, last)
         judged = {} if rates else trainer.validate()

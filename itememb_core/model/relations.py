@@ -23,8 +23,9 @@ from itememb_core.settings import ItemModelSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Streams of validation draws start here, apart from those of training.
+#: Streams of validation draws start here, apart from those of training; batches of each.
 VALIDATION_STREAM: Final = 1000
+VALIDATION_BATCHES: Final = 2
 #: Least chance of a draw that the correction assumes.
 LEAST_SHARE: Final = 1e-9
 
@@ -57,17 +58,11 @@ class Relation:
             return torch.from_numpy(scaled**-power).to(device)
 
         self.weight_a, self.weight_b = weight(source.marginal.a), weight(source.marginal.b)
-        self.rewind()
-
-    def rewind(self) -> None:
-        """Start the stream of batches again."""
         self._block, self._at = 0, 0
         self._a = self._b = np.empty(0, np.int32)
 
     def next_batch(self) -> "tuple[Tensor, Tensor]":
         """Return nodes of the two ends, int64 ``[batch]`` each."""
-        import torch
-
         if self._at + self._batch > len(self._a):
             size = max(BLOCK // self._batch, 1) * self._batch
             rng = block_rng(self._seed, self._stream, self._block)
@@ -75,8 +70,20 @@ class Relation:
             self._block, self._at = self._block + 1, 0
         part = slice(self._at, self._at + self._batch)
         self._at += self._batch
-        a, b = (torch.from_numpy(x[part].astype(np.int64)) for x in (self._a, self._b))
-        return a.to(self._device), b.to(self._device)
+        return self._tensor(self._a[part]), self._tensor(self._b[part])
+
+    def batches(
+        self, source: WithinSource | BridgeSource, rng: np.random.Generator
+    ) -> "list[tuple[Tensor, Tensor]]":
+        """Return ``VALIDATION_BATCHES`` batches of another source, nodes as in a batch."""
+        a, b = source.draw(rng, VALIDATION_BATCHES * self._batch)
+        parts = [slice(i, i + self._batch) for i in range(0, len(a), self._batch)]
+        return [(self._tensor(a[part]), self._tensor(b[part])) for part in parts]
+
+    def _tensor(self, nodes: np.ndarray) -> "Tensor":
+        import torch
+
+        return torch.from_numpy(nodes.astype(np.int64)).to(self._device)
 
     def hits(self, a: "Tensor", b: "Tensor", *, both: bool) -> "Tensor":
         """Positions i * batch + j, i ≠ j, where j is no negative of i since ids are equal.
@@ -134,22 +141,24 @@ def relations_of(
     ]  # fmt: skip
 
 
-def validation_relations(
-    data: TrainingData, settings: ItemModelSettings, seed: int, device: str
-) -> list[Relation]:
-    """Return relations of the validation days alone; none where the fit trains on everything."""
+def validation_batches(
+    data: TrainingData, settings: ItemModelSettings, seed: int, relations: list[Relation]
+) -> "dict[str, list[tuple[Tensor, Tensor]]]":
+    """Return fixed batches of the validation days by the name of the relation they judge.
+
+    A bridge's first end lies in the validation days, its partner anywhere in the window: such a
+    pair was never trained on. They are judged with the training relation's own corrections; those
+    of the few validation days would be another loss, which rises while the vectors get better.
+    """
     if data.validation_from is None:
-        return []
-    late = data.bags.since(data.validation_from)
-    bridge = bridge_sources(late, settings.window_days, data.nodes) if settings.bridge else {}
-    sources: dict[str, WithinSource | BridgeSource]
-    sources = {**within_sources(data.validation_pairs, data.nodes), **bridge}
-    return [
-        Relation(
-            name, source, 0.0, seed=seed, stream=VALIDATION_STREAM + i,
-            batch=settings.batch_size,
-            power=1.0 if isinstance(source, BridgeSource) else settings.context_correction,
-            device=device,
-        )
-        for i, (name, source) in enumerate(sources.items())
-    ]  # fmt: skip
+        return {}
+    found: dict[str, WithinSource | BridgeSource] = {}
+    found |= within_sources(data.validation_pairs, data.nodes)
+    if settings.bridge:
+        since = data.validation_from
+        found |= bridge_sources(data.bags, settings.window_days, data.nodes, since)
+    judged = [r for r in relations if r.name in found]
+    return {
+        r.name: r.batches(found[r.name], block_rng(seed, VALIDATION_STREAM + i, 0))
+        for i, r in enumerate(judged)
+    }

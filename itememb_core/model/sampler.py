@@ -80,13 +80,22 @@ class BridgeSource:
     ends are one node are drawn again.
     """
 
-    def __init__(self, bags: Bags, channels: tuple[int, int], window_days: int, nodes: int) -> None:
+    def __init__(
+        self,
+        bags: Bags,
+        channels: tuple[int, int],
+        window_days: int,
+        nodes: int,
+        since: int | None = None,
+    ) -> None:
+        """Find every entry's partners; ``since`` keeps entries of that day (since 1970) on."""
         first, second = (np.flatnonzero(bags.channel == channel) for channel in channels)
         keys_a, keys_b = _keys(bags, first), _keys(bags, second)
         reach = window_days // 2
         start, stop = _ranges(keys_a, keys_b, reach)
         own_start, own_stop = _ranges(keys_a, keys_a, reach)
-        anchors = np.flatnonzero(stop > start)
+        late = True if since is None else bags.day[first] >= since
+        anchors = np.flatnonzero((stop > start) & late)
         self._node_a = bags.node[first][anchors]
         self._node_b = bags.node[second]
         self._start = start[anchors]
@@ -140,12 +149,18 @@ def within_sources(pairs: Pairs, nodes: int) -> dict[str, WithinSource]:
     return {CHANNELS[c]: WithinSource(pairs, int(c), nodes) for c in present}
 
 
-def bridge_sources(bags: Bags, window_days: int, nodes: int) -> dict[str, BridgeSource]:
-    """One source for each two channels that a user met within a window, by ``first~second``."""
+def bridge_sources(
+    bags: Bags, window_days: int, nodes: int, since: int | None = None
+) -> dict[str, BridgeSource]:
+    """One source for each two channels that a user met within a window, by ``first~second``.
+
+    With ``since``, entries of the first channel are those of that day (since 1970-01-01) on;
+    their partners may lie before it.
+    """
     sources = {}
     for first in range(len(CHANNELS)):
         for second in range(first + 1, len(CHANNELS)):
-            source = BridgeSource(bags, (first, second), window_days, nodes)
+            source = BridgeSource(bags, (first, second), window_days, nodes, since)
             if len(source):
                 sources[f"{CHANNELS[first]}~{CHANNELS[second]}"] = source
     return sources

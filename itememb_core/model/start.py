@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SMOOTHING: Final = 0.75
 #: Extra columns of the subspace, and how often it is multiplied.
 OVERSAMPLING: Final = 16
-ITERATIONS: Final = 3
+ITERATIONS: Final = 5
 #: Length of the random part added to every row, so that rows without a relation differ.
 JITTER: Final = 0.05
 
@@ -136,9 +136,11 @@ def spectral_vectors(
 
     both = ((matrix + matrix.T) * np.float32(0.5)).tocsr()
     rank = min(dim + OVERSAMPLING, both.shape[0])
+    # Only products with 32-bit indices run on all threads.
+    index = np.int32 if both.nnz < 2**31 else np.int64
     sparse = torch.sparse_csr_tensor(
-        torch.from_numpy(both.indptr.astype(np.int64)),
-        torch.from_numpy(both.indices.astype(np.int64)),
+        torch.from_numpy(both.indptr.astype(index)),
+        torch.from_numpy(both.indices.astype(index)),
         torch.from_numpy(both.data),
         size=both.shape,
         check_invariants=False,

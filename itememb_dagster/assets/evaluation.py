@@ -39,7 +39,7 @@ def item_evaluation(
     ctx: StageContext,
     item_embeddings: pa.Table,
     vocabulary: pa.Table,
-    edges: ir.Table,
+    edges: pa.Table,
     receipts: ir.Table,
     retail_events: ir.Table,
     marketplace_events: ir.Table,
@@ -51,9 +51,7 @@ def item_evaluation(
     baskets = holdout_baskets(
         receipts.filter(receipts.day >= later), catalog.filter(catalog.day >= later)
     )
-    found = judge_items(
-        item_embeddings, vocabulary, edges.to_pyarrow(), baskets.to_pyarrow(), ctx.settings.seed
-    )
+    found = judge_items(item_embeddings, vocabulary, edges, baskets.to_pyarrow(), ctx.settings.seed)
     return _tell(ctx, found)
 
 

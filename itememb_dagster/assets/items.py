@@ -118,7 +118,7 @@ def _tell(ctx: StageContext, model: ItemModel) -> ItemModel:
 )
 def backtest_item_model(
     ctx: StageContext,
-    edges: ir.Table,
+    edges: pa.Table,
     user_items: ir.Table,
     vocabulary: pa.Table,
     copurchase_edges: ir.Table,
@@ -128,13 +128,14 @@ def backtest_item_model(
     settings, last = ctx.settings.item_model, last_day(ctx)
     start = last - timedelta(days=max(settings.validation_days - 1, 0))
     recent = before(copurchase_edges.union(coview_edges), ctx.cut)
+    recent = recent.filter(recent.day >= start).order_by("day", "channel", "item_a", "item_b")
     data = training_data(
         vocabulary,
-        edges.to_pyarrow(),
+        edges,
         before(user_items, ctx.cut).to_pyarrow(),
         settings=settings,
         last_day=last,
-        recent_edges=recent.filter(recent.day >= start).to_pyarrow(),
+        recent_edges=recent.to_pyarrow(),
     )
     return _tell(ctx, fit(data, settings, ctx.settings.seed, progress=ctx.progress))
 
@@ -148,7 +149,7 @@ def backtest_item_model(
 )
 def item_model(
     ctx: StageContext,
-    edges: ir.Table,
+    edges: pa.Table,
     user_items: ir.Table,
     vocabulary: pa.Table,
     backtest: ItemModel,
@@ -157,7 +158,7 @@ def item_model(
     settings = ctx.settings.item_model
     data = training_data(
         vocabulary,
-        edges.to_pyarrow(),
+        edges,
         user_items.to_pyarrow(),
         settings=settings,
         last_day=ctx.days[-1],

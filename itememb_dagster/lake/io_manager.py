@@ -199,12 +199,25 @@ class LakeIOManager(dg.ConfigurableIOManager):
 
 
 def load_arrow(lake: Lake, key: Key) -> pa.Table:
-    """Load a table of one file.
+    """Load a table in its stored row order; one by month has ``month`` and encoded strings.
 
     Raises:
         ItemembError: If the lake does not hold it.
     """
-    path = lake.part(key)
-    if not path.exists():
+    parts = lake.parts(key)
+    if not parts:
         raise ItemembError(f"{'/'.join(key)}: not in lake {lake.root}; materialize it first")
-    return pq.read_table(path, partitioning=None)
+    if parts[0] == lake.part(key):
+        return pq.read_table(parts[0], partitioning=None)
+    return pa.concat_tables(_segment_rows(path) for path in parts).unify_dictionaries()
+
+
+def _segment_rows(path: Path) -> pa.Table:
+    """Read one month, its strings dictionary-encoded: there are few and they repeat."""
+    schema = pq.read_schema(path)
+    texts = [field.name for field in schema if field.type == pa.string()]
+    rows = pq.read_table(path, partitioning=None, read_dictionary=texts)
+    name, _, value = path.parent.name.partition("=")
+    codes = pa.array(np.zeros(rows.num_rows, np.int32))
+    month = pa.DictionaryArray.from_arrays(codes, pa.array([value]))
+    return rows.append_column(name, month)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,14 +12,20 @@ from rich.table import Table
 from itememb_dagster.lake import Key, Lake
 from itememb_dagster.runner import Outcome
 
-MIB = 1 << 20
+MIB: Final = 1 << 20
+
+#: What the closing tables show of an evaluation; the tables in the lake hold more.
+SHOWN: Final[dict[Key, tuple[str, ...]]] = {
+    ("link_evaluation",): ("hit@1", "hit@10", "precision", "coverage"),
+    ("item_evaluation",): ("hit@20", "hit@100", "mrr"),
+}
 
 
 def closing_tables(lake: Lake, outcome: Outcome) -> Iterator[Table]:
     """Yield the tables of what the lake holds now and what the run took."""
     yield world_table(lake)
-    for key in (("link_evaluation",), ("item_evaluation",)):
-        table = evaluation_table(lake, key)
+    for key, metrics in SHOWN.items():
+        table = evaluation_table(lake, key, metrics)
         if table is not None:
             yield table
     if outcome.recorder.stages:
@@ -78,15 +84,14 @@ def _last_losses(lake: Lake, key: Key) -> Iterator[tuple[str, str]]:
             yield name.replace("_", " "), f"{known[0]:.3f} → {known[-1]:.3f}"
 
 
-def evaluation_table(lake: Lake, key: Key) -> Table | None:
+def evaluation_table(lake: Lake, key: Key, metrics: tuple[str, ...]) -> Table | None:
     """Methods as rows, metrics as columns, over the slice of all."""
     rows: list[dict[str, Any]] = (
         pq.read_table(lake.part(key), partitioning=None).to_pylist() if lake.parts(key) else []
     )
-    rows = [r for r in rows if r["slice"] == "all"]
+    rows = [r for r in rows if r["slice"] == "all" and r["metric"] in metrics]
     if not rows:
         return None
-    metrics = list(dict.fromkeys(r["metric"] for r in rows))
     out = Table("method", *metrics, title=f"{key[-1].replace('_', ' ')} (backtest)")
     for method in dict.fromkeys(r["method"] for r in rows):
         found = {r["metric"]: r for r in rows if r["method"] == method}

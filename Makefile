@@ -18,10 +18,6 @@ $(VENV)/dev: $(BIN)/itememb
 	$(PIP) -e '.[demo,dev]'
 	@touch $@
 
-$(VENV)/all: $(VENV)/dev
-	$(PIP) -e '.[demo,dev,browser]'
-	@touch $@
-
 $(RAW)/users.pq: | $(BIN)/itememb
 	$(BIN)/itememb demo $(RAW)
 
@@ -31,7 +27,7 @@ run: $(BIN)/itememb $(RAW)/users.pq
 test: $(VENV)/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
 
-test-all: $(VENV)/all
+test-all: $(VENV)/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 lint: $(VENV)/dev

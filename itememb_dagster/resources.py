@@ -30,6 +30,8 @@ EVENT_BATCH: Final = 500
 INSTANCE: Final = """\
 telemetry:
   enabled: false
+nux:
+  enabled: false
 event_log_storage:
   module: itememb_dagster.event_log
   class: BatchedSqliteEventLogStorage

@@ -17,6 +17,17 @@ from itememb_core.errors import ItemembError
 ENGINES: Final = ("duckdb",)
 
 
+def checked_engine(engine: str) -> str:
+    """Return the engine.
+
+    Raises:
+        ItemembError: If it is not one of those there are.
+    """
+    if engine not in ENGINES:
+        raise ItemembError(f"engine: found {engine!r}, expected one of {', '.join(ENGINES)}")
+    return engine
+
+
 @cache
 def connect(engine: str) -> ibis.BaseBackend:
     """Return the process's connection to an engine.
@@ -24,8 +35,7 @@ def connect(engine: str) -> ibis.BaseBackend:
     Raises:
         ItemembError: If the engine is unknown.
     """
-    if engine not in ENGINES:
-        raise ItemembError(f"engine: found {engine!r}, expected one of {', '.join(ENGINES)}")
+    checked_engine(engine)
     # The order of rows is asked for where it matters; keeping it elsewhere costs memory.
     return ibis.duckdb.connect(preserve_insertion_order=False)
 

@@ -4,7 +4,6 @@ A stamp's recipe hashes the recipes of its inputs, so what is stale follows from
 settings and code alone, before anything runs. What does not belong here: Dagster.
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from functools import cached_property
@@ -153,8 +152,3 @@ def ranges(days: Iterable[date]) -> list[tuple[date, date]]:
         else:
             out.append((day, day))
     return out
-
-
-def settings_json(settings: Settings) -> str:
-    """Return settings as one line of JSON, for the log."""
-    return json.dumps(settings.model_dump(mode="json"), sort_keys=True)

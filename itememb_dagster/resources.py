@@ -19,7 +19,7 @@ from itememb_core.errors import ItemembError
 from itememb_core.progress import Progress
 from itememb_core.raw import RawScan, scan
 from itememb_core.settings import Settings
-from itememb_dagster.engine import ENGINES
+from itememb_dagster.engine import checked_engine
 
 DEFAULT_EPOCH: Final = "2017-01-01"
 
@@ -122,17 +122,6 @@ class Place:
             day,
             checked_engine(engine or env("ITEMEMB_ENGINE", "duckdb")),
         )
-
-
-def checked_engine(engine: str) -> str:
-    """Return the engine.
-
-    Raises:
-        ItemembError: If it is not one of those there are.
-    """
-    if engine not in ENGINES:
-        raise ItemembError(f"engine: found {engine!r}, expected one of {', '.join(ENGINES)}")
-    return engine
 
 
 def use_dagster_home() -> Path:

@@ -51,11 +51,6 @@ class Bags:
         keep = self.day < day
         return Bags(self.user[keep], self.day[keep], self.channel[keep], self.node[keep])
 
-    def since(self, day: int) -> "Bags":
-        """The entries of this day and later ones."""
-        keep = self.day >= day
-        return Bags(self.user[keep], self.day[keep], self.channel[keep], self.node[keep])
-
 
 @dataclass(frozen=True)
 class TrainingData:

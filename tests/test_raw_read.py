@@ -184,7 +184,7 @@ def test_bad_files_are_named_and_the_good_days_stay(con: ibis.BaseBackend, tmp_p
     assert all("\n" not in message for message in messages.values())
     good = [day for day in scan.days if day not in bad]
     rows = raw.read_events(con, scan, "retail", good).to_pyarrow()
-    assert rows["file_day"].to_pylist() == [EPOCH, EPOCH + timedelta(6)]
+    assert sorted(rows["file_day"].to_pylist()) == [EPOCH, EPOCH + timedelta(6)]
     with pytest.raises(ItemembError, match=r"retail/events/00001.pq"):
         raw.read_events(con, scan, "retail", scan.days)
 

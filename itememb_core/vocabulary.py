@@ -179,20 +179,23 @@ def _lookup(
 ) -> np.ndarray:
     value_set = _array(vocabulary["item_id"]).filter(pa.array(rows))
     own = np.append(nodes[rows], UNKNOWN).astype(np.int32)  # the last: not found
-    parts = [
-        _chunk_lookup(chunk, value_set, own)
-        for chunk in (item_ids.chunks if isinstance(item_ids, pa.ChunkedArray) else [item_ids])
-    ]
+    if not pa.types.is_dictionary(item_ids.type):
+        return own[_positions(item_ids, value_set)]
+    chunks = item_ids.chunks if isinstance(item_ids, pa.ChunkedArray) else [item_ids]
+    parts = [own[_dictionary_positions(chunk, value_set)] for chunk in chunks]
     return np.concatenate([np.empty(0, np.int32), *parts])
 
 
-def _chunk_lookup(chunk: pa.Array, value_set: pa.Array, own: np.ndarray) -> np.ndarray:
-    if isinstance(chunk, pa.DictionaryArray):
-        by_code = _chunk_lookup(chunk.dictionary, value_set, own)
-        codes = chunk.indices.fill_null(len(by_code)).to_numpy(zero_copy_only=False)
-        return np.append(by_code, np.int32(UNKNOWN))[codes]
-    found = pc.index_in(chunk.cast(pa.string()), value_set=value_set)
-    return own[found.fill_null(len(own) - 1).to_numpy(zero_copy_only=False)]
+def _positions(ids: pa.Array | pa.ChunkedArray, value_set: pa.Array) -> np.ndarray:
+    """Place of each id in the set, -1 where it is not; one call, so that it is hashed once."""
+    found = pc.index_in(ids.cast(pa.string()), value_set=value_set)
+    return found.fill_null(-1).to_numpy()
+
+
+def _dictionary_positions(chunk: pa.DictionaryArray, value_set: pa.Array) -> np.ndarray:
+    """As ``_positions``, looked up once a distinct id."""
+    of_code = np.append(_positions(chunk.dictionary, value_set), -1)
+    return of_code[chunk.indices.fill_null(len(chunk.dictionary)).to_numpy(zero_copy_only=False)]
 
 
 def _array(values: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -52,7 +52,10 @@ def start_vectors(
 
 
 def relation_matrix(data: TrainingData, settings: ItemModelSettings) -> "csr_array":
-    """Return the sum of the symmetric PPMI matrices of all relations ``[nodes, nodes]``."""
+    """Return the sum of the PPMI matrices of all relations ``[nodes, nodes]``.
+
+    Only its symmetric part is used, so a bridge's block stands on one side, twice.
+    """
     from scipy.sparse import csr_array
 
     total = csr_array((data.nodes, data.nodes), dtype=np.float32)
@@ -63,7 +66,7 @@ def relation_matrix(data: TrainingData, settings: ItemModelSettings) -> "csr_arr
     for i, first in enumerate(channels):
         for second in channels[i + 1 :] if settings.bridge else []:
             block = ppmi(bridge_matrix(bags, (first, second), settings.window_days, data.nodes))
-            total = total + (block + block.T)
+            total = total + block * np.float32(2)
     return csr_array(total)
 
 

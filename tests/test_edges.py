@@ -6,7 +6,6 @@ import random
 from datetime import date, timedelta
 
 import ibis
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -14,7 +13,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from itememb_core import edges, schemas
-from itememb_core.errors import ItemembError
 from itememb_core.settings import CopurchaseSettings, CoviewSettings
 from tests import reference
 from tests.edge_rows import (
@@ -141,19 +139,6 @@ def test_months_sum_days_of_both_kinds(con):
         ("2017-02", "receipts", "a", "b", 10**18, 1),
         ("2017-02", "retail", "a", "b", 5, 2),
     ]
-
-
-def test_decay_is_measured_from_the_end_of_the_month():
-    months = pa.array(["2017-03", "2017-01", "2016-12", "2017-01"])
-    factors = edges.decay(months, date(2017, 3, 2), half_life_days=30.0)
-    np.testing.assert_allclose(factors, [1.0, 0.5, 2 ** (-61 / 30), 0.5], rtol=1e-15)
-    assert edges.decay(pa.chunked_array([months]), date(2017, 3, 2), 30.0).tolist() == list(factors)
-    assert edges.decay(pa.array([], pa.string()), date(2017, 3, 2), 30.0).shape == (0,)
-
-
-def test_decay_refuses_a_month_after_the_reference_day():
-    with pytest.raises(ItemembError, match=r"2017-04.*2017-03-31"):
-        edges.decay(pa.array(["2017-04"]), date(2017, 3, 31), 30.0)
 
 
 def every_table(table, days):

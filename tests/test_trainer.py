@@ -126,8 +126,9 @@ def test_validation_judges_late_pairs():
     trainer = Trainer(WORLD, SETTINGS, 0, start_vectors(WORLD, SETTINGS, 0))
     assert set(trainer.validation) == {r.name for r in trainer.relations}
     late = set(WORLD.bags.node[WORLD.bags.day >= DAYS - 6].tolist())
-    ends = torch.cat([a for a, _ in trainer.validation["receipts~retail"]])
-    assert set(ends.tolist()) <= late
+    first, second = trainer.validation["receipts~retail"]
+    assert set(first.rows[first.query.row].tolist()) <= late
+    assert set(second.rows[second.candidate.row].tolist()) <= late
     nothing = Trainer(final(WORLD), SETTINGS, 0, start_vectors(WORLD, SETTINGS, 0))
     assert nothing.validation == {}
 

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from itememb_core.errors import ItemembError
+from itememb_core.model.batches import Batch
 from itememb_core.model.data import TrainingData
 from itememb_core.model.item_model import ItemModel, history_table
-from itememb_core.model.losses import goes_with, info_nce, normalise, normalise_backward
+from itememb_core.model.losses import info_nce, normalise, normalise_backward
 from itememb_core.model.optimizer import RowAdagrad
 from itememb_core.model.relations import Relation, relations_of, validation_batches
 from itememb_core.model.start import start_vectors
@@ -57,7 +58,7 @@ class Trainer:
 
         self.settings = settings
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.half = has_fast_bfloat16()
+        self.product = torch.bfloat16 if has_fast_bfloat16() else torch.float32
         self.relations = relations_of(data, settings, seed, self.device)
         self.validation = validation_batches(data, settings, seed, self.relations)
         embedding = torch.from_numpy(start.copy()).to(self.device)
@@ -78,60 +79,59 @@ class Trainer:
         """Draw a batch, move the rows it touches; return the relation's name and the loss."""
         relation = self.next_relation()
         relation.steps += 1
-        batch = relation.next_batch()
-        update = self._bridge if relation.bridge else self._within
-        return relation.name, update(relation, *batch, rate)
+        return relation.name, self._update(relation, relation.next_batch(), rate)
 
-    def _bridge(self, relation: Relation, a: "Tensor", b: "Tensor", rate: float) -> float:
-        """InfoNCE both ways between unit vectors; ``rate`` 0 only measures."""
-        import torch
+    def _update(self, relation: Relation, batch: Batch, rate: float) -> float:
+        """Return the loss of a batch after moving its rows; ``rate`` 0 only measures."""
+        return (self._bridge if relation.bridge else self._within)(batch, rate)
 
-        table = self.tables.embedding
-        unit_a, length_a = normalise(table[a])
-        unit_b, length_b = normalise(table[b])
+    def _bridge(self, batch: Batch, rate: float) -> float:
+        """InfoNCE between unit vectors over the temperature."""
+        unit, length = normalise(self.tables.embedding.index_select(0, batch.rows))
+        low, temperature = unit.to(self.product), self.settings.temperature
         found = info_nce(
-            unit_a,
-            unit_b,
-            weight_a=relation.weight_a[a],
-            weight_b=relation.weight_b[b],
-            hits=relation.hits(a, b, both=True),
-            temperature=self.settings.temperature,
-            half=self.half,
+            low.index_select(0, batch.query.row) / temperature,
+            low.index_select(0, batch.candidate.row),
+            batch.weight,
+            batch.hits,
         )
         if rate:
-            by_a = normalise_backward(found.a, unit_a, length_a)
-            by_b = normalise_backward(found.b, unit_b, length_b)
-            rows, gradients = torch.cat([a, b]), torch.cat([by_a, by_b])
-            self._steps["embedding"].step(rows, gradients, rate)
+            total = batch.query.total(found.query).div_(temperature)
+            total += batch.candidate.total(found.candidate)
+            gradient = normalise_backward(total, unit, length)
+            self._steps["embedding"].step(batch.rows, gradient, rate)
         return found.loss
 
-    def _within(self, relation: Relation, a: "Tensor", b: "Tensor", rate: float) -> float:
-        """Softmax of context(a) · embedding(b) + bias(b) over the batch; also moves b."""
-        tables = self.tables
-        unit, length = normalise(tables.embedding[b])
-        found = goes_with(
-            tables.context[a],
-            unit,
-            tables.bias[b, 0],
-            weight=relation.weight_b[b],
-            hits=relation.hits(a, b, both=False),
-            half=self.half,
+    def _within(self, batch: Batch, rate: float) -> float:
+        """InfoNCE of context(query) · embedding(candidate) + bias(candidate); moves all three."""
+        tables, query, candidate = self.tables, batch.query, batch.candidate
+        unit, length = normalise(tables.embedding.index_select(0, batch.rows))
+        context = tables.context.index_select(0, batch.rows).to(self.product)
+        bias = tables.bias.index_select(0, batch.rows)[candidate.row, 0]
+        found = info_nce(
+            context.index_select(0, query.row),
+            unit.to(self.product).index_select(0, candidate.row),
+            bias.exp() * batch.weight,
+            batch.hits,
+            bias=True,
         )
         if rate:
             assert found.bias is not None
-            self._steps["embedding"].step(b, normalise_backward(found.b, unit, length), rate)
-            self._steps["context"].step(a, found.a, rate * self.settings.context_rate)
-            self._steps["bias"].step(b, found.bias[:, None], rate)
+            by_unit = normalise_backward(candidate.total(found.candidate), unit, length)
+            by_context = query.total(found.query)
+            context_rate = rate * self.settings.context_rate
+            self._steps["embedding"].step(batch.rows, by_unit, rate)
+            self._steps["context"].step(batch.rows, by_context, context_rate)
+            self._steps["bias"].step(batch.rows, candidate.total(found.bias[:, None]), rate)
         return found.loss
 
     def validate(self) -> dict[str, float]:
         """Return the mean loss of fixed validation batches, by relation."""
         losses = {}
         for relation in self.relations:
-            measure = self._bridge if relation.bridge else self._within
             batches = self.validation.get(relation.name, [])
             if batches:
-                found = [measure(relation, a, b, 0.0) for a, b in batches]
+                found = [self._update(relation, batch, 0.0) for batch in batches]
                 losses[relation.name] = float(np.mean(found))
         return losses
 
@@ -262,7 +262,7 @@ def _facts(trainer: Trainer, settings: ItemModelSettings, length: int) -> dict[s
         "settings": settings.model_dump(),
         "steps": length,
         "shares": {r.name: round(r.share, 6) for r in trainer.relations},
-        "bfloat16": trainer.half,
+        "products": str(trainer.product).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "reason": reason,

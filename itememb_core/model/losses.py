@@ -1,9 +1,8 @@
-"""Losses of a batch and their gradients, written out by hand.
+"""The loss of a batch and its gradients, written out by hand.
 
 What belongs here: functions of a batch's vectors alone. What does not: drawing batches, tables,
-updates. Products run in bfloat16 where ``half`` is set and in float32 elsewhere; sums over a
-softmax are float32 always. Sources: InfoNCE, van den Oord et al. 2018 (arXiv:1807.03748); log-q
-correction of in-batch negatives, Bengio and Senecal 2008, Yi et al. 2019.
+updates. Sources: InfoNCE, van den Oord et al. 2018 (arXiv:1807.03748); log-q correction of
+in-batch negatives, Bengio and Senecal 2008, Yi et al. 2019.
 """
 
 from dataclasses import dataclass
@@ -15,138 +14,69 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LossAndGradients:
-    """Mean loss of a batch and its gradient by each input, of the input's shape."""
+    """Mean loss of a batch and its gradients, float32.
+
+    Attributes:
+        loss: The mean over pairs.
+        query: Gradient by the queries ``[batch, dim]``.
+        candidate: Gradient by the candidates ``[batch, dim]``.
+        bias: Gradient by the log of the weights, hence by a candidate's bias ``[batch]``; None
+            where it was not asked for.
+    """
 
     loss: float
-    a: "Tensor"  # [batch, dim]
-    b: "Tensor"  # [batch, dim]
-    bias: "Tensor | None" = None  # [batch]
+    query: "Tensor"
+    candidate: "Tensor"
+    bias: "Tensor | None" = None
 
 
 def info_nce(
-    a: "Tensor",
-    b: "Tensor",
-    *,
-    weight_a: "Tensor",
-    weight_b: "Tensor",
-    hits: "Tensor",
-    temperature: float,
-    half: bool,
+    query: "Tensor", candidate: "Tensor", weight: "Tensor", hits: "Tensor", *, bias: bool = False
 ) -> LossAndGradients:
-    """InfoNCE both ways over a batch of pairs; every other pair's end is a negative.
+    """InfoNCE over a batch of pairs; every other pair's candidate is a negative.
 
-    With s = a bᵀ / temperature and w = 1 / q, the correction for the chance q of a node, it is
-    -½ log(wb_i exp s_ii / Σ_j wb_j exp s_ij) - ½ log(wa_i exp s_ii / Σ_j wa_j exp s_ji).
+    With s = query candidateᵀ and weights w it is the mean of -log(w_i exp s_ii / Σ_j w_j exp s_ij).
+    A weight is exp(bias) / q of a candidate: q its chance to be drawn (log-q correction).
 
     Args:
-        a: Unit vectors ``[batch, dim]``, float32.
-        b: Unit vectors of their partners ``[batch, dim]``.
-        weight_a: Correction weights of the a side ``[batch]``; ones for none.
-        weight_b: Correction weights of the b side ``[batch]``.
+        query: Vectors ``[batch, dim]``; unit vectors over the temperature, or of any length.
+            Products run in their type; float32 and bfloat16 both hold exp up to 88, so scores
+            need no shift: cosines over a temperature above 0.02, context vectors shorter than 80.
+        candidate: Vectors of the partners ``[batch, dim]``, of the same type.
+        weight: Weights ``[batch]``, float32.
         hits: Positions i * batch + j, i ≠ j, int64 ``[hits]``, that are no negatives.
-        temperature: Divides the cosines.
-        half: Whether products run in bfloat16.
+        bias: Whether to return the gradient by the log of the weights.
     """
-    batch = len(a)
-    low_a, low_b, e = _exponentials(a / temperature, b, hits, half)
-    z_row = (e @ weight_b.to(e.dtype)).float()[:, None]  # [batch, 1]
-    z_col = (weight_a.to(e.dtype) @ e).float()[:, None]  # [batch, 1]
-    own = (a * b).sum(dim=1) / temperature  # [batch]
-    logs = z_row.log() + z_col.log() - (weight_a.log() + weight_b.log())[:, None]
-    loss = float(logs.mean() / 2 - own.mean())
-    # By s the gradient is diag(1 / z_row) E diag(wb) + diag(wa) E diag(1 / z_col) - 2 I, E = exp s.
-    rows, columns = (1 / z_row, weight_a[:, None]), (weight_b[:, None], 1 / z_col)
-    by_a = _scaled_product(e, low_b, rows, columns) / temperature
-    by_b = _scaled_product(e.T, low_a, columns, rows)  # low_a is over the temperature already
-    grad_a, grad_b = by_a - 2 * b / temperature, by_b - 2 * a / temperature
-    return LossAndGradients(loss, grad_a / (2 * batch), grad_b / (2 * batch))
-
-
-def _scaled_product(
-    e: "Tensor",
-    vectors: "Tensor",
-    rows: "tuple[Tensor, Tensor]",
-    columns: "tuple[Tensor, Tensor]",
-) -> "Tensor":
-    """Return Σ_k diag(rows_k) E diag(columns_k) vectors ``[batch, dim]``.
-
-    Both terms share one product with E, so nothing but E is as large as batch².
-    """
-    import torch
-
-    dim = vectors.shape[1]
-    right = torch.cat([vectors * c for c in columns], dim=1).to(e.dtype)  # [batch, 2 dim]
-    # A transposed E is multiplied from the left, which its memory order suits.
-    product = (e @ right if e.is_contiguous() else (right.T.contiguous() @ e.T).T).float()
-    return product[:, :dim] * rows[0] + product[:, dim:] * rows[1]
-
-
-def goes_with(
-    query: "Tensor",
-    candidate: "Tensor",
-    bias: "Tensor",
-    *,
-    weight: "Tensor",
-    hits: "Tensor",
-    half: bool,
-) -> LossAndGradients:
-    """Softmax of query · candidate + bias over the batch's candidates, one way.
-
-    The mean over pairs i of -log(w_i exp s_ii / Σ_j w_j exp s_ij), s as above and w = 1 / q.
-
-    Args:
-        query: Context vectors ``[batch, dim]``, of any length, float32.
-        candidate: Unit vectors of what was met with them ``[batch, dim]``.
-        bias: Bias of each candidate ``[batch]``.
-        weight: Correction weights of the candidates ``[batch]``.
-        hits: As in :func:`info_nce`.
-        half: Whether products run in bfloat16.
-
-    Returns:
-        The loss; gradients by ``query`` as ``a``, by ``candidate`` as ``b``.
-    """
-    import torch
-
-    batch, dim = query.shape
-    low_query, low_candidate, e = _exponentials(query, candidate, hits, half)
-    v = (bias.exp() * weight)[:, None]  # [batch, 1]
-    z = (e @ v.to(e.dtype)).float()  # [batch, 1]
-    own = (query * candidate).sum(dim=1, keepdim=True)  # [batch, 1]
-    by_query = (e @ (low_candidate * v).to(e.dtype)).float() / z  # [batch, dim]
-    left = torch.cat([low_query / z, 1 / z], dim=1).to(e.dtype)  # [batch, dim + 1]
-    by_candidate = (left.T.contiguous() @ e).T.float() * v  # [batch, dim + 1]
+    batch, dtype = len(query), query.dtype
+    e = (query @ candidate.T).exp_()  # [batch, batch]
+    e.view(-1).index_fill_(0, hits, 0)
+    z = (e @ weight.to(dtype)).float()  # [batch]
+    own = e.diagonal().float()
+    share = 1 / (batch * z)[:, None]  # [batch, 1]
+    # By s the gradient is (E diag(w) / z - I) / batch. A product with Eᵀ is taken from its left,
+    # which suits the order of E in memory.
+    by_query = (e @ (candidate * weight[:, None]).to(dtype)) * share
+    by_candidate = ((query * share).to(dtype).T.contiguous() @ e).T * weight[:, None]
+    by_log_weight = (share[:, 0].to(dtype) @ e).float() * weight - 1 / batch if bias else None
     return LossAndGradients(
-        float((z.log() - own - v.log()).mean()),
-        (by_query - candidate) / batch,
-        (by_candidate[:, :dim] - query) / batch,
-        (by_candidate[:, dim] - 1) / batch,
+        loss=float((z.log() - own.log() - weight.log()).mean()),
+        query=by_query.float().sub_(candidate, alpha=1 / batch),
+        candidate=by_candidate.float().sub_(query, alpha=1 / batch),
+        bias=by_log_weight,
     )
-
-
-def _exponentials(
-    a: "Tensor", b: "Tensor", hits: "Tensor", half: bool
-) -> "tuple[Tensor, Tensor, Tensor]":
-    """Both sides in the precision of products, and exp(a bᵀ) ``[batch, batch]`` without hits.
-
-    float32 and bfloat16 both hold exp up to 88: cosines over a temperature above 0.02, and
-    context vectors shorter than 80, need no shift.
-    """
-    import torch
-
-    dtype = torch.bfloat16 if half else torch.float32
-    low_a, low_b = a.to(dtype), b.to(dtype)
-    e = (low_a @ low_b.T).exp_()
-    e.view(-1)[hits] = 0
-    return low_a, low_b, e
 
 
 def normalise(rows: "Tensor") -> "tuple[Tensor, Tensor]":
     """Unit vectors ``[batch, dim]`` and the lengths ``[batch, 1]`` they had."""
-    lengths = rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    import torch
+
+    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(1e-12)
     return rows / lengths, lengths
 
 
 def normalise_backward(gradient: "Tensor", unit: "Tensor", lengths: "Tensor") -> "Tensor":
     """Gradient by the rows from the gradient by their unit vectors, both ``[batch, dim]``."""
-    along = (gradient * unit).sum(dim=1, keepdim=True)  # [batch, 1]
-    return (gradient - along * unit) / lengths
+    import torch
+
+    along = torch.linalg.vecdot(gradient, unit)[:, None]  # [batch, 1]
+    return torch.addcmul(gradient, along, unit, value=-1).div_(lengths)

@@ -21,19 +21,14 @@ class RowAdagrad:
         self.sums = table.new_zeros(len(table))  # [rows]
 
     def step(self, rows: "Tensor", gradients: "Tensor", learning_rate: float) -> None:
-        """Update the rows; gradients of a row that occurs more than once add up first.
+        """Update rows.
 
         Args:
-            rows: Rows, int64 ``[touched]``, repeats allowed.
-            gradients: Gradient of each ``[touched, dim]``.
+            rows: Distinct rows, int64 ``[touched]``.
+            gradients: Gradient of each ``[touched, dim]``; a row whose gradient is 0 stays.
             learning_rate: Step size.
         """
-        import torch
-
-        unique, place = torch.unique(rows, return_inverse=True)
-        total = gradients.new_zeros(len(unique), gradients.shape[1])
-        total.index_add_(0, place, gradients)  # [unique, dim]
-        sums = self.sums[unique] + total.square().mean(dim=1)
-        self.sums[unique] = sums
-        total *= (-learning_rate / (sums.sqrt() + self.epsilon))[:, None]
-        self.table[unique] = self.table[unique] + total
+        sums = self.sums.index_select(0, rows) + gradients.square().mean(dim=1)
+        self.sums.index_copy_(0, rows, sums)
+        scale = -learning_rate / (sums.sqrt() + self.epsilon)  # [touched]
+        self.table.index_add_(0, rows, gradients * scale[:, None])

@@ -1,14 +1,17 @@
 """Relations as streams of batches with their shares of the steps and corrections.
 
-What belongs here: which sources there are, how much each counts, batches in order, same-id hits.
-What does not: how pairs are drawn, losses.
+What belongs here: which sources there are, how much each counts, batches in order. What does not:
+how pairs are drawn, how a batch is laid out, losses.
 """
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from itertools import count
+from typing import Final
 
 import numpy as np
 
 from itememb_core.channels import CHANNELS
+from itememb_core.model.batches import Batch, plan
 from itememb_core.model.data import TrainingData
 from itememb_core.model.sampler import (
     BLOCK,
@@ -19,9 +22,6 @@ from itememb_core.model.sampler import (
     within_sources,
 )
 from itememb_core.settings import ItemModelSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: Streams of validation draws start here, apart from those of training; batches of each.
 VALIDATION_STREAM: Final = 1000
@@ -45,70 +45,40 @@ class Relation:
         power: float,
         device: str,
     ) -> None:
-        import torch
-
         self.name, self.source, self.share = name, source, share
         self.bridge = isinstance(source, BridgeSource)
         self.steps = 0
-        self._seed, self._stream, self._batch, self._device = seed, stream, batch, device
-        nodes = len(source.marginal.a)
+        self._batch, self._power, self._device = batch, power, device
+        self._weight_a = self._weights(source.marginal.a)
+        self._weight_b = self._weights(source.marginal.b)
+        self._stream = self._draw_blocks(seed, stream)
 
-        def weight(share: np.ndarray) -> "Tensor":
-            scaled = (np.maximum(share, LEAST_SHARE) * nodes).astype(np.float32)
-            return torch.from_numpy(scaled**-power).to(device)
+    def next_batch(self) -> Batch:
+        """Return the next batch of an endless stream."""
+        return next(self._stream)
 
-        self.weight_a, self.weight_b = weight(source.marginal.a), weight(source.marginal.b)
-        self._block, self._at = 0, 0
-        self._a = self._b = np.empty(0, np.int32)
-
-    def next_batch(self) -> "tuple[Tensor, Tensor]":
-        """Return nodes of the two ends, int64 ``[batch]`` each."""
-        if self._at + self._batch > len(self._a):
-            size = max(BLOCK // self._batch, 1) * self._batch
-            rng = block_rng(self._seed, self._stream, self._block)
-            self._a, self._b = self.source.draw(rng, size)
-            self._block, self._at = self._block + 1, 0
-        part = slice(self._at, self._at + self._batch)
-        self._at += self._batch
-        return self._tensor(self._a[part]), self._tensor(self._b[part])
-
-    def batches(
+    def validation(
         self, source: WithinSource | BridgeSource, rng: np.random.Generator
-    ) -> "list[tuple[Tensor, Tensor]]":
-        """Return ``VALIDATION_BATCHES`` batches of another source, nodes as in a batch."""
-        a, b = source.draw(rng, VALIDATION_BATCHES * self._batch)
-        parts = [slice(i, i + self._batch) for i in range(0, len(a), self._batch)]
-        return [(self._tensor(a[part]), self._tensor(b[part])) for part in parts]
+    ) -> list[Batch]:
+        """Return ``VALIDATION_BATCHES`` batches of another source, corrected as in training."""
+        return list(self._cut(*source.draw(rng, VALIDATION_BATCHES * self._batch)))
 
-    def _tensor(self, nodes: np.ndarray) -> "Tensor":
-        import torch
+    def _weights(self, share: np.ndarray) -> np.ndarray:
+        scaled = np.maximum(share, LEAST_SHARE) * len(share)
+        return (scaled**-self._power).astype(np.float32)  # [nodes]
 
-        return torch.from_numpy(nodes.astype(np.int64)).to(self._device)
+    def _draw_blocks(self, seed: int, stream: int) -> Iterator[Batch]:
+        size = max(BLOCK // self._batch, 1) * self._batch
+        for block in count():
+            yield from self._cut(*self.source.draw(block_rng(seed, stream, block), size))
 
-    def hits(self, a: "Tensor", b: "Tensor", *, both: bool) -> "Tensor":
-        """Positions i * batch + j, i ≠ j, where j is no negative of i since ids are equal.
-
-        Args:
-            a: Nodes of the first ends.
-            b: Nodes of the second ends.
-            both: Whether equal first ends are hits, too (losses both ways).
-        """
-        import torch
-
-        x, y = a.cpu().numpy(), b.cpu().numpy()
-        parts = [_matches(y, y), _matches(x, y), *([_matches(x, x)] if both else [])]
-        return torch.from_numpy(np.concatenate(parts)).to(a.device)
-
-
-def _matches(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Positions i * len(x) + j with x[i] == y[j] and i ≠ j, by sorting, not by comparing all."""
-    order = np.argsort(y, kind="stable")
-    low = np.searchsorted(y[order], x, "left")
-    count = np.searchsorted(y[order], x, "right") - low
-    i = np.repeat(np.arange(len(x)), count)
-    within = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count)
-    j = order[np.repeat(low, count) + within]
-    return (i * len(x) + j)[i != j]
+    def _cut(self, a: np.ndarray, b: np.ndarray) -> Iterator[Batch]:
+        """Cut pairs into batches; the ends take turns to ask, so the loss goes both ways."""
+        a, b = a.reshape(-1, self._batch), b.reshape(-1, self._batch)
+        turn = (np.arange(len(a)) % 2 == 1)[:, None]
+        query, candidate = np.where(turn, b, a), np.where(turn, a, b)
+        weight = np.where(turn, self._weight_a[candidate], self._weight_b[candidate])
+        return plan(query, candidate, weight, self._device)
 
 
 def relations_of(
@@ -143,7 +113,7 @@ def relations_of(
 
 def validation_batches(
     data: TrainingData, settings: ItemModelSettings, seed: int, relations: list[Relation]
-) -> "dict[str, list[tuple[Tensor, Tensor]]]":
+) -> dict[str, list[Batch]]:
     """Return fixed batches of the validation days by the name of the relation they judge.
 
     A bridge's first end lies in the validation days, its partner anywhere in the window: such a
@@ -159,6 +129,6 @@ def validation_batches(
         found |= bridge_sources(data.bags, settings.window_days, data.nodes, since)
     judged = [r for r in relations if r.name in found]
     return {
-        r.name: r.batches(found[r.name], block_rng(seed, VALIDATION_STREAM + i, 0))
+        r.name: r.validation(found[r.name], block_rng(seed, VALIDATION_STREAM + i, 0))
         for i, r in enumerate(judged)
     }

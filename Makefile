@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RAW ?= data/raw
 LAKE ?= data/lake
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# Compiling what is never imported takes half of an installation; Python compiles the rest itself.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 
 .PHONY: run test test-all ui lint bench clean
@@ -18,6 +19,10 @@ $(VENV)/dev: $(BIN)/itememb
 	$(PIP) -e '.[demo,dev]'
 	@touch $@
 
+$(VENV)/browser: $(VENV)/dev
+	$(PIP) -e '.[demo,dev,browser]'
+	@touch $@
+
 $(RAW)/users.pq: | $(BIN)/itememb
 	$(BIN)/itememb demo $(RAW)
 
@@ -27,7 +32,7 @@ run: $(BIN)/itememb $(RAW)/users.pq
 test: $(VENV)/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
 
-test-all: $(VENV)/dev
+test-all: $(VENV)/browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 lint: $(VENV)/dev

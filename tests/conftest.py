@@ -23,14 +23,11 @@ def tiny_raw(tiny_world: TinyWorld) -> Path:
     return tiny_world.raw
 
 
-TINY_SETTINGS = parse_settings(
-    (
-        "holdout_days=7",
-        "item_model.dim=32",
-        "item_model.max_steps=500",
-        "item_model.batch_size=256",
-    )
-)
+SMALL = ("holdout_days=7", "item_model.dim=32", "item_model.max_steps=500",
+         "item_model.batch_size=256")  # fmt: skip
+TINY_SETTINGS = parse_settings(SMALL)
+#: The same for the command.
+TINY_OPTIONS = [word for setting in SMALL for word in ("--set", setting)]
 
 
 def place_for(raw: Path, lake: Path) -> Place:

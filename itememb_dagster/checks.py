@@ -14,6 +14,8 @@ from itememb_dagster.stage import BACKTEST
 
 #: Fewer held-out matches than this: quality checks warn and do not block.
 ENOUGH_MATCHES: Final = 100
+#: The same for users that are judged.
+ENOUGH_USERS: Final = 100
 
 BACKTEST_VECTORS: Final = {name: (BACKTEST, name) for name in ("item_embeddings", "vocabulary")}
 
@@ -112,9 +114,9 @@ def unit_vectors(item_embeddings: pa.Table, vocabulary: pa.Table) -> Verdict:
     return _unit_vectors(item_embeddings, vocabulary)
 
 
-def _figure(table: pa.Table, method: str, metric: str) -> float | None:
+def _figure(table: pa.Table, method: str, metric: str, part: str = "all") -> float | None:
     for row in table.to_pylist():
-        if (row["method"], row["metric"], row["slice"]) == (method, metric, "all"):
+        if (row["method"], row["metric"], row["slice"]) == (method, metric, part):
             return float(row["value"])
     return None
 
@@ -148,6 +150,30 @@ def goes_with_beats_popularity(item_evaluation: pa.Table) -> Verdict:
     return Verdict(ours > popular, why, {"hit@20": ours, "popularity": popular}, warn=True)
 
 
+@check(("user_evaluation",))
+def recommendations_beat_popularity(user_evaluation: pa.Table) -> Verdict:
+    """What users met later is ranked higher than by popularity of their channels."""
+    users = _figure(user_evaluation, "truth", "users") or 0
+    if not users:
+        return Verdict(True, "no user to judge on")
+    ours = _figure(user_evaluation, "two_towers", "ndcg@100", "all_repeats") or 0.0
+    popular = _figure(user_evaluation, "channel_popularity", "ndcg@100", "all_repeats") or 0.0
+    why = f"NDCG@100 {ours:.3f} over {users:.0f} users, channel popularity {popular:.3f}"
+    facts = {"NDCG@100": ours, "popularity": popular, "users": users}
+    return Verdict(ours > popular, why, facts, warn=users < ENOUGH_USERS)
+
+
+@check(("user_embeddings",), {"user_histories": ("user_histories",)})
+def every_user_has_a_vector(user_embeddings: pa.Table, user_histories: ir.Table) -> Verdict:
+    """Every user with an event has one finite vector."""
+    users = user_histories.user_id.nunique().to_pyarrow().as_py()
+    finite = bool(np.isfinite(vectors(user_embeddings, unit=False)).all())
+    unique = len(pc.unique(user_embeddings["user_id"]))
+    why = f"{user_embeddings.num_rows:,} vectors of {unique:,} users, {users:,} have events"
+    passed = finite and users == unique == user_embeddings.num_rows
+    return Verdict(passed, why, {"users": users})
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     conservation,
     canonical_edges,
@@ -158,4 +184,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     unit_vectors,
     links_beat_chance,
     goes_with_beats_popularity,
+    recommendations_beat_popularity,
+    every_user_has_a_vector,
 )

@@ -14,18 +14,20 @@ from itememb_dagster.runner import Outcome
 
 MIB: Final = 1 << 20
 
-#: What the closing tables show of an evaluation; the tables in the lake hold more.
-SHOWN: Final[dict[Key, tuple[str, ...]]] = {
-    ("link_evaluation",): ("hit@1", "hit@10", "precision", "coverage"),
-    ("item_evaluation",): ("hit@20", "hit@100", "mrr"),
-}
+#: Evaluation, slice and metrics that the closing tables show; the tables in the lake hold more.
+SHOWN: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
+    ("link_evaluation", "all", ("hit@1", "hit@10", "precision", "coverage")),
+    ("item_evaluation", "all", ("hit@20", "hit@100", "mrr")),
+    ("user_evaluation", "all_repeats", ("ndcg@10", "ndcg@100", "recall@100")),
+    ("user_evaluation", "all_new", ("ndcg@10", "ndcg@100", "recall@100")),
+)
 
 
 def closing_tables(lake: Lake, outcome: Outcome) -> Iterator[Table]:
     """Yield the tables of what the lake holds now and what the run took."""
     yield world_table(lake)
-    for key, metrics in SHOWN.items():
-        table = evaluation_table(lake, key, metrics)
+    for name, part, metrics in SHOWN:
+        table = evaluation_table(lake, name, part, metrics)
         if table is not None:
             yield table
     if outcome.recorder.stages:
@@ -84,15 +86,14 @@ def _last_losses(lake: Lake, key: Key) -> Iterator[tuple[str, str]]:
             yield name.replace("_", " "), f"{known[0]:.3f} → {known[-1]:.3f}"
 
 
-def evaluation_table(lake: Lake, key: Key, metrics: tuple[str, ...]) -> Table | None:
-    """Methods as rows, metrics as columns, over the slice of all."""
-    rows: list[dict[str, Any]] = (
-        pq.read_table(lake.part(key), partitioning=None).to_pylist() if lake.parts(key) else []
-    )
-    rows = [r for r in rows if r["slice"] == "all" and r["metric"] in metrics]
+def evaluation_table(lake: Lake, name: str, part: str, metrics: tuple[str, ...]) -> Table | None:
+    """Methods as rows, metrics as columns, over one slice."""
+    parts = lake.parts((name,))
+    rows = pq.read_table(parts[0], partitioning=None).to_pylist() if parts else []
+    rows = [r for r in rows if r["slice"] == part and r["metric"] in metrics]
     if not rows:
         return None
-    out = Table("method", *metrics, title=f"{key[-1].replace('_', ' ')} (backtest)")
+    out = Table("method", *metrics, title=f"{name} of the backtest, {part}")
     for method in dict.fromkeys(r["method"] for r in rows):
         found = {r["metric"]: r for r in rows if r["method"] == method}
         out.add_row(method, *(_cell(found.get(metric)) for metric in metrics))

@@ -3,6 +3,7 @@
 One DuckDB connection serves a process; results do not depend on its thread count.
 """
 
+import atexit
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -37,7 +38,9 @@ def connect(engine: str) -> ibis.BaseBackend:
     """
     checked_engine(engine)
     # The order of rows is asked for where it matters; keeping it elsewhere costs memory.
-    return ibis.duckdb.connect(preserve_insertion_order=False)
+    con = ibis.duckdb.connect(preserve_insertion_order=False)
+    atexit.register(con.disconnect)
+    return con
 
 
 def stream(table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:

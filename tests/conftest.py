@@ -23,8 +23,17 @@ def tiny_raw(tiny_world: TinyWorld) -> Path:
     return tiny_world.raw
 
 
-SMALL = ("holdout_days=7", "item_model.dim=32", "item_model.max_steps=500",
-         "item_model.batch_size=256")  # fmt: skip
+SMALL = (
+    "holdout_days=7",
+    "item_model.dim=32",
+    "item_model.max_steps=500",
+    "item_model.batch_size=256",
+    "user_model.dim=16",
+    "user_model.hidden=16",
+    "user_model.batch_size=16",
+    "user_model.negatives=64",
+    "user_histories.shards=2",
+)
 TINY_SETTINGS = parse_settings(SMALL)
 #: The same for the command.
 TINY_OPTIONS = [word for setting in SMALL for word in ("--set", setting)]

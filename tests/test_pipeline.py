@@ -190,6 +190,7 @@ BAD_COMMANDS = {
     "selection": (["run", "--raw", "{raw}", "--lake", "l", "--select", "((("], "((("),
     "lake is a file": (["run", "--raw", "{raw}", "--lake", "{file}"], "cannot be written"),
     "unknown item": (["similar", "no_such_item", "--lake", "{lake}"], "no_such_item"),
+    "unknown user": (["recommend", "999999", "--lake", "{lake}"], "999999"),
     "unknown link": (["links", "no_such_item", "--lake", "{lake}"], "no_such_item"),
     "no lake": (["similar", "x", "--lake", "nowhere"], "nowhere"),
     "demo option": (["demo", "d", "--direct", "7"], "direct"),
@@ -221,7 +222,9 @@ def test_look_ups_and_export_answer(made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     links = table(lake, "link_candidates")
     item = links.catalog_item.iloc[0]
-    for words in (["similar", item], ["similar", item, "--goes-with"], ["links", item]):
+    user = str(table(lake, "user_embeddings").user_id.iloc[0])
+    for words in (["similar", item], ["similar", item, "--goes-with"], ["links", item],
+                  ["recommend", user, "-k", "3"]):  # fmt: skip
         result = CliRunner().invoke(cli, [*words, "--lake", str(lake)], catch_exceptions=False)
         assert result.exit_code == 0
     result = CliRunner().invoke(cli, ["export", "out", "--lake", str(lake)])

@@ -8,6 +8,7 @@ from itememb_core.evaluation.user_baselines import baseline_scores, statistics
 from itememb_core.evaluation.users import (
     METRICS,
     SLICES,
+    Met,
     bootstrap,
     first_ranks,
     holdout_truth,
@@ -113,6 +114,14 @@ def test_truth_leaves_opaque_and_unknown_items_out():
     rows = [(1, 0, "fmcg_a"), (1, 1, "x"), (1, 2, "fmcg_b"), (1, 3, "fmcg_new")]
     truth = holdout_truth(histories(rows), items)
     assert (truth.user.tolist(), truth.target.tolist(), truth.unknown) == ([1], [0], 2)
+
+
+def test_the_next_truth_is_everything_of_the_first_time():
+    items = items_of(["fmcg_a", "fmcg_b", "fmcg_c"], counts=[1, 1, 1])
+    rows = [(1, 5, "fmcg_b"), (1, 5, "fmcg_a"), (1, 5, "fmcg_b"), (1, 9, "fmcg_c")]
+    truth = holdout_truth(histories(rows), items)
+    met = Met(truth.target, truth.time)
+    assert (met.next().tolist(), met.all().tolist()) == ([0, 1], [0, 1, 2])
 
 
 def test_the_table_and_that_habits_are_found(tmp_path):

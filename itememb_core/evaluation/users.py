@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 CUTOFFS: Final = (10, 100)
 METRICS: Final = ("ndcg@10", "ndcg@100", "recall@10", "recall@100", "mrr")
 
-#: Truths: all distinct targets of the holdout or the first alone; repeats too or new items only.
+#: Truths: all distinct targets of the holdout, or those of the first time alone (one basket's lines
+#: have one time); repeats too or new items only.
 SLICES: Final = ("all_repeats", "all_new", "next_repeats", "next_new")
 
 #: Users whose scores for all targets are held at once.
@@ -63,6 +64,7 @@ class Truth(NamedTuple):
 
     user: NDArray[np.int64]  # [n], user id, ascending
     target: NDArray[np.int64]  # [n]
+    time: NDArray[np.int64]  # [n], microseconds
     unknown: int  # target events whose item was not known before the cut
 
 
@@ -136,13 +138,29 @@ def holdout_truth(holdout: pa.Table, items: ItemSpace) -> Truth:
     target = np.where(node != UNKNOWN, items.target_of[node], UNKNOWN).astype(np.int64)
     known = target != UNKNOWN
     users = table["user_id"].to_numpy()
-    return Truth(users[known], target[known], _unknown_events(items, node))
+    time = table["timestamp"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
+    return Truth(users[known], target[known], time[known], _unknown_events(items, node))
 
 
 def _unknown_events(items: ItemSpace, node: NDArray[np.int32]) -> int:
     """Events on items that nobody met before the cut."""
     untouched = np.flatnonzero(node_counts(items.vocabulary).sum(axis=1) == 0)
     return int(((node == UNKNOWN) | np.isin(node, untouched)).sum())
+
+
+class Met(NamedTuple):
+    """One user's truth in time order."""
+
+    target: NDArray[np.int64]
+    time: NDArray[np.int64]
+
+    def all(self) -> NDArray[np.int64]:
+        """Distinct targets."""
+        return np.unique(self.target)
+
+    def next(self) -> NDArray[np.int64]:
+        """Distinct targets of the first time."""
+        return np.unique(self.target[self.time == self.time[0]])
 
 
 class _Block(NamedTuple):
@@ -167,7 +185,7 @@ def _judge_block(
     own = own_items(block.shard, block.users, end, block.packed.item_stats)
     low = np.searchsorted(truth.user, block.shard.user_ids[block.users], side="left")
     high = np.searchsorted(truth.user, block.shard.user_ids[block.users], side="right")
-    met = [truth.target[a:b] for a, b in zip(low, high, strict=True)]
+    met = [Met(truth.target[a:b], truth.time[a:b]) for a, b in zip(low, high, strict=True)]
     for method, scores in _methods(block, stats, base, own, end):
         for kind in ("repeats", "new"):
             if kind == "new":
@@ -197,13 +215,14 @@ def _methods(
         yield name, scores
 
 
-def _of_kind(met: list[NDArray[np.int64]], own: OwnItems, kind: str) -> list[NDArray[np.int64]]:
+def _of_kind(met: list[Met], own: OwnItems, kind: str) -> list[Met]:
     """Truth of each user in time order, with or without what he had."""
     if kind == "repeats":
         return met
     bounds = np.searchsorted(own.row, np.arange(len(met) + 1))
     had = [own.target[a:b] for a, b in pairwise(bounds)]
-    return [each[~np.isin(each, mine)] for each, mine in zip(met, had, strict=True)]
+    new = [~np.isin(each.target, mine) for each, mine in zip(met, had, strict=True)]
+    return [Met(each.target[k], each.time[k]) for each, k in zip(met, new, strict=True)]
 
 
 def _judge_method(
@@ -211,18 +230,18 @@ def _judge_method(
     method: str,
     kind: str,
     scores: "Tensor",
-    met: list[NDArray[np.int64]],
+    met: list[Met],
 ) -> None:
     """Add the figures of one method with repeats or with new items only."""
-    some = np.array([row for row, each in enumerate(met) if len(each)], np.int64)
+    some = np.array([row for row, each in enumerate(met) if len(each.target)], np.int64)
     if not len(some):
         return
     chosen = scores if len(some) == len(met) else scores[some]
     top, best = best_columns(chosen, min(CUTOFFS[-1], chosen.shape[1]))
     top = np.where(np.isfinite(best), top, UNKNOWN)
     ranks = (top, chosen)
-    _add(judged, method, f"all_{kind}", ranks, [np.unique(met[row]) for row in some])
-    _add(judged, method, f"next_{kind}", ranks, [met[row][:1] for row in some])
+    _add(judged, method, f"all_{kind}", ranks, [met[row].all() for row in some])
+    _add(judged, method, f"next_{kind}", ranks, [met[row].next() for row in some])
 
 
 def _add(

@@ -5,6 +5,7 @@ training. Sources: PPMI with smoothed contexts, Levy, Goldberg and Dagan 2015; r
 iteration, Halko, Martinsson and Tropp 2011.
 """
 
+import warnings
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -141,13 +142,15 @@ def spectral_vectors(
     rank = min(dim + OVERSAMPLING, both.shape[0])
     # Only products with 32-bit indices run on all threads.
     index = np.int32 if both.nnz < 2**31 else np.int64
-    sparse = torch.sparse_csr_tensor(
-        torch.from_numpy(both.indptr.astype(index)),
-        torch.from_numpy(both.indices.astype(index)),
-        torch.from_numpy(both.data),
-        size=both.shape,
-        check_invariants=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
+        sparse = torch.sparse_csr_tensor(
+            torch.from_numpy(both.indptr.astype(index)),
+            torch.from_numpy(both.indices.astype(index)),
+            torch.from_numpy(both.data),
+            size=both.shape,
+            check_invariants=False,
+        )
     basis = torch.randn(both.shape[0], rank, generator=torch.Generator().manual_seed(seed))
     for i in range(ITERATIONS):
         basis = torch.linalg.qr(sparse @ basis)[0]  # [nodes, rank]

@@ -4,6 +4,7 @@ What belongs here: writing and reading. What does not: where versions lie.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -37,6 +38,22 @@ def save_user_model(model: UserModel, folder: Path) -> None:
     }
     (folder / SETTINGS_FILE).write_text(json.dumps(about, indent=1, sort_keys=True))
     pq.write_table(model.history, folder / HISTORY_FILE)
+
+
+@dataclass(frozen=True)
+class StoredUserModel:
+    """A written model that is yet to be joined with its items."""
+
+    folder: Path
+
+    @property
+    def epochs(self) -> int:
+        """Passes that made it; 0: nothing to learn from."""
+        return int(json.loads((self.folder / SETTINGS_FILE).read_text())["epochs"])
+
+    def load(self, items: ItemSpace) -> UserModel:
+        """Read it with the items that it was fitted on; see :func:`load_user_model`."""
+        return load_user_model(self.folder, items)
 
 
 def load_user_model(folder: Path, items: ItemSpace) -> UserModel:

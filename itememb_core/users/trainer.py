@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -77,6 +78,12 @@ class UserModel:
     history: pa.Table
     reason: str | None
     timing: Timing
+
+    def save(self, folder: Path) -> None:
+        """Write it; see :func:`itememb_core.users.store.save_user_model`."""
+        from itememb_core.users.store import save_user_model
+
+        save_user_model(self, folder)
 
 
 def fit_user_model(

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from itememb_dagster.assets import edges, evaluation, items, links, tables
+from itememb_dagster.assets import edges, evaluation, items, links, tables, users
 from itememb_dagster.stage import Stage
 
 STAGES: Final[tuple[Stage, ...]] = (
@@ -11,4 +11,5 @@ STAGES: Final[tuple[Stage, ...]] = (
     *items.STAGES,
     *links.STAGES,
     *evaluation.STAGES,
+    *users.STAGES,
 )

@@ -1,4 +1,4 @@
-"""``itememb similar``, ``links`` and ``export``: what a made lake answers."""
+"""``itememb similar``, ``links``, ``recommend`` and ``export``: what a made lake answers."""
 
 import shutil
 from pathlib import Path
@@ -49,12 +49,12 @@ def similar(item: str, lake: str | None, goes_with: bool, channel: str | None, k
     _show(_with_titles(where, found), ("rank", "neighbor_id", "score", "neighbor_domain", "title"))
 
 
-def _with_titles(lake: Lake, found: pa.Table) -> pa.Table:
+def _with_titles(lake: Lake, found: pa.Table, column: str = "neighbor_id") -> pa.Table:
     """Add catalog titles, or categories where there is no title."""
     columns = ["item_id", "title", "category"]
     catalog = pq.read_table(lake.part(("catalog",)), columns=columns, partitioning=None)
     names = {r["item_id"]: r["title"] or r["category"] for r in catalog.to_pylist()}
-    titles = [names.get(i) for i in found["neighbor_id"].to_pylist()]
+    titles = [names.get(i) for i in found[column].to_pylist()]
     return found.append_column("title", pa.array(titles, pa.string()))
 
 
@@ -71,6 +71,24 @@ def links(item: str, lake: str | None) -> None:
     found = links_of(candidates, accepted, load_arrow(where, ("vocabulary",)), item)
     columns = ("receipt_item", "catalog_item", "rank", "similarity", "probability", "method")
     _show(found, columns)
+
+
+@click.command()
+@click.argument("user", type=int)
+@lake_option
+@click.option("-k", default=10, show_default=True, help="How many.")
+def recommend(user: int, lake: str | None, k: int) -> None:
+    """Show what to recommend to USER, best first."""
+    where = _lake(lake)
+    key = ("recommendations",)
+    if not where.parts(key):
+        raise ItemembError(f"recommendations: not in lake {where.root}; itememb run makes it")
+    mine = [("user_id", "=", user)]
+    found = pq.read_table(where.part(key), filters=mine, partitioning=None)
+    if not found.num_rows:
+        raise ItemembError(f"user {user} has no recommendations in lake {where.root}")
+    found = _with_titles(where, found.slice(0, k), "item_id")
+    _show(found, ("rank", "item_id", "score", "title"))
 
 
 @click.command()

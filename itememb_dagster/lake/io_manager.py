@@ -1,12 +1,14 @@
 """The lake's IO manager: the one place where assets are read and written.
 
-Ibis tables stream to Parquet in their total row order, one file a day or month; Arrow tables are
-one file; values with ``save`` become immutable version folders. Counts go to each day's metadata.
+Ibis tables stream to Parquet in their total row order, one file a day or month; Arrow tables, also
+several one after the other, are one file; values with ``save`` become immutable version folders.
+Counts go to each day's metadata.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +50,15 @@ def save_table(lake: Lake, made: Made) -> int:
     """Write a table of one file; return its rows."""
     spec, value = made.stage.table, made.value
     assert spec is not None
-    tables: Iterable[pa.Table]
-    if isinstance(value, pa.Table):
-        tables = [value]
-    else:
+    tables: Iterator[pa.Table]
+    if isinstance(value, ir.Table):
         tables = (pa.Table.from_batches([b]) for b in _batches(value, spec))
-    schema = spec.schema or value.schema
+    else:
+        tables = iter([value] if isinstance(value, pa.Table) else value)
+    schema = spec.schema
+    if schema is None:  # the first table tells the width of its vectors
+        first = next(tables)
+        schema, tables = first.schema, chain([first], tables)
     return write_file(lake, lake.part(made.stage.key), tables, schema, made.stamps[None])
 
 

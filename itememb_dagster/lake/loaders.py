@@ -7,9 +7,11 @@ from typing import Any
 from itememb_core.index import BuiltIndex, load_index
 from itememb_core.links.scorer import LinkScorer, load_scorer
 from itememb_core.model import ItemModel, load_model
+from itememb_core.users.store import StoredUserModel
 
 LOADERS: dict[type[Any], Callable[[Path], Any]] = {
     BuiltIndex: load_index,
     ItemModel: load_model,
     LinkScorer: load_scorer,
+    StoredUserModel: StoredUserModel,
 }

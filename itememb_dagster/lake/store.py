@@ -95,6 +95,12 @@ class Lake:
         finally:
             staged.unlink(missing_ok=True)
 
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give an empty folder on the lake's disk that is removed afterwards."""
+        with tempfile.TemporaryDirectory(dir=self.root, prefix="_scratch") as folder:
+            yield Path(folder)
+
     def stamp(self, key: Key, segment: str | None = None) -> Stamp | None:
         """Return the stamp of a table, a segment or a version; None where there is none."""
         pointer = self.table(key) / POINTER

@@ -1,0 +1,232 @@
+"""From events to user vectors and recommendations, in the backtest and for good."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from itememb_core import schemas
+from itememb_core.evaluation.users import user_evaluation as judge_users
+from itememb_core.links.candidates import cross_domain_links as accept
+from itememb_core.links.candidates import link_candidates as rank
+from itememb_core.links.scorer import LinkScorer
+from itememb_core.users.histories import user_histories as histories_of
+from itememb_core.users.items import ItemSpace, item_space
+from itememb_core.users.recommend import recommendations as recommend
+from itememb_core.users.recommend import user_embeddings as embed
+from itememb_core.users.shards import PackedHistories, pack_histories
+from itememb_core.users.store import StoredUserModel
+from itememb_core.users.trainer import UserModel, fit_user_model
+from itememb_dagster.stage import BACKTEST, Input, StageContext, TableSpec, stage
+
+HISTORIES: Final = TableSpec(schemas.USER_HISTORIES, ("shard", "user_id", "position"))
+FIT: Final = ("user_model", "user_histories", "seed", "holdout_days")
+BACKTEST_INPUTS: Final = {
+    name: Input((BACKTEST, name))
+    for name in ("user_histories", "vocabulary", "item_embeddings", "link_pool", "user_model")
+}
+
+
+@stage(
+    group="users",
+    kinds=("duckdb",),
+    table=HISTORIES,
+    settings=("user_histories",),
+    after=(("raw_inventory",),),
+)
+def user_histories(
+    ctx: StageContext,
+    receipts: ir.Table,
+    retail_events: ir.Table,
+    marketplace_events: ir.Table,
+    offers_events: ir.Table,
+) -> ir.Table:
+    """All events of each user in time order, all channels together."""
+    events = ibis.union(receipts, retail_events, marketplace_events, offers_events)
+    return histories_of(events, ctx.settings.user_histories)
+
+
+@stage(
+    key=(BACKTEST, "user_histories"),
+    group="users",
+    kinds=("duckdb",),
+    table=HISTORIES,
+    settings=("holdout_days",),
+)
+def backtest_user_histories(ctx: StageContext, user_histories: ir.Table) -> ir.Table:
+    """Histories up to the cut; positions stay, since the cut takes each one's end."""
+    if ctx.cut is None:
+        return user_histories
+    return user_histories.filter(user_histories.timestamp < ibis.timestamp(str(ctx.cut)))
+
+
+@contextmanager
+def packed(ctx: StageContext, histories: ir.Table, items: ItemSpace) -> Iterator[PackedHistories]:
+    """Pack histories, a shard of users at a time, into a scratch folder of the lake."""
+    shards = range(ctx.settings.user_histories.shards)
+    tables = (histories.filter(histories.shard == shard).to_pyarrow() for shard in shards)
+    with ctx.lake.scratch() as folder:
+        yield pack_histories(tables, items, folder, ctx.progress)
+
+
+def fit_users(
+    ctx: StageContext, histories: ir.Table, items: ItemSpace, epochs: int | None
+) -> UserModel:
+    """Fit and show what the fit did."""
+    from itememb_core.users.plots import training_plot
+
+    settings, seed = ctx.settings.user_model, ctx.settings.seed
+    with packed(ctx, histories, items) as shards:
+        model = fit_user_model(
+            shards, items, settings, seed=seed, epochs=epochs, progress=ctx.progress
+        )
+        ctx.metadata |= {"users": shards.users, "events": shards.events}
+    ctx.metadata |= {
+        "targets": len(items.targets),
+        "passes": model.epochs,
+        "seconds": round(model.timing.seconds, 1),
+        "seconds waiting for data": round(model.timing.waited, 1),
+    }
+    ctx.nothing = model.reason
+    ctx.plots["training history"] = training_plot(model.history)
+    return model
+
+
+def backtest_items(
+    vocabulary: pa.Table,
+    embeddings: pa.Table,
+    pool: pa.Table,
+    scorer: LinkScorer,
+    holdout: pa.Table,
+) -> ItemSpace:
+    """Items as the backtest knows them; held-out matches, which the scorer saw, get no link."""
+    links = accept(rank(pool, vocabulary, scorer, 1), vocabulary, scorer)
+    seen = pc.is_in(links["receipt_item"], value_set=holdout["item_id"].combine_chunks())
+    return item_space(vocabulary, embeddings, links.filter(pc.invert(seen)))
+
+
+@stage(
+    key=(BACKTEST, "user_model"),
+    group="users",
+    kinds=("pytorch",),
+    settings=FIT,
+    inputs=BACKTEST_INPUTS,
+)
+def backtest_user_model(
+    ctx: StageContext,
+    user_histories: ir.Table,
+    vocabulary: pa.Table,
+    item_embeddings: pa.Table,
+    link_pool: pa.Table,
+    link_scorer: LinkScorer,
+    link_holdout: pa.Table,
+) -> UserModel:
+    """Two towers of the backtest; finds its length on the next targets of some users."""
+    items = backtest_items(vocabulary, item_embeddings, link_pool, link_scorer, link_holdout)
+    return fit_users(ctx, user_histories, items, None)
+
+
+@stage(
+    group="evaluation",
+    kinds=("pytorch",),
+    table=TableSpec(schemas.EVALUATION),
+    settings=("seed", "holdout_days", "user_histories"),
+    inputs={**BACKTEST_INPUTS, "before": Input((BACKTEST, "user_histories")),
+            "user_histories": Input(("user_histories",))},
+)  # fmt: skip
+def user_evaluation(
+    ctx: StageContext,
+    user_model: StoredUserModel,
+    before: ir.Table,
+    user_histories: ir.Table,
+    vocabulary: pa.Table,
+    item_embeddings: pa.Table,
+    link_pool: pa.Table,
+    link_scorer: LinkScorer,
+    link_holdout: pa.Table,
+) -> pa.Table:
+    """What users met after the cut, ranked among all targets, beside plain methods."""
+    items = backtest_items(vocabulary, item_embeddings, link_pool, link_scorer, link_holdout)
+    if ctx.cut is None:
+        later = user_histories.limit(0)
+    else:
+        later = user_histories.filter(user_histories.timestamp >= ibis.timestamp(str(ctx.cut)))
+    model, seed = user_model.load(items), ctx.settings.seed
+    with packed(ctx, before, items) as shards:
+        found = judge_users(
+            model, shards, items, later.to_pyarrow(), seed=seed, progress=ctx.progress
+        )
+    ctx.nothing = "holdout_days is 0" if ctx.cut is None else found.reason
+    return found.table
+
+
+@stage(
+    group="users",
+    kinds=("pytorch",),
+    settings=FIT,
+    inputs={"backtest": Input((BACKTEST, "user_model"))},
+    after=(("user_evaluation",),),
+)
+def user_model(
+    ctx: StageContext,
+    user_histories: ir.Table,
+    vocabulary: pa.Table,
+    item_embeddings: pa.Table,
+    cross_domain_links: pa.Table,
+    backtest: StoredUserModel,
+) -> UserModel:
+    """The two towers that ship: as many passes as in the backtest, over everything."""
+    items = item_space(vocabulary, item_embeddings, cross_domain_links)
+    epochs = backtest.epochs or ctx.settings.user_model.max_epochs
+    return fit_users(ctx, user_histories, items, epochs)
+
+
+@stage(group="users", kinds=("pytorch",), table=TableSpec(None), settings=("user_histories",))
+def user_embeddings(
+    ctx: StageContext,
+    user_model: StoredUserModel,
+    user_histories: ir.Table,
+    vocabulary: pa.Table,
+    item_embeddings: pa.Table,
+    cross_domain_links: pa.Table,
+) -> Iterator[pa.Table]:
+    """A vector of each user after the last event."""
+    items = item_space(vocabulary, item_embeddings, cross_domain_links)
+    with packed(ctx, user_histories, items) as shards:
+        yield from embed(user_model.load(items), shards, ctx.progress)
+
+
+@stage(
+    group="users",
+    kinds=("pytorch",),
+    table=TableSpec(schemas.RECOMMENDATIONS),
+    settings=("user_histories", "recommendations"),
+)
+def recommendations(
+    ctx: StageContext,
+    user_model: StoredUserModel,
+    user_histories: ir.Table,
+    vocabulary: pa.Table,
+    item_embeddings: pa.Table,
+    cross_domain_links: pa.Table,
+) -> Iterator[pa.Table]:
+    """The catalog items and offers of the highest score for each user."""
+    items = item_space(vocabulary, item_embeddings, cross_domain_links)
+    settings = ctx.settings.recommendations
+    with packed(ctx, user_histories, items) as shards:
+        yield from recommend(user_model.load(items), shards, items, settings, ctx.progress)
+
+
+STAGES = (
+    user_histories,
+    backtest_user_histories,
+    backtest_user_model,
+    user_evaluation,
+    user_model,
+    user_embeddings,
+    recommendations,
+)

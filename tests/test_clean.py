@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from itememb_core import raw, schemas, tables
@@ -288,8 +288,17 @@ messy_rows = st.lists(
 )
 
 
+#: A row for each reason, and a good one.
+ONE_OF_EACH = [
+    {"timestamp": None}, {"timestamp": NOON + timedelta(days=1)}, {"id_out_of_range": True},
+    {"user_id": None}, {"item_id": ""}, {"item_id": "nfmcg_1"}, {"price": float("inf")},
+    {"count": 0.0}, {"timestamp": NOON}, {"timestamp": NOON},
+]  # fmt: skip
+
+
 @settings(max_examples=10, deadline=None)
 @given(rows=messy_rows, channel=st.sampled_from(CHANNELS))
+@example(rows=ONE_OF_EACH, channel="retail")
 def test_every_raw_row_comes_out_once(rows: list[Row], channel: str) -> None:
     judged_rows = tables.clean_events(raw_rows(*rows, channel=channel), channel, DOMAINS)
     cleaned = ibis.memtable(judged_rows.to_pyarrow())
@@ -299,3 +308,5 @@ def test_every_raw_row_comes_out_once(rows: list[Row], channel: str) -> None:
     assert set(rejected["reason"].to_pylist()) <= set(clean.REASONS)
     total = sum(tables.day_counts(cleaned).to_pyarrow()["n"].to_pylist())
     assert total == len(rows)
+    if rows is ONE_OF_EACH:
+        assert set(rejected["reason"].to_pylist()) == set(clean.REASONS)

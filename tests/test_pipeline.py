@@ -74,6 +74,36 @@ def test_the_backtest_sees_nothing_after_the_cut(made):
     assert table(lake, "edges").n.sum() == daily.n.sum()
 
 
+def test_histories_hold_every_event_and_the_backtest_only_those_before_the_cut(made):
+    lake, _ = made
+    names = ("receipts", "retail_events", "marketplace_events", "offers_events")
+    events = pd.concat([table(lake, name)[["user_id", "timestamp", "item_id"]] for name in names])
+    whole, before = table(lake, "user_histories"), table(lake, "backtest/user_histories")
+    assert len(whole) == len(events)
+    assert set(whole.shard) == {0, 1}
+    early = events[events.timestamp < HOLDOUT_CUT]
+    columns = ["user_id", "timestamp", "item_id"]
+    pd.testing.assert_frame_equal(
+        before[columns].sort_values(columns, ignore_index=True),
+        early.sort_values(columns, ignore_index=True),
+    )
+    assert (before.groupby("user_id").position.max() + 1 == before.groupby("user_id").size()).all()
+
+
+def test_users_have_vectors_and_recommendations_of_catalog_items(made):
+    lake, _ = made
+    users = set(table(lake, "user_histories").user_id)
+    assert sorted(table(lake, "user_embeddings").user_id) == sorted(users)
+    found = table(lake, "recommendations")
+    assert set(found.user_id) == users
+    assert found.item_id.str.startswith(("fmcg_", "nfmcg_", "offer_")).all()
+    ranks = found.groupby("user_id")["rank"].agg(["min", "max", "size"])
+    assert (ranks["min"] == 1).all()
+    assert (ranks["max"] == ranks["size"]).all()
+    slices = set(table(lake, "user_evaluation")["slice"])
+    assert {"all_repeats", "all_new", "next_repeats", "next_new"} <= slices
+
+
 def test_held_out_matches_are_two_nodes_and_final_ones_one(made, tiny_world):
     lake, _ = made
     held = set(table(lake, "link_holdout").item_id)

@@ -1,7 +1,7 @@
 """Stages to Dagster assets: partitions, inputs, stamps and metadata, in one place."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -13,7 +13,7 @@ from itememb_core.errors import ItemembError
 from itememb_core.settings import Settings
 from itememb_dagster.counts import with_file_rows
 from itememb_dagster.engine import connect
-from itememb_dagster.lake import Stamp
+from itememb_dagster.lake import Key, Stamp
 from itememb_dagster.lake.io_manager import Made
 from itememb_dagster.observe import recorder
 from itememb_dagster.plan import Planner
@@ -28,7 +28,8 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in schema])
 
 
-def _asset_in(stage: Stage, parameter: str, spec: Input, upstream: Stage) -> dg.AssetIn:
+def _asset_in(stage: Stage, parameter: str, spec: Input, by_key: Mapping[Key, Stage]) -> dg.AssetIn:
+    upstream = by_key[spec.key]
     mapping: dg.PartitionMapping | None = None
     if upstream.daily and stage.daily and spec.before:
         mapping = TimeWindowPartitionMapping(
@@ -40,7 +41,11 @@ def _asset_in(stage: Stage, parameter: str, spec: Input, upstream: Stage) -> dg.
     return dg.AssetIn(
         key=dg.AssetKey(list(spec.key)),
         partition_mapping=mapping,
-        metadata={"every_day": stage.daily and not spec.before},
+        metadata={
+            "every_day": stage.daily and not spec.before,
+            # A stage without days sees those that every daily table holds, as its stamp does.
+            "held_by": [] if stage.daily else [list(s.key) for s in by_key.values() if s.daily],
+        },
         dagster_type=dagster_type(kind),
     )
 
@@ -108,10 +113,7 @@ def build_asset(
 
     @dg.asset(
         key=list(stage.key),
-        ins={
-            name: _asset_in(stage, name, spec, by_key[spec.key])
-            for name, spec in stage.inputs.items()
-        },
+        ins={name: _asset_in(stage, name, spec, by_key) for name, spec in stage.inputs.items()},
         deps=[dg.AssetKey(list(key)) for key in stage.after],
         partitions_def=days if stage.daily else None,
         backfill_policy=dg.BackfillPolicy.single_run() if stage.daily else None,

@@ -25,7 +25,9 @@ SHOWN: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
 
 def closing_tables(lake: Lake, outcome: Outcome) -> Iterator[Table]:
     """Yield the tables of what the lake holds now and what the run took."""
-    yield world_table(lake)
+    world = world_table(lake)
+    if world.row_count:
+        yield world
     for name, part, metrics in SHOWN:
         table = evaluation_table(lake, name, part, metrics)
         if table is not None:

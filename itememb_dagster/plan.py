@@ -47,8 +47,7 @@ class Planner:
     @cached_property
     def present(self) -> tuple[date, ...]:
         """The days that every daily table of the lake holds: what stages without days see."""
-        held = [set(self.lake.segments(s.key)) for s in self.stages.values() if s.daily]
-        both = set.intersection(*held) if held else set()
+        both = self.lake.common_segments(s.key for s in self.stages.values() if s.daily)
         return tuple(d for d in self.days if f"day={d.isoformat()}" in both)
 
     @cached_property

@@ -3,6 +3,7 @@
 The settings resource is generated from ``itememb_core.settings``: there is no second list.
 """
 
+import difflib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,8 +69,20 @@ def settings_from(values: dict[str, Any]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise ItemembError(f"setting {name}: no such setting{_close(first['loc'])}") from error
         found = first.get("input")
         raise ItemembError(f"setting {name}: {first['msg']}, found {found!r}") from error
+
+
+def _close(path: tuple[int | str, ...]) -> str:
+    """Name settings that are spelled like the unknown one."""
+    names = list(Settings.model_fields)
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += [f"{name}.{inner}" for inner in field.annotation.model_fields]
+    near = difflib.get_close_matches(".".join(map(str, path)), names, n=3)
+    return f"; close ones: {', '.join(near)}" if near else ""
 
 
 class RawResource(dg.ConfigurableResource[None]):

@@ -75,6 +75,8 @@ def _root_message(error: Any) -> str:
     while getattr(error, "cause", None):
         error = error.cause
     text = str(error.message).strip()
+    if "DagsterExecutionInterruptedError" in text:
+        return "interrupted; run again to go on with what is not made yet"
     name, _, rest = text.partition(": ")
     return (rest if name.endswith(("Failure", "ItemembError")) else text).splitlines()[0]
 
@@ -86,7 +88,8 @@ def _failures(result: dg.ExecuteInProcessResult) -> Iterable[str]:
         if event.is_step_failure:
             data = event.step_failure_data
             told = data.user_failure_data.description if data.user_failure_data else None
-            yield f"{event.step_key}: {told or _root_message(data.error)}"
+            name = event.step_key.replace("__", "/") if event.step_key else "run"
+            yield f"{name}: {told or _root_message(data.error)}"
         elif (
             not steps
             and event.is_run_failure
@@ -122,6 +125,8 @@ class Runner:
         except (dg.DagsterError, ValueError) as error:
             first = str(error).splitlines()[0]
             raise ItemembError(f"--select {self.request.select}: {first}") from error
+        if not found:
+            raise ItemembError(f"--select {self.request.select}: no such asset")
         return {tuple(key.path) for key in found}
 
     def _days(self, planner: Planner) -> list[date]:
@@ -130,6 +135,8 @@ class Runner:
         days = [d for d in planner.days if start <= d <= end]
         if self.request.end and days and days[-1] == planner.scan.days[-1]:
             days.append(planner.days[-1])
+        if start > end:
+            raise ItemembError(f"--start {start} is after --end {end}")
         if not days:
             raise ItemembError(
                 f"--start {start} --end {end}: no such days in raw {self.scan.root}, "
@@ -152,7 +159,10 @@ class Runner:
                 instance=instance,
                 raise_on_error=False,
             )
-        self.outcome.errors += _failures(result)
+        failures = list(_failures(result))
+        if not result.success and not failures:
+            failures = [f"job {job}: the run failed, no step says why"]
+        self.outcome.errors += failures
         for check in result.get_asset_check_evaluations():
             if not check.passed:
                 name = f"{'/'.join(check.asset_key.path)}.{check.check_name}"

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from itememb_dagster.cli.options import parse_settings
@@ -44,6 +45,17 @@ def place_for(raw: Path, lake: Path) -> Place:
     return Place.from_env(str(raw), str(lake), "2017-01-01", "duckdb")
 
 
+def run(raw: Path, lake: Path, **options) -> Outcome:
+    """Run everything on a raw folder, with tiny settings unless ``settings`` are given."""
+    settings = options.pop("settings", TINY_SETTINGS)
+    return Runner(Request(place_for(raw, lake), settings, **options)).run()
+
+
+def table(lake: Path, name: str) -> pd.DataFrame:
+    """A table of the lake as people read it."""
+    return pd.read_parquet(lake / name)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One DAGSTER_HOME for all tests, so that lakes under one home are the rule."""
@@ -55,4 +67,4 @@ def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(tiny_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """A lake that holds everything made of the tiny world; tests must not change it."""
     lake = tmp_path_factory.mktemp("made") / "lake"
-    return lake, Runner(Request(place_for(tiny_raw, lake), TINY_SETTINGS)).run()
+    return lake, run(tiny_raw, lake)

@@ -132,3 +132,31 @@ def test_a_lake_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ItemembError, match="cannot be written"):
         Lake(tmp_path / "file").prepare(date(2017, 1, 1))
+
+
+def test_a_table_of_several_files_has_a_stamp_only_when_all_were_written(tmp_path: Path):
+    lake = Lake(tmp_path)
+    with lake.whole(KEY, stamp()):
+        write_file(lake, lake.part(KEY, "month=2017-01"), [rows("a")], SCHEMA, stamp())
+        assert lake.stamp(KEY) is None
+    assert lake.stamp(KEY) == stamp()
+
+    def broken() -> None:
+        with lake.whole(KEY, stamp("b")):
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        broken()
+    assert lake.stamp(KEY) is None
+
+
+def test_a_version_without_its_folder_has_no_stamp_and_can_be_made_again(tmp_path: Path):
+    lake = Lake(tmp_path)
+    for content in ("old", "new"):
+        with lake.new_version(KEY, stamp()) as folder:
+            (folder / "file").write_text(content)
+    assert (lake.version(KEY) / "file").read_text() == "new"
+    assert [p.name for p in lake.version(KEY).parent.iterdir()] == [stamp().id]
+    (lake.version(KEY) / "file").unlink()
+    lake.version(KEY).rmdir()
+    assert lake.stamp(KEY) is None

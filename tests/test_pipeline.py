@@ -6,25 +6,14 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from itememb_dagster.assets import STAGES
 from itememb_dagster.cli import cli
-from itememb_dagster.runner import Outcome, Request, Runner
-from tests.conftest import TINY_SETTINGS, place_for
+from tests.conftest import TINY_SETTINGS, run, table
 
 HOLDOUT_CUT = pd.Timestamp("2017-01-22")
-
-
-def run(raw: Path, lake: Path, **options) -> Outcome:
-    settings = options.pop("settings", TINY_SETTINGS)
-    return Runner(Request(place_for(raw, lake), settings, **options)).run()
-
-
-def table(lake: Path, name: str) -> pd.DataFrame:
-    return pd.read_parquet(lake / name)
 
 
 def tree(lake: Path) -> dict[str, str]:
@@ -38,7 +27,9 @@ def test_everything_is_made_and_no_check_fails(made):
     for stage in STAGES:
         assert (lake.joinpath(*stage.key)).exists(), stage.name
     names = {p.name for p in lake.rglob("*")}
-    assert not [n for n in names if n.startswith("_") and n not in ("_versions", "_checks")]
+    assert not [
+        n for n in names if n.startswith("_") and n not in ("_versions", "_checks", "_stamps")
+    ]
 
 
 def test_rows_are_conserved(made, tiny_world):
@@ -182,32 +173,6 @@ def test_two_lakes_under_one_home_do_not_mix(made, tiny_raw, tmp_path):
     assert tree(lake) == before
 
 
-def test_one_channel_alone_ends_well_and_says_what_had_nothing_to_do(tiny_raw, tmp_path):
-    raw = tmp_path / "raw"
-    shutil.copytree(tiny_raw / "retail", raw / "retail")
-    outcome = run(raw, tmp_path / "lake")
-    assert outcome.errors == []
-    assert any("no " in why for why in outcome.reasons.values()), outcome.reasons
-    assert len(table(tmp_path / "lake", "cross_domain_links")) == 0
-    assert len(table(tmp_path / "lake", "item_embeddings")) > 0
-
-
-def test_a_bad_day_is_named_and_the_good_ones_are_kept(tiny_raw, tmp_path):
-    raw, lake = tmp_path / "raw", tmp_path / "lake"
-    shutil.copytree(tiny_raw, raw)
-    path = raw / "retail/events/00002.pq"
-    path.write_bytes(path.read_bytes()[:500])
-    wrong = raw / "payments/receipts/00001.pq"
-    pq.write_table(pq.read_table(wrong).drop_columns(["user_id"]), wrong)
-    outcome = run(raw, lake, end=date(2017, 1, 5))
-    assert len(outcome.errors) == 2
-    assert "retail/events/00002.pq" in outcome.errors[1]
-    assert "user_id" in outcome.errors[0]
-    assert sorted(p.name for p in (lake / "retail_events").iterdir()) == [
-        "day=2017-01-01", "day=2017-01-04", "day=2017-01-05",
-    ]  # fmt: skip
-
-
 BAD_COMMANDS = {
     "missing raw": (["run", "--raw", "nowhere", "--lake", "l"], "nowhere"),
     "date": (["run", "--raw", "{raw}", "--lake", "l", "--start", "2017-13-01"], "2017-13-01"),
@@ -217,6 +182,16 @@ BAD_COMMANDS = {
         ["run", "--raw", "{raw}", "--lake", "l", "--set", "item_model.dim=0"], "item_model.dim",
     ),
     "engine": (["run", "--raw", "{raw}", "--lake", "l", "--engine", "hive"], "hive"),
+    "no such asset": (
+        ["run", "--raw", "{raw}", "--lake", "l", "--select", 'key:"edgs"'], "edgs",
+    ),
+    "days turned round": (
+        ["run", "--raw", "{raw}", "--lake", "l", "--start", "2017-01-05", "--end", "2017-01-02"],
+        "2017-01-05 is after",
+    ),
+    "close setting": (
+        ["run", "--raw", "{raw}", "--lake", "l", "--set", "item_model.dims=8"], "item_model.dim,",
+    ),
     "selection": (["run", "--raw", "{raw}", "--lake", "l", "--select", "((("], "((("),
     "lake is a file": (["run", "--raw", "{raw}", "--lake", "{file}"], "cannot be written"),
     "unknown item": (["similar", "no_such_item", "--lake", "{lake}"], "no_such_item"),

@@ -90,6 +90,18 @@ def test_a_bridge_pair_never_joins_one_node_or_one_channel():
     assert set(zip(a.tolist(), b.tolist(), strict=True)) == {(0, 2), (1, 0), (1, 2)}
 
 
+def test_a_user_with_nothing_but_one_direct_match_makes_no_bridge():
+    # Item 0 in both channels, twice: every pair would join one node.
+    alone = bags((0, 0, 100, 0), (1, 0, 100, 0), (1, 0, 101, 0))
+    assert len(BridgeSource(alone, (0, 1), 30, 3)) == 0
+    # 200 such users beside one real pair: a draw still gives as many pairs as asked for.
+    many = [(c, user, 100, 0) for user in range(200) for c in (0, 1)]
+    source = BridgeSource(bags(*many, (0, 300, 100, 1), (1, 300, 100, 2)), (0, 1), 30, 3)
+    a, b = source.draw(block_rng(0, 0, 0), 1000)
+    assert (set(a.tolist()), set(b.tolist())) == ({1}, {2})
+    assert len(a) == len(b) == 1000
+
+
 def test_late_anchors_keep_earlier_partners():
     met = bags((0, 0, 10, 0), (0, 0, 20, 1), (1, 0, 10, 2), (1, 0, 22, 3))
     a, b = BridgeSource(met, (0, 1), 30, 4, since=20).draw(block_rng(0, 0, 0), 500)

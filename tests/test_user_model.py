@@ -1,5 +1,7 @@
 """The fit, what it gives, and users at the edges."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,6 +14,7 @@ from itememb_core.users.plots import training_plot
 from itememb_core.users.recommend import recommendations, user_embeddings
 from itememb_core.users.store import load_user_model, save_user_model
 from itememb_core.users.towers import towers_state
+from itememb_core.users.trainer import fit_user_model
 from tests.users_world import SMALL, fitted, habits, items_of
 
 
@@ -74,6 +77,22 @@ def test_saved_and_read_it_lists_the_same(tmp_path):
     assert vectors(model, packed).equals(vectors(again, packed))
     with pytest.raises(ItemembError, match="item_dim 5, expected 6"):
         load_user_model(tmp_path / "model", items_of([f"fmcg_{n}" for n in range(30)], dim=5))
+
+
+def test_a_model_is_not_read_with_other_items_of_the_same_number(tmp_path):
+    model, _, items = fitted(tmp_path)
+    save_user_model(model, tmp_path / "model")
+    ids = items.vocabulary["item_id"].to_pylist()
+    others = items_of([*ids[1:], ids[0]])
+    with pytest.raises(ItemembError, match="other items"):
+        load_user_model(tmp_path / "model", others)
+
+
+def test_a_loss_that_is_no_number_names_the_step(tmp_path):
+    _, packed, items = fitted(tmp_path, epochs=1)
+    broken = replace(items, vectors=np.full_like(items.vectors, np.nan))
+    with pytest.raises(ItemembError, match=r"loss is nan at step 1 of pass 1"):
+        fit_user_model(packed, broken, SMALL, seed=0)
 
 
 def test_lists_and_vectors(tmp_path):

@@ -134,8 +134,8 @@ def draw_pairs(
     order = baskets.sort_by([(name, "ascending") for name in ("channel", "basket", "item_id")])
     node = node_index(vocabulary, order["item_id"], order["channel"])
     code = channel_codes(order["channel"])
-    # UNKNOWN indexes the last row; the first condition takes it out again.
-    seen = (node != UNKNOWN) & (node_counts(vocabulary)[node, code] > 0)
+    # UNKNOWN, -1, indexes the row of zeros that is added at the end.
+    seen = np.pad(node_counts(vocabulary), ((0, 1), (0, 0)))[node, code] > 0
     basket = np.unique(order["basket"].to_numpy(zero_copy_only=False), return_inverse=True)[1]
     lot = rng.random(order.num_rows)
     node, code, basket, lot = node[seen], code[seen], basket[seen], lot[seen]

@@ -99,7 +99,7 @@ def baseline_scores(
     last = last_targets(shard, users, len(items.targets))
     shape = (len(users), len(stats.popularity))
     return {
-        "own_most_frequent": _own(stats, own, shape),
+        "own_most_frequent": _own(stats, shard, users, shape),
         "popularity": np.broadcast_to(stats.popularity.astype(np.float32), shape).copy(),
         "channel_popularity": _channels(stats, shard, users),
         "last_item_co_occurrence": _neighbours(stats, last, _co_occurrences(stats, last)),
@@ -108,11 +108,22 @@ def baseline_scores(
     }
 
 
-def _own(stats: Statistics, own: OwnItems, shape: tuple[int, int]) -> Scores:
-    """Count of the user, ties to the later had, then popularity."""
+def _own(
+    stats: Statistics, shard: Shard, users: NDArray[np.int64], shape: tuple[int, int]
+) -> Scores:
+    """Count of the user's own events, links not counted; ties to the later had, then popularity."""
     scores = np.tile((stats.popularity - 1.0).astype(np.float32), (shape[0], 1))
-    order = np.argsort(np.argsort(own.last, kind="stable"), kind="stable")
-    scores[own.row, own.target] = own.count + order / (len(order) + 1.0)
+    pair = shard.pair[shard.own]  # [own]
+    count = np.bincount(pair, minlength=len(shard.pair_key))  # [pairs]
+    last = np.zeros(len(shard.pair_key), np.int64)
+    np.maximum.at(last, pair, shard.own)
+    row = np.searchsorted(users, shard.pair_key // shape[1])
+    mine = count > 0
+    mine &= users[np.minimum(row, len(users) - 1)] == shard.pair_key // shape[1]
+    pairs = np.flatnonzero(mine)
+    late = np.argsort(np.argsort(last[pairs], kind="stable"), kind="stable")
+    at = row[pairs], shard.pair_key[pairs] % shape[1]
+    scores[at] = count[pairs] + late / (len(late) + 1.0)
     return scores
 
 

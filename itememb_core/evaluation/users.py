@@ -135,7 +135,7 @@ def holdout_truth(holdout: pa.Table, items: ItemSpace) -> Truth:
     """Target events of the holdout; opaque items, linked or not, are no truth."""
     table = holdout.sort_by([("user_id", "ascending"), ("position", "ascending")])
     node = node_index(items.vocabulary, table["item_id"], table["channel"])
-    target = np.where(node != UNKNOWN, items.target_of[node], UNKNOWN).astype(np.int64)
+    target = items.targets_of(node).astype(np.int64)
     known = target != UNKNOWN
     users = table["user_id"].to_numpy()
     time = table["timestamp"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()

@@ -232,6 +232,8 @@ def _months(column: pa.ChunkedArray, last_day: date) -> np.ndarray:
     encoded = column.combine_chunks()
     if not pa.types.is_dictionary(encoded.type):
         encoded = encoded.dictionary_encode()
+    if not len(encoded):
+        return np.empty(0, np.int32)
     numbers = [_month_number(text) for text in encoded.dictionary.to_pylist()]
     months = np.array(numbers, np.int32)[encoded.indices.to_numpy(zero_copy_only=False)]
     last = (last_day.year - 1970) * 12 + last_day.month - 1

@@ -26,8 +26,6 @@ from itememb_core.settings import ItemModelSettings
 #: Streams of validation draws start here, apart from those of training; batches of each.
 VALIDATION_STREAM: Final = 1000
 VALIDATION_BATCHES: Final = 2
-#: Least chance of a draw that the correction assumes.
-LEAST_SHARE: Final = 1e-9
 
 
 class Relation:
@@ -64,7 +62,9 @@ class Relation:
         return list(self._cut(*source.draw(rng, VALIDATION_BATCHES * self._batch)))
 
     def _weights(self, share: np.ndarray) -> np.ndarray:
-        scaled = np.maximum(share, LEAST_SHARE) * len(share)
+        # Validation may draw nodes that training never did: they weigh like its rarest.
+        least = share[share > 0].min(initial=1.0)
+        scaled = np.maximum(share, least) * len(share)
         return (scaled**-self._power).astype(np.float32)  # [nodes]
 
     def _draw_blocks(self, seed: int, stream: int) -> Iterator[Batch]:

@@ -77,7 +77,7 @@ class BridgeSource:
     An entry of the first channel is drawn with weight sqrt(size_b / size_a), its partner evenly
     from the entries of the second channel within the window around it: a pair then weighs
     1 / sqrt(size_a * size_b), and a user's window counts by its geometric mean size. Pairs whose
-    ends are one node are drawn again.
+    ends are one node are drawn again; entries that meet nothing but their own node are left out.
     """
 
     def __init__(
@@ -95,7 +95,8 @@ class BridgeSource:
         start, stop = _ranges(keys_a, keys_b, reach)
         own_start, own_stop = _ranges(keys_a, keys_a, reach)
         late = True if since is None else bags.day[first] >= since
-        anchors = np.flatnonzero((stop > start) & late)
+        others = stop - start - _equal_nodes(bags, first, second, reach)
+        anchors = np.flatnonzero((others > 0) & late)
         self._node_a = bags.node[first][anchors]
         self._node_b = bags.node[second]
         self._start = start[anchors]
@@ -112,14 +113,12 @@ class BridgeSource:
     def draw(self, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
         """``size`` independent pairs, int32 ``[size]`` each."""
         parts_a, parts_b, found = [], [], 0
-        for _ in range(64):
+        while found < size:  # every entry has another node to meet, so this ends
             a, b = self._draw_any(rng, size)
             keep = a != b
             parts_a.append(a[keep])
             parts_b.append(b[keep])
             found += int(keep.sum())
-            if found >= size:
-                break
         return np.concatenate(parts_a)[:size], np.concatenate(parts_b)[:size]
 
     def _draw_any(self, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -169,6 +168,23 @@ def bridge_sources(
 def block_rng(seed: int, stream: int, block: int) -> np.random.Generator:
     """Generator of one block of draws: any block can be made again without the ones before."""
     return np.random.default_rng(np.random.SeedSequence([seed, stream, block]))
+
+
+def _equal_nodes(bags: Bags, first: np.ndarray, second: np.ndarray, reach: int) -> np.ndarray:
+    """How many partners of each entry of ``first`` are its own node, ``[first]``."""
+    equal = np.zeros(len(first), np.int64)
+    both = np.intersect1d(bags.node[first], bags.node[second])
+    a, b = (np.flatnonzero(np.isin(bags.node[side], both)) for side in (first, second))
+    if not len(a) or not len(b):
+        return equal
+    # One number for (user, day) as elsewhere, with the node above it.
+    keys_a, keys_b = _keys(bags, first[a]), _keys(bags, second[b])
+    span = np.int64(max(keys_a.max(), keys_b.max()) + 2 * reach + 1)
+    node_a = np.searchsorted(both, bags.node[first[a]]) * span
+    node_b = np.searchsorted(both, bags.node[second[b]]) * span
+    start, stop = _ranges(keys_a + node_a + reach, np.sort(keys_b + node_b + reach), reach)
+    equal[a] = stop - start
+    return equal
 
 
 def _keys(bags: Bags, rows: np.ndarray) -> np.ndarray:

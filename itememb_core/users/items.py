@@ -6,6 +6,7 @@ A *target* is a catalog or offer item that was met in any channel. A *context* n
 else: an opaque receipt item, the receipts side of a held-out match, an unknown id.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,11 @@ class ItemSpace:
     def dim(self) -> int:
         """Length of an item vector."""
         return self.vectors.shape[1]
+
+    def targets_of(self, nodes: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Target of each node ``[n]``; -1 where it is none or the node is unknown (-1)."""
+        # UNKNOWN indexes what is added at the end.
+        return np.append(self.target_of, np.int32(UNKNOWN))[nodes]
 
     def ids(self, targets: NDArray[np.integer]) -> pa.Array:
         """Item ids of targets ``[n]``."""
@@ -76,6 +82,14 @@ def item_space(
     target_of[targets] = np.arange(len(targets), dtype=np.int32)
     link = _links(vocabulary, links)
     return ItemSpace(vocabulary, values, targets, target_of, link, counts[targets])
+
+
+def target_ids(items: ItemSpace) -> str:
+    """A digest of the targets' ids in their order: a trained row belongs to one id."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in items.ids(np.arange(len(items.targets))).to_pylist():
+        digest.update(name.encode() + b"\0")
+    return digest.hexdigest()
 
 
 def _links(vocabulary: pa.Table, links: pa.Table | None) -> NDArray[np.int32]:

@@ -169,9 +169,9 @@ def pack_shard(table: pa.Table, items: ItemSpace) -> Shard:
     seconds = _seconds(table["timestamp"])
     node = node_index(items.vocabulary, table["item_id"], table["channel"])
     known = node != UNKNOWN
-    own = known & (items.target_of[node] != UNKNOWN)
+    own = items.targets_of(node) != UNKNOWN
     node[known] = items.link[node[known]]
-    target = np.where(known, items.target_of[node], UNKNOWN)  # [events], by link too
+    target = items.targets_of(node)  # [events], by link too
     codes = pc.index_in(table["action"], value_set=pa.array(ACTIONS)).fill_null(len(ACTIONS))
     return Shard(
         user_ids=user_ids,

@@ -6,12 +6,13 @@ What belongs here: writing and reading. What does not: where versions lie.
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
 from itememb_core.settings import UserModelSettings
-from itememb_core.users.items import ItemSpace
+from itememb_core.users.items import ItemSpace, target_ids
 from itememb_core.users.towers import make_towers, set_towers_state, towers_state
 from itememb_core.users.trainer import Timing, UserModel
 
@@ -35,6 +36,7 @@ def save_user_model(model: UserModel, folder: Path) -> None:
         "reason": model.reason,
         "item_dim": model.towers.vectors.shape[1],
         "targets": len(model.towers.targets),
+        "target_ids": model.target_ids,
     }
     (folder / SETTINGS_FILE).write_text(json.dumps(about, indent=1, sort_keys=True))
     pq.write_table(model.history, folder / HISTORY_FILE)
@@ -49,7 +51,16 @@ class StoredUserModel:
     @property
     def epochs(self) -> int:
         """Passes that made it; 0: nothing to learn from."""
-        return int(json.loads((self.folder / SETTINGS_FILE).read_text())["epochs"])
+        return int(self._about["epochs"])
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing was learned; None otherwise."""
+        return self._about["reason"]
+
+    @property
+    def _about(self) -> dict[str, Any]:
+        return json.loads((self.folder / SETTINGS_FILE).read_text())
 
     def load(self, items: ItemSpace) -> UserModel:
         """Read it with the items that it was fitted on; see :func:`load_user_model`."""
@@ -69,10 +80,16 @@ def load_user_model(folder: Path, items: ItemSpace) -> UserModel:
     for name, value in found.items():
         if about[name] != value:
             raise ItemembError(f"user model: items have {name} {value}, expected {about[name]}")
+    if about["target_ids"] != target_ids(items):
+        raise ItemembError(
+            f"user model: {folder} was fitted on other items than the vocabulary's (of the same "
+            "number); itememb run makes it again"
+        )
     settings = UserModelSettings(**about["settings"])
     towers = make_towers(items.vectors, items.targets, items.counts, settings, seed=0)
     set_towers_state(towers, load_file(folder / MODEL_FILE))
     history = pq.read_table(folder / HISTORY_FILE)
     return UserModel(
-        towers, settings, about["epochs"], history, about["reason"], Timing(0.0, 0.0, 0)
-    )
+        towers, settings, about["epochs"], history, about["reason"], Timing(0.0, 0.0, 0),
+        about["target_ids"],
+    )  # fmt: skip

@@ -17,7 +17,7 @@ from itememb_core.model.optimizer import RowAdagrad
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import UserModelSettings
 from itememb_core.users.batches import Sampler, batch_stream, sampler
-from itememb_core.users.items import ItemSpace
+from itememb_core.users.items import ItemSpace, target_ids
 from itememb_core.users.losses import pairwise_logistic, sampled_softmax
 from itememb_core.users.shards import PackedHistories
 from itememb_core.users.towers import (
@@ -70,6 +70,7 @@ class UserModel:
         history: ``HISTORY``, a row a pass.
         reason: Why nothing was learned; None otherwise.
         timing: How long it took, for metadata; not a part of what is saved.
+        target_ids: ``items.target_ids`` of the items it was fitted on.
     """
 
     towers: Towers
@@ -78,6 +79,7 @@ class UserModel:
     history: pa.Table
     reason: str | None
     timing: Timing
+    target_ids: str
 
     def save(self, folder: Path) -> None:
         """Write it; see :func:`itememb_core.users.store.save_user_model`."""
@@ -120,11 +122,12 @@ def fit_user_model(
     towers = make_towers(items.vectors, items.targets, packed.item_users, settings, seed)
     reason = _nothing_to_learn(packed, items)
     if reason is not None:
-        return UserModel(towers, settings, 0, HISTORY.empty_table(), reason, Timing(0.0, 0.0, 0))
+        none = HISTORY.empty_table()
+        return UserModel(towers, settings, 0, none, reason, Timing(0.0, 0.0, 0), target_ids(items))
     validate = epochs is None and settings.validation_share > 0
     sampling = sampler(packed, settings, seed, validate=validate)
     length = settings.max_epochs if epochs is None else epochs
-    return _Fit(towers, packed, sampling, progress).run(length, on_epoch)
+    return _Fit(towers, packed, sampling, progress).run(length, on_epoch, target_ids(items))
 
 
 def _nothing_to_learn(packed: PackedHistories, items: ItemSpace) -> str | None:
@@ -155,7 +158,9 @@ class _Fit:
         self.waited, self.steps = 0.0, 0
         self.rows: list[tuple[int, float, float | None, bool]] = []
 
-    def run(self, epochs: int, on_epoch: Callable[[Towers, int], None] | None) -> UserModel:
+    def run(
+        self, epochs: int, on_epoch: Callable[[Towers, int], None] | None, ids: str
+    ) -> UserModel:
         """Train, stop where validation asks for it, give back the best."""
         begun = time.perf_counter()
         settings, best, best_epoch = self.sampling.settings, math.inf, 0
@@ -179,7 +184,7 @@ class _Fit:
         rows = [dict(zip(HISTORY.names, row, strict=True)) for row in self.rows]
         table = pa.Table.from_pylist(rows, schema=HISTORY)
         reason = None if self.steps else "no event is followed by a target at a later time"
-        return UserModel(self.towers, settings, best_epoch, table, reason, timing)
+        return UserModel(self.towers, settings, best_epoch, table, reason, timing, ids)
 
     def _epoch(self, epoch: int) -> float:
         """One pass; the mean loss of its steps."""
@@ -196,7 +201,13 @@ class _Fit:
             if batch is None:
                 break
             if batch:
-                total, steps = total + self._step(batch), steps + 1
+                loss, steps = self._step(batch), steps + 1
+                if not math.isfinite(loss):
+                    raise ItemembError(
+                        f"user_model: loss is {loss} at step {steps} of pass {epoch}, expected a "
+                        "finite number; a smaller user_model.learning_rate may help"
+                    )
+                total += loss
             self.progress(f"user model, epoch {epoch}", steps, 0)
         self.steps += steps
         return total / max(steps, 1)

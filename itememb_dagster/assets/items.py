@@ -34,8 +34,8 @@ def item_counts(user_items: ir.Table) -> pa.Table:
 
 
 def last_day(ctx: StageContext) -> date:
-    """Return the last day that the backtest sees."""
-    return ctx.cut - timedelta(days=1) if ctx.cut else ctx.days[-1]
+    """Return the last day that the backtest sees; the lake's own last day only closes sessions."""
+    return ctx.cut - timedelta(days=1) if ctx.cut else min(ctx.days[-1], ctx.scan.days[-1])
 
 
 @stage(

@@ -67,7 +67,7 @@ def backtest_user_histories(ctx: StageContext, user_histories: ir.Table) -> ir.T
 @contextmanager
 def packed(ctx: StageContext, histories: ir.Table, items: ItemSpace) -> Iterator[PackedHistories]:
     """Pack histories, a shard of users at a time, into a scratch folder of the lake."""
-    shards = range(ctx.settings.user_histories.shards)
+    shards = sorted(histories.select("shard").distinct().to_pyarrow()["shard"].to_pylist())
     tables = (histories.filter(histories.shard == shard).to_pyarrow() for shard in shards)
     with ctx.lake.scratch() as folder:
         yield pack_histories(tables, items, folder, ctx.progress)
@@ -196,8 +196,13 @@ def user_embeddings(
 ) -> Iterator[pa.Table]:
     """A vector of each user after the last event."""
     items = item_space(vocabulary, item_embeddings, cross_domain_links)
-    with packed(ctx, user_histories, items) as shards:
-        yield from embed(user_model.load(items), shards, ctx.progress)
+    ctx.nothing = user_model.reason
+
+    def tables() -> Iterator[pa.Table]:
+        with packed(ctx, user_histories, items) as shards:
+            yield from embed(user_model.load(items), shards, ctx.progress)
+
+    return tables()
 
 
 @stage(
@@ -217,8 +222,13 @@ def recommendations(
     """The catalog items and offers of the highest score for each user."""
     items = item_space(vocabulary, item_embeddings, cross_domain_links)
     settings = ctx.settings.recommendations
-    with packed(ctx, user_histories, items) as shards:
-        yield from recommend(user_model.load(items), shards, items, settings, ctx.progress)
+    ctx.nothing = user_model.reason
+
+    def tables() -> Iterator[pa.Table]:
+        with packed(ctx, user_histories, items) as shards:
+            yield from recommend(user_model.load(items), shards, items, settings, ctx.progress)
+
+    return tables()
 
 
 STAGES = (

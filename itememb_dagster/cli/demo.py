@@ -1,5 +1,6 @@
 """``itememb demo``: writes the demo world; its options are the fields of ``DemoSettings``."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def demo(raw: Path, **options: Any) -> None:
         raise ItemembError(f"--{name}: {first['msg']}, found {first['input']!r}") from error
     with progress_bars() as progress:
         summary = write_demo(raw, settings, progress)
-    click.echo(f"wrote {raw}: {summary}")
+    facts = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in asdict(summary).items())
+    click.echo(f"wrote {raw}: {facts}\nnext: itememb run --raw {raw}")
 
 
 _options(demo)

@@ -69,10 +69,11 @@ def save_months(lake: Lake, made: Made) -> int:
     assert spec.segment is not None
     assert spec.schema is not None
     writer = SegmentWriter(lake, key, spec.segment, spec.schema, lambda _month: stamp)
-    writer.write(_batches(made.value, spec), [])
-    if not writer.counts:
-        writer.write([], ["none"])
-    lake.remove_segments(key, {f"{spec.segment}={value}" for value in writer.counts})
+    with lake.whole(key, stamp):
+        writer.write(_batches(made.value, spec), [])
+        if not writer.counts:
+            writer.write([], ["none"])
+        lake.remove_segments(key, {f"{spec.segment}={value}" for value in writer.counts})
     return sum(counts["rows"] for counts in writer.counts.values())
 
 
@@ -161,7 +162,11 @@ class LakeIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> Any:
         """Load an input as its parameter's type: Ibis table, Arrow table or a loadable class."""
         days = context.asset_partition_keys if context.has_asset_partitions else None
-        strict = bool((context.definition_metadata or {}).get("every_day"))
+        told = context.definition_metadata or {}
+        strict = bool(told.get("every_day"))
+        if days is not None and told.get("held_by"):
+            held = self.lake.common_segments(tuple(key) for key in told["held_by"])
+            days = [day for day in days if f"day={day}" in held]
         key = tuple(context.asset_key.path)
         return self.load(key, context.dagster_type.typing_type, days, strict)
 
@@ -196,10 +201,10 @@ class LakeIOManager(dg.ConfigurableIOManager):
             if strict and missing:
                 raise ItemembError(
                     f"{'/'.join(key)}: {missing[0]} ({len(missing)} such days) is not in lake "
-                    f"{self.root}; materialize it first"
+                    f"{self.root}; itememb run makes it"
                 )
         if not parts:
-            raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; materialize it first")
+            raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; itememb run makes it")
         return read_parts(connect(self.engine), parts)
 
 
@@ -211,7 +216,7 @@ def load_arrow(lake: Lake, key: Key) -> pa.Table:
     """
     parts = lake.parts(key)
     if not parts:
-        raise ItemembError(f"{'/'.join(key)}: not in lake {lake.root}; materialize it first")
+        raise ItemembError(f"{'/'.join(key)}: not in lake {lake.root}; itememb run makes it")
     if parts[0] == lake.part(key):
         return pq.read_table(parts[0], partitioning=None)
     return pa.concat_tables(_segment_rows(path) for path in parts).unify_dictionaries()

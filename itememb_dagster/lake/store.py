@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -49,6 +49,11 @@ class Lake:
         if not folder.is_dir():
             return []
         return sorted(p.name for p in folder.iterdir() if "=" in p.name and (p / PART).exists())
+
+    def common_segments(self, keys: Iterable[Key]) -> set[str]:
+        """Return the segments that every one of the tables holds."""
+        held = [set(self.segments(key)) for key in keys]
+        return set.intersection(*held) if held else set()
 
     def parts(self, key: Key) -> list[Path]:
         """Return the live Parquet files of a table, sorted."""
@@ -103,11 +108,12 @@ class Lake:
 
     def stamp(self, key: Key, segment: str | None = None) -> Stamp | None:
         """Return the stamp of a table, a segment or a version; None where there is none."""
-        pointer = self.table(key) / POINTER
+        pointer, months = self.table(key) / POINTER, self._months_stamp(key)
         if segment is None and pointer.exists():
-            return Stamp.from_json(pointer.read_text())
-        if segment is None and not self.part(key).exists():
-            segment = next(iter(reversed(self.segments(key))), None)
+            stamp = Stamp.from_json(pointer.read_text())
+            return stamp if self._version_folder(key, stamp).is_dir() else None
+        if segment is None and months.exists():
+            return Stamp.from_json(months.read_text())
         path = self.part(key, segment)
         if not path.exists():
             return None
@@ -122,8 +128,23 @@ class Lake:
         """
         stamp = self.stamp(key)
         if stamp is None:
-            raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; materialize it first")
+            raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; itememb run makes it")
+        return self._version_folder(key, stamp)
+
+    def _version_folder(self, key: Key, stamp: Stamp) -> Path:
         return self.root.joinpath("_versions", *key, stamp.id)
+
+    def _months_stamp(self, key: Key) -> Path:
+        return self.root.joinpath("_stamps", *key).with_suffix(".json")
+
+    @contextmanager
+    def whole(self, key: Key, stamp: Stamp) -> Iterator[None]:
+        """Stamp a table of several files when all were written; until then it has no stamp."""
+        path = self._months_stamp(key)
+        path.unlink(missing_ok=True)
+        yield
+        with self.staged(path) as staged:
+            staged.write_text(stamp.to_json() + "\n")
 
     @contextmanager
     def new_version(self, key: Key, stamp: Stamp) -> Iterator[Path]:
@@ -138,9 +159,11 @@ class Lake:
         try:
             yield staged
             staged.chmod(0o755)
-            target = folder / stamp.id
-            shutil.rmtree(target, ignore_errors=True)
+            target, gone = folder / stamp.id, staged.with_name(f"{staged.name}_old")
+            if target.exists():  # a folder cannot replace another at once
+                os.replace(target, gone)
             os.replace(staged, target)
+            shutil.rmtree(gone, ignore_errors=True)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         with self.staged(self.table(key) / POINTER) as pointer:

@@ -5,6 +5,7 @@ from datetime import date
 
 import pandas as pd
 import pyarrow.parquet as pq
+import pytest
 
 from tests.conftest import TINY_SETTINGS, run, table
 
@@ -19,6 +20,7 @@ def test_one_channel_alone_ends_well_and_says_what_had_nothing_to_do(tiny_raw, t
     assert len(table(tmp_path / "lake", "item_embeddings")) > 0
 
 
+@pytest.mark.slow
 def test_everything_after_the_cut_and_no_catalog_ends_well(tiny_raw, tmp_path):
     raw = tmp_path / "raw"
     shutil.copytree(tiny_raw, raw)
@@ -31,6 +33,7 @@ def test_everything_after_the_cut_and_no_catalog_ends_well(tiny_raw, tmp_path):
     assert len(table(tmp_path / "lake", "item_embeddings")) > 0
 
 
+@pytest.mark.slow
 def test_stages_see_the_days_that_every_daily_table_holds(tiny_raw, tmp_path):
     lake = tmp_path / "lake"
     run(tiny_raw, lake, end=date(2017, 1, 8), select='key:"receipts"')

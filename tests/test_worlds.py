@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import TINY_SETTINGS, run, table
 
 
+@pytest.mark.slow
 def test_one_channel_alone_ends_well_and_says_what_had_nothing_to_do(tiny_raw, tmp_path):
     raw = tmp_path / "raw"
     shutil.copytree(tiny_raw / "retail", raw / "retail")

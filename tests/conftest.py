@@ -1,6 +1,7 @@
 """Fixtures that several test modules use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -68,3 +69,14 @@ def made(tiny_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     """A lake that holds everything made of the tiny world; tests must not change it."""
     lake = tmp_path_factory.mktemp("made") / "lake"
     return lake, run(tiny_raw, lake)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Steps of tiny models are too small to share between threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

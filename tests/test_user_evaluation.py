@@ -19,14 +19,7 @@ from itememb_core.schemas import EVALUATION
 from itememb_core.users.scoring import own_items
 from tests.users_world import fitted, habits, histories, items_of, pack
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Steps of these models are too small to share between threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_metrics_by_hand():

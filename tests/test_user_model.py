@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 from itememb_core import schemas
 from itememb_core.errors import ItemembError
@@ -17,14 +16,7 @@ from itememb_core.users.towers import towers_state
 from itememb_core.users.trainer import fit_user_model
 from tests.users_world import SMALL, fitted, habits, items_of
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Steps of these models are too small to share between threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 IDS = ["fmcg_a", "fmcg_b", "offer_c", "x"]

@@ -13,14 +13,7 @@ from itememb_core.users.towers import make_towers, user_states
 from itememb_core.users.trainer import fit_user_model
 from tests.users_world import SMALL, habits, histories, items_of, pack
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Steps of these models are too small to share between threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_gru_is_torchs_with_its_gradients():

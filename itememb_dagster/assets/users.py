@@ -1,6 +1,6 @@
 """From events to user vectors and recommendations, in the backtest and for good."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -14,6 +14,7 @@ from itememb_core.evaluation.users import user_evaluation as judge_users
 from itememb_core.links.candidates import cross_domain_links as accept
 from itememb_core.links.candidates import link_candidates as rank
 from itememb_core.links.scorer import LinkScorer
+from itememb_core.progress import Progress
 from itememb_core.users.histories import user_histories as histories_of
 from itememb_core.users.items import ItemSpace, item_space
 from itememb_core.users.recommend import recommendations as recommend
@@ -71,6 +72,23 @@ def packed(ctx: StageContext, histories: ir.Table, items: ItemSpace) -> Iterator
     tables = (histories.filter(histories.shard == shard).to_pyarrow() for shard in shards)
     with ctx.lake.scratch() as folder:
         yield pack_histories(tables, items, folder, ctx.progress)
+
+
+def by_shard(
+    ctx: StageContext,
+    stored: StoredUserModel,
+    histories: ir.Table,
+    items: ItemSpace,
+    make: Callable[[UserModel, PackedHistories, Progress], Iterator[pa.Table]],
+) -> Iterator[pa.Table]:
+    """Give a model's tables while its scratch folder is there; tell if it learned nothing."""
+    ctx.nothing = stored.reason
+
+    def tables() -> Iterator[pa.Table]:
+        with packed(ctx, histories, items) as shards:
+            yield from make(stored.load(items), shards, ctx.progress)
+
+    return tables()
 
 
 def fit_users(
@@ -196,13 +214,7 @@ def user_embeddings(
 ) -> Iterator[pa.Table]:
     """A vector of each user after the last event."""
     items = item_space(vocabulary, item_embeddings, cross_domain_links)
-    ctx.nothing = user_model.reason
-
-    def tables() -> Iterator[pa.Table]:
-        with packed(ctx, user_histories, items) as shards:
-            yield from embed(user_model.load(items), shards, ctx.progress)
-
-    return tables()
+    return by_shard(ctx, user_model, user_histories, items, embed)
 
 
 @stage(
@@ -222,13 +234,11 @@ def recommendations(
     """The catalog items and offers of the highest score for each user."""
     items = item_space(vocabulary, item_embeddings, cross_domain_links)
     settings = ctx.settings.recommendations
-    ctx.nothing = user_model.reason
 
-    def tables() -> Iterator[pa.Table]:
-        with packed(ctx, user_histories, items) as shards:
-            yield from recommend(user_model.load(items), shards, items, settings, ctx.progress)
+    def listed(model: UserModel, shards: PackedHistories, tell: Progress) -> Iterator[pa.Table]:
+        return recommend(model, shards, items, settings, tell)
 
-    return tables()
+    return by_shard(ctx, user_model, user_histories, items, listed)
 
 
 STAGES = (

@@ -6,11 +6,12 @@ import torch
 
 from itememb_core.errors import ItemembError
 from itememb_core.users.batches import event_arrays
+from itememb_core.users.features import EVENT_FEATURES, REPEAT_FEATURES
 from itememb_core.users.gru import gru
 from itememb_core.users.scoring import vectors_of_users
 from itememb_core.users.shards import pack_shard
 from itememb_core.users.towers import make_towers, user_states
-from itememb_core.users.trainer import fit_user_model
+from itememb_core.users.trainer import batch_loss, fit_user_model
 from tests.users_world import SMALL, habits, histories, items_of, pack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -74,3 +75,49 @@ def test_another_dimension_is_refused_before_training(tmp_path):
     with pytest.raises(ItemembError, match="dimension 6, expected 128"):
         fit_user_model(packed, items, settings, seed=0, progress=lambda *a: told.append(a))
     assert not told
+
+
+def random_batch(windows=16, length=50, items=300, draws=32):
+    """A batch in which every event predicts, with as many draws of few items."""
+    positions, chance = windows * length, torch.Generator().manual_seed(0)
+
+    def places(*shape, below=items):
+        return torch.randint(below, shape, generator=chance)
+
+    def features(*shape):
+        return torch.randn(*shape, REPEAT_FEATURES, generator=chance)
+
+    return {
+        "node": places(windows, length) + 1,
+        "action": places(windows, length, below=3),
+        "channel": places(windows, length, below=4),
+        "features": torch.randn(windows, length, EVENT_FEATURES, generator=chance),
+        "lengths": torch.full((windows,), length),
+        "position": torch.arange(positions),
+        "items": torch.arange(items),
+        "target": places(positions, 4),
+        "target_weight": torch.ones(positions, 4),
+        "target_had": torch.ones(positions, 4, dtype=torch.bool),
+        "target_features": features(positions, 4),
+        "own": places(positions, draws),
+        "own_log_weight": torch.zeros(positions, draws),
+        "own_features": features(positions, draws),
+        "negative": torch.arange(items),
+        "negative_log_weight": torch.zeros(items),
+        "negative_new": torch.ones(positions, items, dtype=torch.bool),
+    }
+
+
+@pytest.mark.parametrize("loss", ["sampled_softmax", "pairwise_logistic"])
+def test_gradients_are_the_same_bits_each_time_on_several_threads(loss):
+    torch.set_num_threads(2)  # the module's fixture restores the number
+    settings = SMALL.model_copy(update={"dim": 64})
+    vectors = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
+    towers = make_towers(vectors, np.arange(300), np.ones(300), settings, 3)
+    batch, found = random_batch(), []
+    for _ in range(4):
+        ids, bias = (each.clone().requires_grad_() for each in (towers.ids, towers.bias))
+        wanted = [ids, bias, *towers.layers.parameters()]
+        found.append(torch.autograd.grad(batch_loss(towers, batch, ids, bias, loss), wanted))
+    for again in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], again, strict=True))

@@ -235,13 +235,13 @@ def batch_loss(
 ) -> "Tensor":
     """Loss of a batch (``batches.make_batch``) with these id rows and biases of its items."""
     import torch
+    from torch.nn.functional import embedding
 
     states = user_states(towers, batch, batch["position"])
     users = user_vectors(towers, states)  # [positions, dim]
     items = item_tower(towers, batch["items"], ids)  # [items, dim]
-    bias = bias[:, 0]
     shared, own, target = batch["negative"], batch["own"], batch["target"]
-    new = users @ items[shared].T + bias[shared]  # [positions, negatives]
+    new = users @ embedding(shared, items).T + embedding(shared, bias).T  # [positions, negatives]
     had = _scores(users, items, bias, own) + repeat_term(towers, batch["own_features"])
     right = _scores(users, items, bias, target)  # [positions, targets]
     right = right + repeat_term(towers, batch["target_features"]) * batch["target_had"]
@@ -280,8 +280,12 @@ def _pairwise(batch: "Batch", right: "Tensor", new: "Tensor", had: "Tensor") -> 
 
 
 def _scores(users: "Tensor", items: "Tensor", bias: "Tensor", places: "Tensor") -> "Tensor":
-    """User times item, plus bias, of each position's own items ``[positions, n]``."""
-    import torch
+    """User times item, plus bias, of each position's own items ``[positions, n]``.
 
-    chosen = items[places.flatten()].view(*places.shape, -1)  # [positions, n, dim]
-    return torch.bmm(chosen, users[:, :, None])[..., 0] + bias[places]
+    Rows are taken by ``embedding``: the gradient of an index adds in the order of its threads.
+    """
+    import torch
+    from torch.nn.functional import embedding
+
+    chosen = embedding(places, items)  # [positions, n, dim]
+    return torch.bmm(chosen, users[:, :, None])[..., 0] + embedding(places, bias)[..., 0]

@@ -156,7 +156,7 @@ class UserModelSettings(StageSettings):
     )
     negatives: int = Field(512, ge=1, description="New items drawn for a batch, as negatives.")
     own_negatives: int = Field(
-        16, ge=1, description="Items drawn from the user's own past at each position."
+        32, ge=1, description="Items drawn from the user's own past at each position."
     )
     targets: int = Field(4, ge=1, description="Most targets drawn at a position.")
     horizon_days: float = Field(
@@ -165,7 +165,7 @@ class UserModelSettings(StageSettings):
     user_power: float = Field(
         0.0, ge=0.0, le=1.0, description="0: all positions count the same; 1: all users do."
     )
-    batch_size: int = Field(64, ge=1, description="Windows a step.")
+    batch_size: int = Field(16, ge=1, description="Windows a step.")
     learning_rate: float = Field(0.003, gt=0.0, description="Of Adam.")
     row_learning_rate: float = Field(0.05, gt=0.0, description="Of row-wise Adagrad, id rows.")
     decay: float = Field(

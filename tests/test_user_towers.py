@@ -10,7 +10,7 @@ from itememb_core.users.features import EVENT_FEATURES, REPEAT_FEATURES
 from itememb_core.users.gru import gru
 from itememb_core.users.scoring import vectors_of_users
 from itememb_core.users.shards import pack_shard
-from itememb_core.users.towers import make_towers, user_states
+from itememb_core.users.towers import make_towers, repeated, user_states
 from itememb_core.users.trainer import batch_loss, fit_user_model
 from tests.users_world import SMALL, habits, histories, items_of, pack
 
@@ -121,3 +121,18 @@ def test_gradients_are_the_same_bits_each_time_on_several_threads(loss):
         found.append(torch.autograd.grad(batch_loss(towers, batch, ids, bias, loss), wanted))
     for again in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], again, strict=True))
+
+
+def test_an_item_that_was_had_scores_its_share_of_the_base_and_its_term(world):
+    _, towers = world
+    with torch.no_grad():
+        for each in towers.layers["repeat"].parameters():
+            each.zero_()
+        line = towers.layers["repeat_line"]
+        line.weight.zero_()
+        line.weight[0, 0], line.weight[1, 1] = 2.0, 0.5  # term by one feature, share by the next
+        line.bias.copy_(torch.tensor([-3.0, 0.25]))
+        features = torch.zeros(2, REPEAT_FEATURES)
+        features[0, :2], features[1, :2] = torch.tensor([1.0, 0.0]), torch.tensor([4.0, 1.5])
+        found = repeated(towers, torch.tensor([8.0, -2.0]), features)
+    assert found.tolist() == pytest.approx([0.25 * 8 + 2 - 3, (0.25 + 0.75) * -2 + 8 - 3])

@@ -17,7 +17,7 @@ from itememb_core.users.shards import Shard
 from itememb_core.users.towers import (
     Towers,
     item_tower,
-    repeat_term,
+    repeated,
     user_states,
     user_vectors,
 )
@@ -146,13 +146,13 @@ def model_scores(
     """
     import torch
 
-    with torch.no_grad():
-        term = repeat_term(towers, torch.from_numpy(own.features))  # [n]
-    if exclude_seen:
-        term = torch.full_like(term, -torch.inf)
+    features = torch.from_numpy(own.features)
     queries = np.concatenate([values, np.ones((len(values), 1), np.float32)], axis=1)
     for part, scores in score_blocks(queries, base):
         low, high = np.searchsorted(own.row, [part.start, part.stop])
         rows = torch.from_numpy(own.row[low:high] - part.start)
-        scores[rows, torch.from_numpy(own.target[low:high])] += term[low:high]
+        at = rows, torch.from_numpy(own.target[low:high])
+        with torch.no_grad():
+            again = repeated(towers, scores[at], features[low:high])
+        scores[at] = torch.full_like(again, -torch.inf) if exclude_seen else again
         yield part, scores

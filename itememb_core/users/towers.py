@@ -1,8 +1,8 @@
 """The two towers and the repeat term.
 
 What belongs here: parameters and the forward pass. What does not: losses, updates, batches.
-score(user, item) = user vector . item vector + bias(item) + repeat(user, item), where the repeat
-term is there for items that the user had.
+score(user, item) = user vector . item vector + bias(item); for an item that the user had it is
+share * score + repeat, both by how often and how lately he had it.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,11 @@ _ACTION_DIM = 8
 _CHANNEL_DIM = 4
 _REPEAT_HIDDEN = 16
 
-#: Where the repeat term starts: weights of log count, repeat rate and log share of users. The
-#: last takes out the bias, since how popular an own item is among others says little.
-_REPEAT_START = {0: 1.0, 6: 1.5, 7: -4.0}
+#: Where the repeat term starts: weights of log count and repeat rate, and the log of how much
+#: likelier an item is that was had once. The share starts at 0: how popular an own item is
+#: among others says little.
+_REPEAT_START = {0: 1.0, 6: 1.5}
+_REPEAT_LEVEL = -5.0
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,8 @@ def _layers(width: int, settings: UserModelSettings) -> Any:
             "gru": nn.GRU(inputs, settings.hidden),
             "user": nn.Linear(settings.hidden + width, settings.dim),
             "item": _mlp(width + settings.id_dim, settings.item_hidden, settings.dim),
-            "repeat": _mlp(REPEAT_FEATURES, _REPEAT_HIDDEN, 1),
-            "repeat_line": nn.Linear(REPEAT_FEATURES, 1),
+            "repeat": _mlp(REPEAT_FEATURES, _REPEAT_HIDDEN, 2),
+            "repeat_line": nn.Linear(REPEAT_FEATURES, 2),
         }
     )
     with torch.no_grad():
@@ -105,7 +107,7 @@ def _layers(width: int, settings: UserModelSettings) -> Any:
         layers["repeat_line"].weight.zero_()
         for feature, weight in _REPEAT_START.items():
             layers["repeat_line"].weight[0, feature] = weight
-        layers["repeat_line"].bias.zero_()
+        layers["repeat_line"].bias.copy_(torch.tensor([_REPEAT_LEVEL, 0.0]))
     return layers
 
 
@@ -168,10 +170,17 @@ def item_tower(towers: Towers, rows: "Tensor", ids: "Tensor") -> "Tensor":
     return towers.layers["item"](torch.cat([vectors, ids], dim=1))
 
 
-def repeat_term(towers: Towers, features: "Tensor") -> "Tensor":
-    """What having had an item adds to its score ``[...]``, from ``[..., REPEAT_FEATURES]``."""
+def repeated(towers: Towers, scores: "Tensor", features: "Tensor") -> "Tensor":
+    """Scores ``[...]`` of items that the user had, from those of new ones.
+
+    Args:
+        towers: Parameters.
+        scores: User vector . item vector + bias ``[...]``.
+        features: ``features.repeat_features`` ``[..., REPEAT_FEATURES]``.
+    """
     layers = towers.layers
-    return (layers["repeat"](features) + layers["repeat_line"](features))[..., 0]
+    both = layers["repeat"](features) + layers["repeat_line"](features)  # [..., 2]
+    return both[..., 1] * scores + both[..., 0]
 
 
 def towers_state(towers: Towers) -> "dict[str, Tensor]":

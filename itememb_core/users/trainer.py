@@ -24,7 +24,7 @@ from itememb_core.users.towers import (
     Towers,
     item_tower,
     make_towers,
-    repeat_term,
+    repeated,
     set_towers_state,
     towers_state,
     user_states,
@@ -242,9 +242,10 @@ def batch_loss(
     items = item_tower(towers, batch["items"], ids)  # [items, dim]
     shared, own, target = batch["negative"], batch["own"], batch["target"]
     new = users @ embedding(shared, items).T + embedding(shared, bias).T  # [positions, negatives]
-    had = _scores(users, items, bias, own) + repeat_term(towers, batch["own_features"])
+    had = repeated(towers, _scores(users, items, bias, own), batch["own_features"])
     right = _scores(users, items, bias, target)  # [positions, targets]
-    right = right + repeat_term(towers, batch["target_features"]) * batch["target_had"]
+    again = repeated(towers, right, batch["target_features"])
+    right = torch.where(batch["target_had"], again, right)
     if loss == "pairwise_logistic":
         return _pairwise(batch, right, new, had)
     log_new = batch["negative_log_weight"].masked_fill(~batch["negative_new"], -torch.inf)

@@ -158,6 +158,9 @@ class UserModelSettings(StageSettings):
     own_negatives: int = Field(
         32, ge=1, description="Items drawn from the user's own past at each position."
     )
+    positions: int = Field(
+        64, ge=1, description="Most events of a window that predict, drawn anew each pass."
+    )
     targets: int = Field(4, ge=1, description="Most targets drawn at a position.")
     horizon_days: float = Field(
         28.0, ge=0.0, description="Targets are drawn from so many days ahead; 0: the next event."

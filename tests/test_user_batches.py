@@ -173,3 +173,19 @@ def test_uniform_hash():
     assert np.histogram(values, 10, (0, 1))[0] == pytest.approx(np.full(10, 1000), rel=0.15)
     assert uniform_hash(np.array([3]), 7)[0] == values[5003]
     assert DAY == 24 * 3600
+
+
+def test_a_window_predicts_from_so_many_events_drawn_anew(tmp_path):
+    rows = [(user, hour, f"fmcg_{hour}") for user, n in ((1, 9), (2, 3)) for hour in range(n)]
+    packed, drawn = drawing(tmp_path, rows, [f"fmcg_{i}" for i in range(9)], positions=4)
+    (shard,) = packed.shards()
+    table = np.array([[0, 9, 0], [9, 12, 9]])
+    ahead = future(shard, limits(shard, drawn), drawn.settings.horizon_days)
+    seen = set()
+    for seed in range(30):
+        place = make_batch(shard, table, ahead, drawn, np.random.default_rng(seed))["position"]
+        assert place.tolist() == sorted(set(place.tolist()))
+        assert (place < 9).sum() == 4
+        assert place[place >= 9].tolist() == [9, 10]  # the last of three has nothing ahead
+        seen |= set(place.tolist())
+    assert seen == {*range(8), 9, 10}

@@ -184,7 +184,7 @@ def make_batch(
         ``own_features``; ``negative`` ``[negatives]`` with ``negative_log_weight`` and, for each
         position, ``negative_new``: whether the user had it not.
     """
-    events, place = _positions(table, ahead)
+    events, place = _positions(table, ahead, sampling.settings.positions, rng)
     if not len(events):
         return None
     low, width = ahead.low[events][:, None], (ahead.high - ahead.low)[events][:, None]
@@ -214,15 +214,19 @@ def _numbered(
 
 
 def _positions(
-    table: NDArray[np.int64], ahead: Future
+    table: NDArray[np.int64], ahead: Future, most: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Events that predict, and their flat places in the padded batch."""
+    """Events that predict, ``most`` a window, and their flat places in the padded batch."""
     width = int((table[:, 1] - table[:, 0]).max())
     events = [np.arange(first, end) for _, end, first in table.tolist()]
     row = np.repeat(np.arange(len(table)), [len(each) for each in events])
     joined = np.concatenate(events)
     able = ahead.high[joined] > ahead.low[joined]
     joined, row = joined[able], row[able]
+    shuffled = np.lexsort((rng.random(len(row)), row))
+    nth = np.arange(len(row)) - np.searchsorted(row, row)  # in the shuffled order too
+    kept = np.sort(shuffled[nth < most])
+    joined, row = joined[kept], row[kept]
     return joined, row * width + joined - table[row, 0]
 
 

@@ -6,7 +6,7 @@ What belongs here: the loop. What does not: batches, towers, losses, ranking of 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,6 +49,10 @@ HISTORY = pa.schema(
 
 #: The few parameters of the repeat term take larger steps.
 _REPEAT_RATE = 3.0
+
+#: The model is a running mean of the dense parameters, over about the last tenth of the steps
+#: (polynomial decay, Shamir and Zhang 2013): so it hangs less on which batches came last.
+_DECAY_POWER = 10
 
 
 class Timing(NamedTuple):
@@ -139,7 +143,7 @@ def _nothing_to_learn(packed: PackedHistories, items: ItemSpace) -> str | None:
 
 
 class _Fit:
-    """One fit: the towers, their optimizers and the best state so far."""
+    """One fit: the towers, their running mean, their optimizers and the best state so far."""
 
     def __init__(
         self, towers: Towers, packed: PackedHistories, sampling: Sampler, progress: Progress
@@ -154,6 +158,7 @@ class _Fit:
         self.rates = (rate, _REPEAT_RATE * rate)
         self.row_rate = sampling.settings.row_learning_rate
         self.dense = torch.optim.Adam([{"params": rest}, {"params": repeat}], lr=rate)
+        self.mean = torch.optim.swa_utils.AveragedModel(towers.layers, multi_avg_fn=_running_mean)
         self.id_rows, self.bias_rows = RowAdagrad(towers.ids), RowAdagrad(towers.bias)
         self.waited, self.steps = 0.0, 0
         self.rows: list[tuple[int, float, float | None, bool]] = []
@@ -167,16 +172,17 @@ class _Fit:
         state = towers_state(self.towers)
         for epoch in range(1, epochs + 1):
             loss = self._epoch(epoch)
+            mean = replace(self.towers, layers=self.mean.module)
             judged = None
             if self.sampling.validate:
-                judged = validation_loss(self.towers, self.packed, self.sampling)
+                judged = validation_loss(mean, self.packed, self.sampling)
             better = judged is None or judged < best
             self.rows.append((epoch, loss, judged, better))
             if on_epoch is not None:
-                on_epoch(self.towers, epoch)
+                on_epoch(mean, epoch)
             if better:
                 best, best_epoch = math.inf if judged is None else judged, epoch
-                state = towers_state(self.towers)
+                state = towers_state(mean)
             elif epoch - best_epoch >= settings.patience:
                 break
         set_towers_state(self.towers, state)
@@ -224,10 +230,18 @@ class _Fit:
         loss.backward()
         clip_grad_norm_(self.towers.layers.parameters(), 1.0)
         self.dense.step()
+        self.mean.update_parameters(self.towers.layers)
         for table, part in ((self.id_rows, ids), (self.bias_rows, bias)):
             if part.grad is not None:
                 table.step(rows, part.grad, self.row_rate)
         return float(loss.detach())
+
+
+def _running_mean(means: "list[Tensor]", values: "list[Tensor]", steps: "Tensor") -> None:
+    """Move the means towards the values, faster while there were few steps."""
+    import torch
+
+    torch._foreach_lerp_(means, values, _DECAY_POWER / (_DECAY_POWER + int(steps)))
 
 
 def batch_loss(

@@ -157,7 +157,7 @@ class _Fit:
         rest = [each for each in towers.layers.parameters() if id(each) not in known]
         self.rates = (rate, _REPEAT_RATE * rate)
         self.row_rate = sampling.settings.row_learning_rate
-        self.dense = torch.optim.Adam([{"params": rest}, {"params": repeat}], lr=rate)
+        self.dense = torch.optim.Adam([{"params": rest}, {"params": repeat}], lr=rate, fused=True)
         self.mean = torch.optim.swa_utils.AveragedModel(towers.layers, multi_avg_fn=_running_mean)
         self.id_rows, self.bias_rows = RowAdagrad(towers.ids), RowAdagrad(towers.bias)
         self.waited, self.steps = 0.0, 0

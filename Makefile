@@ -19,8 +19,8 @@ $(VENV)/dev: $(BIN)/itememb
 	$(PIP) -e '.[demo,dev]'
 	@touch $@
 
-$(VENV)/browser: $(VENV)/dev
-	$(PIP) -e '.[demo,dev,browser]'
+$(VENV)/all: $(VENV)/dev
+	$(PIP) -e '.[demo,dev,browser,spark]'
 	@touch $@
 
 $(RAW)/users.pq: | $(BIN)/itememb
@@ -32,7 +32,7 @@ run: $(BIN)/itememb $(RAW)/users.pq
 test: $(VENV)/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
 
-test-all: $(VENV)/browser
+test-all: $(VENV)/all
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 lint: $(VENV)/dev

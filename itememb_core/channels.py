@@ -28,8 +28,16 @@ CHANNEL_TABLES: Final = {
     OFFERS: "offers_events",
 }
 
-#: Spellings of an action that mean the same; keys are lower case.
-ACTION_ALIASES: Final = {
+#: The action of an order, and the status of one that is neither delivered nor canceled (yet).
+ORDER: Final = "order"
+PROCESSED: Final = "processed"
+
+#: The action of an event that names none.
+UNNAMED: Final = "unknown"
+
+#: What a file calls an action, or the status of an order, and what it is called here; keys are
+#: lower case. What is not in it keeps its own name.
+ALIASES: Final = {
     "added-to-cart": "cart",
     "added_to_cart": "cart",
     "to_cart": "cart",
@@ -38,10 +46,13 @@ ACTION_ALIASES: Final = {
     "review_view": "view",
     "delivered_orders": "delivered",
     "canceled_orders": "canceled",
-    "proccesed_orders": "order",
+    "proccesed_orders": PROCESSED,  # the data's own spelling
+    "processed_orders": PROCESSED,
 }
 
-#: Strength of a canonical action. 0 keeps the row but makes no pair.
+#: Strength of a canonical action; of an order with a status, that of the status. 0 keeps the row
+#: but makes no pair. A processed order is as strong as a delivered one: the buyer has decided and
+#: nothing has been taken back.
 STRENGTHS: Final = {
     "view": 1,
     "click": 2,
@@ -49,7 +60,8 @@ STRENGTHS: Final = {
     "favorite": 2,
     "cart": 4,
     "clickout": 4,
-    "order": 8,
+    ORDER: 8,
+    PROCESSED: 8,
     "delivered": 8,
     "purchase": 8,
     "canceled": 0,
@@ -57,5 +69,5 @@ STRENGTHS: Final = {
     "unfavorite": 0,
 }
 
-#: Strength of an action that is not in the table above.
+#: Strength of an action or status that is not in the table above.
 UNKNOWN_STRENGTH: Final = 1

@@ -51,6 +51,40 @@ CATALOG: Final = pa.schema(
     ]
 )
 
+USERS: Final = pa.schema(
+    [("user_id", pa.int64()), ("socdem_cluster", pa.int64()), ("region", pa.int64())]
+)
+
+BRANDS: Final = pa.schema([("brand_id", pa.int64()), ("embedding", pa.list_(pa.float32()))])
+
+#: By month. ``timestamp`` is null where the files have none; ``day`` is the file's.
+REVIEWS: Final = pa.schema(
+    [
+        ("day", pa.date32()),
+        ("timestamp", pa.timestamp("us")),
+        ("user_id", pa.int64()),
+        ("brand_id", pa.int64()),
+        ("rating", pa.float64()),
+        ("embedding", pa.list_(pa.float32())),
+        ("source_file", pa.string()),
+        ("source_row", pa.int64()),
+    ]
+)
+
+#: By month.
+PAYMENTS_EVENTS: Final = pa.schema(
+    [
+        ("day", pa.date32()),
+        ("timestamp", pa.timestamp("us")),
+        ("user_id", pa.int64()),
+        ("brand_id", pa.int64()),
+        ("price", pa.float64()),
+        ("transaction_hash", pa.string()),
+        ("source_file", pa.string()),
+        ("source_row", pa.int64()),
+    ]
+)
+
 RAW_INVENTORY: Final = pa.schema(
     [
         ("file", pa.string()),

@@ -3,24 +3,29 @@
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
+import ibis
+import ibis.expr.types as ir
 import pyarrow as pa
 from dagster import AssetExecutionContext, TimeWindowPartitionMapping
 
 from itememb_core.errors import ItemembError
 from itememb_core.settings import Settings
 from itememb_dagster.counts import with_file_rows
-from itememb_dagster.engine import connect
+from itememb_dagster.engine import EMBEDDED, connect
 from itememb_dagster.lake import Key, Stamp
 from itememb_dagster.lake.io_manager import Made
 from itememb_dagster.observe import recorder
-from itememb_dagster.plan import Planner
+from itememb_dagster.plan import Planner, ranges
 from itememb_dagster.resources import progress_for
 from itememb_dagster.stage import Input, Stage, StageContext, dagster_type
 
 RESOURCES = {"settings", "raw", "lake"}
+
+#: Tag of a run that makes what is up to date, too: every month of a table by month.
+FORCE_TAG: Final = "itememb/force"
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:
@@ -43,6 +48,8 @@ def _asset_in(stage: Stage, parameter: str, spec: Input, by_key: Mapping[Key, St
         partition_mapping=mapping,
         metadata={
             "every_day": stage.daily and not spec.before,
+            # Arrays are made from the lake's files in this process, whatever the engine.
+            "engine": None if stage.relational else EMBEDDED,
             # A stage without days sees those that every daily table holds, as its stamp does.
             "held_by": [] if stage.daily else [list(s.key) for s in by_key.values() if s.daily],
         },
@@ -54,22 +61,40 @@ def _plot(png: bytes) -> dg.MetadataValue:
     return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
-def _stamps(stage: Stage, planner: Planner, ctx: StageContext) -> dict[str | None, Stamp]:
-    if not stage.daily:
-        return {None: planner.stamp(stage, None, planner.stored)}
-    found: dict[str | None, Stamp] = {
-        f"day={d.isoformat()}": planner.stamp(stage, d, planner.stored) for d in ctx.days
+def _stamps(
+    stage: Stage, planner: Planner, ctx: StageContext, force: bool = False
+) -> dict[str | None, Stamp]:
+    """Return the stamps of what is to be made: days, months, the table or version."""
+    found: dict[str | None, Stamp] = {}
+    if stage.daily:
+        found = {f"day={d.isoformat()}": planner.stamp(stage, d, planner.stored) for d in ctx.days}
+    else:
+        found[None] = planner.stamp(stage, None, planner.stored)
+    if stage.by_month:
+        months = planner.months_to_make(stage, force)
+        found |= {f"month={month}": stamp for month, stamp in months.items()}
+    return with_file_rows(stage, found, ctx) if stage.counts_files else found
+
+
+def _of_days(inputs: dict[str, ir.Table], days: Sequence[date]) -> dict[str, ir.Table]:
+    """Return the inputs' rows of the months to write; the engine opens no other days' files."""
+    parts = ranges(days)
+    return {
+        name: table.filter(ibis.or_(*(table.day.between(*part) for part in parts)))
+        for name, table in inputs.items()
     }
-    return with_file_rows(stage, found, planner.scan, ctx.con) if stage.raw else found
 
 
 def stage_context(context: AssetExecutionContext, stage: Stage, planner: Planner,
-                  settings: Settings) -> StageContext:  # fmt: skip
+                  settings: Settings, force: bool) -> StageContext:  # fmt: skip
     """Return what the stage's function gets beside its inputs."""
-    engine = context.resources.lake.engine
+    engine = context.resources.lake.engine if stage.relational else EMBEDDED
     days = planner.present
     if stage.daily:
         days = tuple(date.fromisoformat(key) for key in context.partition_keys)
+    if stage.by_month:
+        months = planner.months(stage)
+        days = tuple(d for month in planner.months_to_make(stage, force) for d in months[month])
     return StageContext(
         settings=settings,
         days=days,
@@ -91,8 +116,13 @@ def run_stage(context: AssetExecutionContext, stage: Stage, stages: Sequence[Sta
     lake = resources.lake.lake
     lake.prepare(scan.epoch)
     planner = Planner(stages, lake, scan, settings)
-    ctx = stage_context(context, stage, planner, settings)
-    stamps = _stamps(stage, planner, ctx)
+    if stage.raw:  # the first of each job: what follows is loaded after
+        planner.prune()
+    force = FORCE_TAG in context.run.tags
+    ctx = stage_context(context, stage, planner, settings, force)
+    stamps = _stamps(stage, planner, ctx, force)
+    if stage.by_month:
+        inputs = _of_days(inputs, ctx.days)
     try:
         value = stage.compute(ctx, **inputs)
     except ItemembError as error:
@@ -102,7 +132,8 @@ def run_stage(context: AssetExecutionContext, stage: Stage, stages: Sequence[Sta
     facts = {**ctx.metadata, **{name: _plot(png) for name, png in ctx.plots.items()}}
     if facts and not stage.daily:
         context.add_output_metadata(facts)
-    return Made(stage, value, stamps, ctx.bad_days)
+    kept = planner.month_stamps(stage) if stage.by_month else ()
+    return Made(stage, value, stamps, ctx.bad_days, tuple(f"month={month}" for month in kept))
 
 
 def build_asset(

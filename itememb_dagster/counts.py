@@ -1,48 +1,74 @@
-"""Counts of raw files, from each day's stamp to the inventory."""
+"""Counts of raw files, from each segment's stamp to the inventory."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 
-import ibis
-
-from itememb_core.raw import RawScan, day_rows
+from itememb_core.raw import count_rows, day_rows
 from itememb_core.tables import FileCount
 from itememb_dagster.lake import Key, Lake, Stamp
-from itememb_dagster.stage import Stage
+from itememb_dagster.stage import Stage, StageContext
 
 
 def with_file_rows(
-    stage: Stage, stamps: Mapping[str | None, Stamp], scan: RawScan, con: ibis.BaseBackend
+    stage: Stage, stamps: Mapping[str | None, Stamp], ctx: StageContext
 ) -> dict[str | None, Stamp]:
-    """Add each raw file's own row count (by its footer) to the stamps of its day."""
-    days = [date.fromisoformat(str(segment).partition("=")[2]) for segment in stamps]
+    """Add each raw file's own row count (by its footer) to the stamps of a stage's segments.
+
+    A file that cannot be read has none: reading it says what is wrong.
+    """
     rows: dict[tuple[str, date | None], int] = {}
-    for channel in stage.raw:
-        rows |= day_rows(con, scan, channel, days)
+    if stage.daily:
+        for channel in stage.raw:
+            rows |= day_rows(ctx.con, ctx.scan, channel, ctx.days)
+    else:
+        paths = {path for stamp in stamps.values() for path in stamp.counts.get("files", {})}
+        files = [file for file in ctx.scan.files if file.path in paths]
+        rows = {(path, None): n for path, n in count_rows(ctx.scan.root, files).items()}
     return {
         segment: replace(
             stamp,
             counts={
                 **stamp.counts,
                 "files": {
-                    path: {**facts, "rows": rows[path, day]}
+                    path: {**facts, "rows": rows.get((path, _day(segment)))}
                     for path, facts in stamp.counts["files"].items()
                 },
             },
         )
-        for day, (segment, stamp) in zip(days, stamps.items(), strict=True)
+        if "files" in stamp.counts
+        else stamp
+        for segment, stamp in stamps.items()
     }
 
 
+def _day(segment: str | None) -> date | None:
+    """The day of a ``day=`` segment."""
+    name, _, value = (segment or "").partition("=")
+    return date.fromisoformat(value) if name == "day" else None
+
+
 def stored_counts(lake: Lake, key: Key) -> Iterator[FileCount]:
-    """Yield what the days of a channel's table counted of their raw files."""
-    for segment in lake.segments(key):
-        stamp = lake.stamp(key, segment)
-        if stamp is None:
-            continue
-        day = date.fromisoformat(segment.partition("=")[2])
-        for path, facts in stamp.counts.get("files", {}).items():
+    """Yield what a table's segments counted of their raw files."""
+    for segment, stamp in _stamps(lake, key):
+        for path, f in stamp.counts.get("files", {}).items():
             yield FileCount(
-                path, day, facts["fingerprint"], facts["rows"], facts["clean"], facts["rejected"]
+                path, _day(segment), f["fingerprint"], f["rows"], f["clean"], f["rejected"]
             )
+
+
+def unknown_counts(lake: Lake, key: Key) -> Counter[str]:
+    """Return the rows of each unknown action and status of a channel's table."""
+    found: Counter[str] = Counter()
+    for _segment, stamp in _stamps(lake, key):
+        found.update(stamp.counts.get("unknown", {}))
+    return found
+
+
+def _stamps(lake: Lake, key: Key) -> Iterator[tuple[str | None, Stamp]]:
+    segments: list[str | None] = [*lake.segments(key)]
+    for segment in segments or [None]:
+        stamp = lake.stamp(key, segment)
+        if stamp is not None:
+            yield segment, stamp

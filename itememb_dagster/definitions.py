@@ -21,6 +21,7 @@ from itememb_dagster.jobs import build_jobs, build_schedules
 from itememb_dagster.lake.io_manager import LakeIOManager
 from itememb_dagster.plan import lake_days
 from itememb_dagster.resources import Place, RawResource, SettingsResource
+from itememb_dagster.sensor import build_sensor
 
 
 def day_bounds(place: Place) -> tuple[date, date]:
@@ -42,7 +43,7 @@ def day_bounds(place: Place) -> tuple[date, date]:
 def build_defs(
     place: Place | None = None, resource_overrides: Mapping[str, Any] | None = None
 ) -> dg.Definitions:
-    """Build all assets, checks, jobs and schedules for a place.
+    """Build all assets, checks, jobs, schedules and the sensor for a place.
 
     Args:
         place: Raw folder, lake, epoch and engine; from the environment when left out.
@@ -66,6 +67,7 @@ def build_defs(
         asset_checks=[build_check(item) for item in CHECKS],
         jobs=list(jobs),
         schedules=build_schedules(STAGES, jobs),
+        sensors=[build_sensor(STAGES, jobs)],
         resources={**resources, **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

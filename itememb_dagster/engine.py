@@ -1,21 +1,30 @@
-"""Connections to the relational engine and readers of the lake's files.
+"""Connections to the relational engines, readers of the lake's files, results in order.
 
-One DuckDB connection serves a process; results do not depend on its thread count.
+One connection an engine serves a process; results do not depend on threads, workers or engine.
+What does not belong here: how a Spark session is started (``spark``).
 """
 
 import atexit
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
+from itememb_dagster.spark import spark_session
 
-ENGINES: Final = ("duckdb",)
+#: In this process: what stages that compute with arrays read the lake with, on any engine.
+EMBEDDED: Final = "duckdb"
+SPARK: Final = "spark"
+ENGINES: Final = (EMBEDDED, SPARK)
+
+Scratch = Callable[[], AbstractContextManager[Path]]
 
 
 def checked_engine(engine: str) -> str:
@@ -34,21 +43,35 @@ def connect(engine: str) -> ibis.BaseBackend:
     """Return the process's connection to an engine.
 
     Raises:
-        ItemembError: If the engine is unknown.
+        ItemembError: If the engine is unknown, or Spark cannot be started.
     """
-    checked_engine(engine)
-    # The order of rows is asked for where it matters; keeping it elsewhere costs memory.
-    con = ibis.duckdb.connect(preserve_insertion_order=False)
+    if checked_engine(engine) == SPARK:
+        session = spark_session()  # before Ibis imports pyspark, which needs a word to be quiet
+        con = ibis.pyspark.connect(session)
+    else:
+        # The order of rows is asked for where it matters; keeping it elsewhere costs memory.
+        con = ibis.duckdb.connect(preserve_insertion_order=False)
     atexit.register(con.disconnect)
     return con
 
 
-def stream(table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
-    """Execute an expression and give its rows in order, about ``rows`` at a time."""
+def stream(table: ir.Table, rows: int, scratch: Scratch) -> Iterator[pa.RecordBatch]:
+    """Execute an expression and give its rows in order, about ``rows`` at a time.
+
+    Args:
+        table: The expression, ordered.
+        rows: Rows of a batch.
+        scratch: Gives an empty folder that the engine's workers reach, too.
+    """
     con = table.get_backend()
-    if con.name != "duckdb":
-        yield from table.to_pyarrow_batches(chunk_size=rows)
-        return
+    if con.name == "duckdb":
+        yield from _stream_duckdb(con, table, rows)
+    else:
+        with scratch() as folder:
+            yield from _stream_spark(con, table, rows, folder.absolute() / "spark")
+
+
+def _stream_duckdb(con: Any, table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
     # Ibis 12 streams through an API that DuckDB 2 no longer has.
     name = ibis.util.gen_name("stream")
     con.create_view(name, table)
@@ -58,10 +81,35 @@ def stream(table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
         con.raw_sql(f'DROP VIEW "{name}"')
 
 
+def _stream_spark(con: Any, table: ir.Table, rows: int, folder: Path) -> Iterator[pa.RecordBatch]:
+    """Let the workers write the result and read it here: the driver's Java never holds it."""
+    con.to_parquet(table, f"file://{folder}")
+    fields = table.schema().to_pyarrow()
+    schema = pa.schema([(field.name, field.type) for field in fields])
+    # A total order comes as one file a range, numbered in the order of the ranges.
+    for part in sorted(folder.glob("part-*"), key=lambda p: (int(p.name.split("-")[1]), p.name)):
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(rows):
+                yield batch.cast(schema)
+
+
 def read_parts(con: ibis.BaseBackend, parts: list[Path]) -> ir.Table:
     """Read Parquet files of one table, with its folder's ``day`` or ``month`` as a column."""
-    segment = parts[0].parent.name.partition("=")[0] if "=" in parts[0].parent.name else None
-    table = con.read_parquet([str(p) for p in parts], hive_partitioning=segment is not None)
+    folder = parts[0].parent
+    segment = folder.name.partition("=")[0] if "=" in folder.name else None
+    if con.name == "duckdb":
+        table = con.read_parquet([str(p) for p in parts], hive_partitioning=segment is not None)
+    else:
+        table = _spark_parts(con, parts, folder.parent if segment else folder)
     if segment is not None:
-        table = table.mutate(table[segment].cast("date" if segment == "day" else "string"))
+        kind = "date" if segment == "day" else "string"
+        table = table.mutate(**{segment: table[segment].cast(kind)})
     return table
+
+
+def _spark_parts(con: Any, parts: list[Path], base: Path) -> ir.Table:
+    urls = [f"file://{part.absolute()}" for part in parts]
+    rows = con._session.read.option("basePath", f"file://{base.absolute()}").parquet(*urls)
+    name = ibis.util.gen_name("parts")
+    rows.createTempView(name)
+    return con.table(name)

@@ -5,19 +5,26 @@ settings and code alone, before anything runs. What does not belong here: Dagste
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
-from itememb_core.raw import RawScan, fingerprint
+from itememb_core.errors import ItemembError
+from itememb_core.raw import RawFile, RawScan, check_files, fingerprint
 from itememb_core.settings import Settings
 from itememb_core.split import cut_day
 from itememb_dagster.lake import Key, Lake, Stamp
 from itememb_dagster.lake.stamp import digest
-from itememb_dagster.stage import Input, Stage
+from itememb_dagster.lake.store import rejected_key
+from itememb_dagster.stage import EVERY_FILE, Input, Stage
 
 #: Gives the recipe of a table (day None) or of one day of it.
 Recipe = Callable[[Stage, date | None], str]
+
+
+#: The month of a table that has none: an empty file keeps its columns.
+NO_MONTH: Final = "none"
 
 
 def day_range(first: date, last: date) -> tuple[date, ...]:
@@ -43,6 +50,7 @@ class Planner:
         self.days = lake_days(scan)
         self._expected: dict[tuple[Key, date | None], str] = {}
         self._stored: dict[tuple[Key, date | None], str] = {}
+        self._prints: dict[str, str] = {}
 
     @cached_property
     def present(self) -> tuple[date, ...]:
@@ -69,11 +77,74 @@ class Planner:
             parts += [name, *self._input_recipes(stage, spec, day, recipe)]
         for key in stage.after:
             parts.append(recipe(self.stages[key], None))
-        files = self._raw_files(stage, day)
-        parts += [f"{name}={facts['fingerprint']}" for name, facts in files.items()]
+        counted = stage.counts_files and not stage.by_month
+        return self._stamp(stage, parts, self._raw_files(stage, day), counted)
+
+    def _stamp(
+        self, stage: Stage, parts: Sequence[str], files: Iterable[RawFile], counted: bool = True
+    ) -> Stamp:
+        """A stamp of the recipes ``parts`` and of files, which its counts name if ``counted``."""
+        files = sorted(files, key=lambda file: file.path)
+        prints = [f"{file.path}={self._fingerprint(file)}" for file in files]
         settings = {name: self._settings[name] for name in stage.settings}
-        counts = {"files": files} if stage.raw and stage.daily else {}
-        return Stamp(stage.name, digest(parts), settings, stage.code, None, counts)
+        facts = {
+            file.path: {"bytes": file.bytes, "fingerprint": self._fingerprint(file)}
+            for file in files
+            if file.kept
+        }
+        counts = {"files": facts} if counted else {}
+        return Stamp(stage.name, digest([*parts, *prints]), settings, stage.code, None, counts)
+
+    def _fingerprint(self, file: RawFile) -> str:
+        """A file of many days is part of many stamps and hashed once."""
+        if file.path not in self._prints:
+            self._prints[file.path] = fingerprint(self.scan.root, file)
+        return self._prints[file.path]
+
+    def months(self, stage: Stage) -> dict[str, tuple[date, ...]]:
+        """Return which days each month of a table by month is made of.
+
+        They are those of its raw day files, or those of the daily tables that it reads.
+        """
+        days = self.present
+        if stage.raw:
+            days = tuple(sorted({f.day for n in stage.raw for f in self.scan.named(n) if f.day}))
+        elif "holdout_days" in stage.settings and self.cut:
+            days = tuple(d for d in days if d < self.cut)
+        by_month: dict[str, list[date]] = {f"{d:%Y-%m}": [] for d in days} or {NO_MONTH: []}
+        for d in days:
+            by_month[f"{d:%Y-%m}"].append(d)
+        return {month: tuple(found) for month, found in by_month.items()}
+
+    def month_stamps(self, stage: Stage) -> dict[str, Stamp]:
+        """Return the stamp of each month of a table by month, from that month's days alone.
+
+        The table's own stamp tells whether it is up to date as a whole; these tell which of its
+        files a new or changed day touches. Its inputs are daily tables or raw day files.
+        """
+        return {month: self._month_stamp(stage, days) for month, days in self.months(stage).items()}
+
+    def _month_stamp(self, stage: Stage, days: Sequence[date]) -> Stamp:
+        recipes: list[str] = []
+        for name, spec in stage.inputs.items():
+            for d in days:
+                recipes += [name, d.isoformat(), self.stored(self.stages[spec.key], d)]
+        files = (f for name in stage.raw for f in self.scan.named(name) if f.day in set(days))
+        stamp = self._stamp(stage, recipes, files, stage.counts_files)
+        # What lies before the cut is in ``days`` already: another cut leaves early months alone.
+        settings = {n: value for n, value in stamp.settings.items() if n != "holdout_days"}
+        return replace(stamp, settings=settings)
+
+    def months_to_make(self, stage: Stage, force: bool = False) -> dict[str, Stamp]:
+        """Return the months that the lake does not hold as they should be, with their stamps.
+
+        Of a table that is up to date as a whole and is made all the same, they are all.
+        """
+        stamps = self.month_stamps(stage)
+        if force or self.stored(stage, None) == self.stamp(stage, None, self.stored).recipe:
+            return stamps
+        held = {month: self.lake.stamp(stage.key, f"month={month}") for month in stamps}
+        return {m: s for m, s in stamps.items() if not (h := held[m]) or h.recipe != s.recipe}
 
     def _input_recipes(
         self, stage: Stage, spec: Input, day: date | None, recipe: Recipe
@@ -86,17 +157,12 @@ class Planner:
         wanted = [day - timedelta(days=i) for i in range(spec.before + 1)]
         return [recipe(upstream, d) for d in wanted if d >= self.days[0]]
 
-    def _raw_files(self, stage: Stage, day: date | None) -> dict[str, dict[str, Any]]:
-        if stage.raw == ("*",):
-            found = list(self.scan.files)
-        elif stage.daily and day is not None:
-            found = [f for name in stage.raw for f in self.scan.day_files(name, day)]
-        else:
-            found = [f for name in stage.raw for f in self.scan.static_files(name)]
-        return {
-            f.path: {"bytes": f.bytes, "fingerprint": fingerprint(self.scan.root, f)}
-            for f in sorted(found, key=lambda f: f.path)
-        }
+    def _raw_files(self, stage: Stage, day: date | None) -> list[RawFile]:
+        if stage.raw == EVERY_FILE:
+            return list(self.scan.files)
+        if stage.daily and day is not None:
+            return [f for name in stage.raw for f in self.scan.day_files(name, day)]
+        return [f for name in stage.raw for f in self.scan.named(name)]
 
     def expected(self, stage: Stage, day: date | None) -> str:
         """Return the recipe that the lake should hold, from raw, settings and code."""
@@ -132,6 +198,25 @@ class Planner:
             if not s.daily
             and (self.stored(s, None) != self.expected(s, None) or self.check_failed(s))
         ]
+
+    def bad_days(self, days: Iterable[date], deep: bool = False) -> dict[date, ItemembError]:
+        """Return which of ``days`` a broken raw file makes impossible, with the error naming it.
+
+        With ``deep`` every page is read, which is slow.
+        """
+        days = list(days)
+        bad: dict[date, ItemembError] = {}
+        for channel in {name for s in self.stages.values() if s.daily for name in s.raw}:
+            bad |= check_files(self.scan, channel, days, deep)
+        return dict(sorted(bad.items()))
+
+    def prune(self) -> None:
+        """Remove the days that raw no longer covers from every daily table."""
+        keep = {f"day={d.isoformat()}" for d in self.days}
+        for stage in self.stages.values():
+            if stage.daily:
+                for key in (stage.key, rejected_key(stage.key)):
+                    self.lake.remove_segments(key, keep)
 
     def check_failed(self, stage: Stage) -> bool:
         """Whether a check of the stage's stored result is recorded as a failed ERROR."""

@@ -4,7 +4,7 @@ What does not belong here: printing (the command's), computing (the core's).
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import Any
 import dagster as dg
 
 from itememb_core.errors import ItemembError
-from itememb_core.raw import RawScan, check_files, scan
+from itememb_core.raw import RawScan, scan
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
+from itememb_dagster.build import FORCE_TAG
 from itememb_dagster.definitions import build_defs
 from itememb_dagster.jobs import DAYS_JOB, REST_JOB, range_tags
 from itememb_dagster.lake import Key, Lake
@@ -107,7 +108,6 @@ class Runner:
         place = request.place
         self.scan: RawScan = scan(place.raw, place.epoch, request.settings.domains)
         self.lake = Lake(Path(place.lake))
-        self.lake.prepare(place.epoch)
         self.defs = build_defs(place)
         self.outcome = Outcome()
 
@@ -151,6 +151,8 @@ class Runner:
             },
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         }
+        if self.request.force:
+            tags = {**tags, FORCE_TAG: "true"}
         with dg.DagsterInstance.get() as instance:
             result = self.defs.resolve_job_def(job).execute_in_process(
                 run_config=config,
@@ -175,28 +177,41 @@ class Runner:
         """Make the stale days, a run for each range; bad days are left as they were."""
         planner = self.planner()
         days = self._days(planner)
-        self._prune(planner)
+        planner.prune()
         daily = [s for s in STAGES if s.daily and s.key in selected]
         stale = planner.stale_days(days)
         if self.request.force:
             stale = {s.key: days for s in daily}
         todo = {key: found for key, found in stale.items() if key in selected}
         wanted = sorted({d for found in todo.values() for d in found})
-        bad = bad_days(self.scan, planner, wanted)
+        bad = planner.bad_days(wanted)
         self.outcome.errors += [str(error) for error in bad.values()]
-        for first, last in ranges(d for d in wanted if d not in bad):
+        self._make_good(todo, [d for d in wanted if d not in bad])
+
+    def _make_good(self, todo: Mapping[Key, Sequence[date]], days: Sequence[date]) -> None:
+        """Make days, without those that only their rows show to be impossible."""
+        while days:
+            known = len(self.outcome.errors)
+            self._make_ranges(todo, days)
+            if len(self.outcome.errors) == known:
+                return
+            planner = self.planner()
+            left = planner.stale_days(days)
+            refused = {d for key, found in left.items() if planner.stages[key].raw for d in found}
+            # An engine that meets a damaged page fails for all days and does not say where.
+            broken = planner.bad_days(refused, deep=True)
+            self.outcome.errors += [str(error) for error in broken.values()]
+            todo = {key: found for key, found in left.items() if key in todo}
+            days = [d for d in days if d not in (broken or refused)] if refused else []
+
+    def _make_ranges(self, todo: Mapping[Key, Sequence[date]], days: Iterable[date]) -> None:
+        """Make the assets of ``todo`` on those of ``days`` that are its, a run for each range."""
+        due = {d for found in todo.values() for d in found}
+        for first, last in ranges(d for d in days if d in due):
             keys = [k for k, found in todo.items() if any(first <= d <= last for d in found)]
             count = len(keys) * ((last - first).days + 1)
             if self._execute(DAYS_JOB, keys, range_tags(first.isoformat(), last.isoformat())):
                 self.outcome.asset_days += count
-
-    def _prune(self, planner: Planner) -> None:
-        """Remove days that raw no longer holds."""
-        keep = {f"day={d.isoformat()}" for d in planner.days}
-        for stage in STAGES:
-            if stage.daily:
-                for key in (stage.key, (*stage.key[:-1], f"{stage.key[-1]}_rejected")):
-                    self.lake.remove_segments(key, keep)
 
     def make_rest(self, selected: set[Key]) -> None:
         """Make the stale stages that have no days, in one run."""
@@ -208,23 +223,21 @@ class Runner:
             self.outcome.tables += len(keys)
 
     def run(self) -> Outcome:
-        """Run days, then the rest unless a day failed."""
+        """Run days, then the rest unless a day failed.
+
+        Raises:
+            ItemembError: The lake cannot be written, has another epoch, or another run writes it.
+        """
         began = time.perf_counter()
         selected = self._selected()
         with recording() as recorder:
             self.outcome.recorder = recorder
-            self.make_days(selected)
-            if not self.outcome.errors:
-                self.make_rest(selected)
+            with self.lake.writing():
+                self.lake.prepare(self.request.place.epoch)
+                self.make_days(selected)
+                if not self.outcome.errors:
+                    self.make_rest(selected)
         self.outcome.seconds = time.perf_counter() - began
         if self.outcome.asset_days or self.outcome.tables:
             self.outcome.dagster_seconds = self.outcome.seconds - recorder.seconds
         return self.outcome
-
-
-def bad_days(scan: RawScan, planner: Planner, days: Sequence[date]) -> dict[date, ItemembError]:
-    """Return the days that a broken raw file makes impossible, with the error naming it."""
-    bad: dict[date, ItemembError] = {}
-    for channel in {name for s in planner.stages.values() if s.daily for name in s.raw}:
-        bad |= check_files(scan, channel, days)
-    return dict(sorted(bad.items()))

@@ -14,14 +14,19 @@ from typing import Any, Final
 
 import dagster as dg
 import ibis
+import ibis.expr.types as ir
 import pyarrow as pa
 
 from itememb_core.progress import Progress
 from itememb_core.raw import RawScan
 from itememb_core.settings import Settings
+from itememb_core.tables import MergedRows
 from itememb_dagster.lake import Key, Lake
 
 BACKTEST: Final = "backtest"
+
+#: ``raw`` of a stage that looks at all files and makes rows of none.
+EVERY_FILE: Final = ("*",)
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,24 @@ class Stage:
         return "/".join(self.key)
 
     @property
+    def counts_files(self) -> bool:
+        """Whether its rows are those of raw files, so that each of them is counted."""
+        return bool(self.raw) and self.raw != EVERY_FILE
+
+    @property
     def description(self) -> str:
         """The docstring of its function: what people read in the UI."""
         return inspect.getdoc(self.compute) or ""
+
+    @property
+    def by_month(self) -> bool:
+        """Whether it is a table with a file a month."""
+        return self.table is not None and self.table.segment == "month"
+
+    @property
+    def relational(self) -> bool:
+        """Whether it makes Ibis tables, so that the engine computes it; else it takes arrays."""
+        return typing.get_type_hints(self.compute)["return"] in {ir.Table, MergedRows}
 
     def input_type(self, parameter: str) -> Any:
         """Return the annotated type of an input: how the lake loads it."""
@@ -90,7 +110,8 @@ class StageContext:
     """What a stage's function gets beside its inputs.
 
     Attributes:
-        days: The days to make (daily stages), else all days of the lake, in order.
+        days: The days to make (daily stages; of the months to make where raw day files become a
+            table by month), else all days of the lake, in order.
         cut: The first day that the backtest does not see; None without temporal holdout.
         metadata: Facts for the UI, filled by the stage; ``plots`` its pictures (PNG).
         nothing: Why the stage had nothing to do; None where it had.

@@ -1,6 +1,7 @@
 """Fixtures that several test modules use."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from itememb_dagster.cli.options import parse_settings
 from itememb_dagster.resources import Place, use_dagster_home
 from itememb_dagster.runner import Outcome, Request, Runner
+from tests import two_months
 from tests.world import TinyWorld, write_tiny_world
 
 
@@ -69,6 +71,28 @@ def made(tiny_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     """A lake that holds everything made of the tiny world; tests must not change it."""
     lake = tmp_path_factory.mktemp("made") / "lake"
     return lake, run(tiny_raw, lake)
+
+
+@pytest.fixture(scope="session")
+def months_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The raw folder of ``two_months``; tests must not change it."""
+    return two_months.write(tmp_path_factory.mktemp("two_months") / "raw")
+
+
+@pytest.fixture(scope="session")
+def months_lake(months_raw: Path) -> Path:
+    """The lake of ``two_months``; tests must not change it."""
+    lake = months_raw.parent / "lake"
+    assert two_months.make(months_raw, lake).errors == []
+    return lake
+
+
+@pytest.fixture
+def copies(months_raw: Path, months_lake: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """The raw folder of ``two_months`` and its lake, to be changed."""
+    shutil.copytree(months_raw, tmp_path / "raw")
+    shutil.copytree(months_lake, tmp_path / "lake")
+    return tmp_path / "raw", tmp_path / "lake"
 
 
 @pytest.fixture

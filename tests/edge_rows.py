@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from itememb_core import schemas
-from tests.reference import Event
+from tests.reference import CHANNELS, Event
 
 START = date(2017, 1, 30)
 GAP = timedelta(minutes=30)
@@ -95,8 +95,8 @@ _RUN = st.tuples(
 )  # fmt: skip
 _USER = st.fixed_dictionaries(
     {
-        channel: st.tuples(st.integers(0, 24 * 60), st.lists(_RUN, max_size=2))
-        for channel in ("receipts", "retail", "offers")
+        channel: st.tuples(st.integers(0, 3 * 24 * 60), st.lists(_RUN, max_size=2))
+        for channel in CHANNELS
     }
 )
 
@@ -106,13 +106,15 @@ def _of_user(user: int, runs_by_channel: dict[str, Any]) -> Iterable[Event]:
     for channel, (minutes, runs) in runs_by_channel.items():
         clock = at(0) + timedelta(minutes=minutes)
         for (step, count), stride, offset in runs:
-            for _ in range(count):
+            for k in range(count):
                 # Two users share their items, so that their pairs are summed.
-                item = f"{user // 2}-i{row * stride % 7}"
-                basket = (None, "", "x", "y")[row % 4] if channel == "receipts" else None
-                strength = (0, 1, 2, 8)[(row // stride + offset) % 4]
-                yield Event(clock, user, item, channel, strength, basket, row)
-                clock, row = clock + step, row + 1
+                item = f"{user // 2}-i{k * stride % 7}"
+                basket = (None, "", "x", "y")[k % 4] if channel == "receipts" else None
+                strength = (0, 1, 2, 8)[(k // stride + offset) % 4]
+                for _ in range(1 + (channel == "receipts" and k % 3 == 0)):  # scanned twice
+                    yield Event(clock, user, item, channel, strength, basket, row)
+                    row += 1
+                clock += step
 
 
 def histories(users: int) -> st.SearchStrategy[list[Event]]:

@@ -33,13 +33,13 @@ def write_items(root: Path, channel: str, **columns: Any) -> Path:
 
 def read(
     con: ibis.BaseBackend, root: Path, seen: list[str | None] | None = None
-) -> tables.CatalogRows:
+) -> tables.MergedRows:
     items = None if seen is None else tables.from_pandas(pd.DataFrame({"item_id": seen}))
     return tables.read_catalog(con, raw.scan(root, EPOCH), items, DOMAINS)
 
 
-def by_id(rows: tables.CatalogRows) -> dict[str, dict[str, Any]]:
-    table = rows.items.to_pyarrow()
+def by_id(rows: tables.MergedRows) -> dict[str, dict[str, Any]]:
+    table = rows.rows.to_pyarrow()
     assert table.schema == schemas.CATALOG
     found = {row["item_id"]: row for row in table.to_pylist()}
     assert len(found) == table.num_rows

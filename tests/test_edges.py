@@ -1,23 +1,17 @@
 """Edges by day: hand-computed baskets, sessions' pairs and caps, and the reference, exactly."""
 
-import functools
-import itertools
 import random
 from datetime import date, timedelta
 
-import ibis
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from itememb_core import edges, schemas
 from itememb_core.settings import CopurchaseSettings, CoviewSettings
 from tests import reference
 from tests.edge_rows import (
     DAILY_EDGES,
-    DAILY_EVENTS,
     DAILY_USER_ITEMS,
     GAP,
     START,
@@ -25,7 +19,6 @@ from tests.edge_rows import (
     connect,
     event,
     events_table,
-    histories,
     rows_of,
     table_of,
 )
@@ -173,92 +166,6 @@ def test_sums_are_real_64_bit_integers_where_duckdb_writes_files(con, tmp_path):
         assert [written.field(name).type for name in ("weight", "n")] == [pa.int64(), pa.int64()]
 
 
-@functools.cache
-def query(relation, first=START, last=START):
-    """SQL of a relation over the table ``events``: compiling takes longer than running it."""
-    table = ibis.table(ibis.Schema.from_pyarrow(DAILY_EVENTS), name="events")
-    return str(ibis.to_sql(every_table(table, [first, last])[relation], dialect="duckdb"))
-
-
-def make(con, events, days, relations=RELATIONS):
-    """Rows by relation of the closing days ``days``, from no other events than they need."""
-    near = [e for e in events if days[0] - timedelta(days=1) <= e.day <= days[-1]]
-    events_table(con, near)
-    sql = {r: query(r, days[0], days[-1]) if r == "coview" else query(r) for r in relations}
-    found = {relation: con.con.sql(text).fetchall() for relation, text in sql.items()}
-    return {
-        name: sorted(row for row in rows if days[0] <= row[0] <= days[-1])
-        for name, rows in found.items()
-    }
-
-
-def joined(parts):
-    """Rows by relation of several runs."""
-    return {name: sorted(row for part in parts for row in part[name]) for name in parts[0]}
-
-
-def days_of(events):
-    last = max((e.day for e in events), default=START) + timedelta(days=1)
-    return [START + timedelta(days=n) for n in range((last - START).days + 1)]
-
-
-def grouped(days, cuts):
-    """Days in runs, cut after the chosen positions."""
-    bounds = [0, *sorted({cut % len(days) for cut in cuts} - {0}), len(days)]
-    return [days[low:high] for low, high in itertools.pairwise(bounds)]
-
-
-def arrive(con, events, order):
-    """Co-view rows after days arrive one by one, each made again with the day after it."""
-    store, arrived = {}, set()
-    for day in order:
-        arrived.add(day)
-        seen = [e for e in events if e.day in arrived]
-        for touched in (day, day + timedelta(days=1)):
-            store[touched] = make(con, seen, [touched], ["coview"])["coview"]
-    return sorted(row for rows in store.values() for row in rows)
-
-
-def check_history(con, events, cuts, seed):
-    days = days_of(events)
-    expected = {
-        "copurchase": reference.copurchase(events, cap=3),
-        "coview": reference.coview(events, cap=3, gap=GAP),
-        "user_items": reference.user_items(events),
-    }
-    assert make(con, events, days) == expected
-    assert joined([make(con, events, run) for run in grouped(days, cuts)]) == expected
-    rng = random.Random(seed)
-    order = rng.sample(days, len(days)) + rng.sample(days, 1)
-    assert arrive(con, events, order) == expected["coview"]
-    alone = [make(con, events, [day], ["coview"]) for day in days]
-    assert joined(alone)["coview"] == expected["coview"]
-
-
-#: Without shrinking: a failing example is small enough to read, and shrinking takes minutes.
-CHECKS = {
-    "deadline": None,
-    "suppress_health_check": list(HealthCheck),
-    "phases": (Phase.explicit, Phase.reuse, Phase.generate),
-}
-CUTS = st.lists(st.integers(0, 9), max_size=3)
-
-
-@settings(max_examples=3, **CHECKS)
-@given(histories(users=20), CUTS, st.integers(0, 99))
-def test_days_any_grouping_and_all_at_once_are_the_reference(con, events, cuts, seed):
-    """60 generated users, over midnight and longer than a day."""
-    check_history(con, events, cuts, seed)
-
-
-@pytest.mark.slow
-@settings(max_examples=15, **CHECKS)
-@given(histories(users=20), CUTS, st.integers(0, 99))
-def test_days_any_grouping_and_all_at_once_are_the_reference_at_length(con, events, cuts, seed):
-    """300 generated users."""
-    check_history(con, events, cuts, seed)
-
-
 def test_rows_do_not_depend_on_threads_or_on_the_order_of_rows():
     rng = random.Random(3)
     items = [f"i{n}" for n in range(40)]
@@ -267,10 +174,11 @@ def test_rows_do_not_depend_on_threads_or_on_the_order_of_rows():
               rng.choice(("receipts", "retail", "marketplace")), rng.choice((0, 1, 2, 8)), row=row)
         for row in range(6000)
     ]  # fmt: skip
-    days = days_of(events)
+    days = [START + timedelta(days=n) for n in range(5)]
     runs = []
     for threads in (1, 2):
         rng.shuffle(events)
-        runs.append(make(connect(threads), events, days))
+        tables = every_table(events_table(connect(threads), events), days)
+        runs.append({name: rows_of(found) for name, found in tables.items()})
     assert runs[0] == runs[1]
     assert runs[0]["coview"] == reference.coview(events, cap=3, gap=GAP)

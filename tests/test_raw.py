@@ -1,5 +1,6 @@
 """Scanning a raw folder: layouts, days, fingerprints."""
 
+import os
 import shutil
 from datetime import date
 from pathlib import Path
@@ -114,3 +115,21 @@ def test_remote_folder_scans_as_a_local_one(tmp_path: Path) -> None:
     local, far = raw.scan(tmp_path, EPOCH), raw.scan("memory://shop/raw", EPOCH)
     assert far.files == local.files
     assert raw.fingerprint(far.root, far.files[0]) == raw.fingerprint(local.root, local.files[0])
+
+
+def test_a_listing_tells_of_every_change_without_reading(tmp_path: Path) -> None:
+    put(tmp_path, "users.pq", "retail/events/00001.pq", "retail/events/_temporary/0.pq")
+    path = tmp_path / "retail/events/00001.pq"
+    seen = [raw.listing_digest(str(tmp_path))]
+    assert raw.listing_digest(str(tmp_path)) == seen[0]
+    put(tmp_path, "retail/events/_00002.pq")
+    assert raw.listing_digest(str(tmp_path)) == seen[0]
+    path.write_bytes(b"longer than it was before")
+    seen.append(raw.listing_digest(str(tmp_path)))
+    os.utime(path, (1, 1))
+    seen.append(raw.listing_digest(str(tmp_path)))
+    path.rename(path.with_name("00002.pq"))
+    seen.append(raw.listing_digest(str(tmp_path)))
+    path.with_name("00002.pq").unlink()
+    seen.append(raw.listing_digest(str(tmp_path)))
+    assert len(set(seen)) == len(seen)

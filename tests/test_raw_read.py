@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from itememb_core import raw
+from itememb_core import raw, tables
 from itememb_core.errors import ItemembError
+from itememb_core.settings import DomainSettings
 from tests.world import TinyWorld
 
 EPOCH = date(2017, 1, 1)
@@ -126,6 +127,36 @@ def test_receipts_are_read_with_canonical_names(con: ibis.BaseBackend, tmp_path:
     assert [row["user_id"] for row in rows] == [None, 2**63 - 1] * 3
     assert [row["id_out_of_range"] for row in rows] == [True, False] * 3
     assert rows[0]["transaction_hash"] == "t"
+
+
+def test_numbers_that_are_none_are_found_beside_statistics_that_leave_them_out(
+    con: ibis.BaseBackend, tmp_path: Path
+) -> None:
+    folder = tmp_path / "payments/receipts"
+    folder.mkdir(parents=True)
+    nan, inf = float("nan"), float("inf")
+    columns = {
+        "timestamp": pa.array([86_400 * SECOND] * 5, pa.duration("us")),
+        "user_id": [1] * 5,
+        "brand_id": [3.0, 5.0, nan, inf, 1e30],
+        "approximate_item_id": ["abc"] * 5,
+        "count": pa.array([1.0, 2.0, 1.0, nan, inf], pa.float32()),
+        "price": [1.0, 2.0, nan, 1.0, -inf],
+        "transaction_hash": ["t"] * 5,
+    }
+    pq.write_table(pa.table(columns), folder / "0.pq")
+    few = {name: column[:3] for name, column in columns.items()}
+    pq.write_table(pa.table(few), folder / "1.pq")
+    rows = read(con, tmp_path, "receipts")
+    assert [row["brand_id"] for row in rows] == [3, 5, None, None, None, 3, 5, None]
+    assert [row["id_out_of_range"] for row in rows] == [False] * 3 + [True] * 2 + [False] * 3
+    scan = raw.scan(tmp_path, EPOCH)
+    cleaned = tables.clean_events(
+        raw.read_events(con, scan, "receipts", scan.days[1:]), "receipts", DomainSettings()
+    )
+    assert cleaned.order_by("source_row").to_pyarrow()["reason"].to_pylist() == [
+        None, None, "price_not_finite",
+    ]  # fmt: skip
 
 
 def test_source_rows_count_over_row_groups_from_zero(con: ibis.BaseBackend, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ One :class:`Column` says a column's name in the file, its name in the canonical 
 types are good, and whether it must be there. What does not belong here: file names, engines.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final, Literal, cast
@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
-from itememb_core.raw.files import RawFile
+from itememb_core.raw.files import RawFile, read_footers
 
-Kind = Literal["time", "id", "text", "label", "integer", "number", "vector", "pairs"]
+Kind = Literal["time", "id", "text", "label", "integer", "number", "vector", "pairs", "labels"]
 
 EXPECTED: Final[dict[Kind, str]] = {
     "time": "a duration or a timestamp",
@@ -27,7 +27,8 @@ EXPECTED: Final[dict[Kind, str]] = {
     "integer": "integer",
     "number": "number",
     "vector": "list of numbers",
-    "pairs": "list of struct<name string, value string>",
+    "pairs": "list of structs",
+    "labels": "list of strings or integers",
 }
 #: Ibis type of each kind in the canonical table.
 CANONICAL: Final[dict[Kind, str]] = {
@@ -39,8 +40,10 @@ CANONICAL: Final[dict[Kind, str]] = {
     "number": "float64",
     "vector": "array<float32>",
     "pairs": "array<struct<name: string, value: string>>",
+    "labels": "array<string>",
 }
 _MICROSECONDS: Final = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_NANO: Final = 1_000_000_000
 #: 317 years: farther than any day file, near enough for every engine's timestamp.
 _FARTHEST_US: Final = 10**16
 _INT64_MAX: Final = 2**63 - 1
@@ -55,17 +58,26 @@ class Column:
         kind: What it holds.
         required: Whether a file without it is bad.
         name: Its canonical name; the same as ``source`` unless given.
+        fields: Of ``pairs``: what the file calls a pair's name and value.
     """
 
     source: str
     kind: Kind
     required: bool = True
     name: str = ""
+    fields: tuple[str, str] = ("name", "value")
 
     @property
     def target(self) -> str:
         """Its name in the canonical table."""
         return self.name or self.source
+
+    @property
+    def expected(self) -> str:
+        """What the column should be, for people."""
+        if self.kind == "pairs":
+            return "list of struct<{} string, {} string>".format(*self.fields)
+        return EXPECTED[self.kind]
 
 
 def check_schema(
@@ -77,7 +89,7 @@ def check_schema(
     schema = footer.schema.to_arrow_schema()
     for column in columns:
         found = schema.get_all_field_indices(column.source)
-        expected = f"expected {EXPECTED[column.kind]}"
+        expected = f"expected {column.expected}"
         if not found and column.required:
             have = ", ".join(schema.names[:12])
             return ItemembError(
@@ -87,10 +99,32 @@ def check_schema(
             return ItemembError(
                 f"{file.path}: column '{column.source}' stands {len(found)} times, expected once"
             )
-        if found and not _fits(schema.field(found[0]).type, column.kind):
+        if found and not _fits(schema.field(found[0]).type, column):
             kind = schema.field(found[0]).type
             return ItemembError(f"{file.path}: column '{column.source}' is {kind}, {expected}")
     return None
+
+
+def good_footers(
+    root: str, files: Iterable[RawFile], columns: Callable[[RawFile], Sequence[Column]]
+) -> dict[RawFile, pq.FileMetaData]:
+    """Footers of files that are all good; the first fault is raised.
+
+    Args:
+        root: The raw folder.
+        files: Files of it.
+        columns: The columns that a file should have.
+
+    Raises:
+        ItemembError: A file that cannot be read, or a column that is missing or of another type.
+    """
+    good = {}
+    for file, footer in read_footers(root, files).items():
+        error = check_schema(file, footer, columns(file))
+        if isinstance(footer, ItemembError) or error:
+            raise error or footer
+        good[file] = footer
+    return good
 
 
 def signature(
@@ -123,44 +157,76 @@ def canonical_column(
         return _timestamp(value, found, epoch)
     if column.kind in ("id", "integer"):
         return _int64(value, found)
+    if column.kind == "pairs":
+        name, text = column.fields
+        pairs = cast(ir.ArrayValue, value)
+        value = pairs.map(
+            lambda pair: ibis.struct(
+                {"name": pair[name].cast("string"), "value": pair[text].cast("string")}
+            )
+        )
     return value.cast(CANONICAL[column.kind])
 
 
 def out_of_range(rows: ir.Table, column: Column, found: pa.DataType | None) -> ir.BooleanValue:
-    """Whether a number stands in the column that does not fit into int64."""
+    """Whether a number stands in the column that is not whole or does not fit into int64."""
     if found is None or pa.types.is_null(found):
         return cast(ir.BooleanValue, ibis.literal(False))
     value = rows[column.source]
     given = value.notnull()
     if pa.types.is_floating(found):
-        given = given & ~cast(ir.FloatingColumn, value).isnan()
+        # NaN is what pandas makes of null; infinity, whose arc tangent is finite, is too large.
+        given = given & ~not_finite(cast(ir.FloatingValue, value).atan())
     return cast(ir.BooleanValue, given & _int64(value, found).isnull())
+
+
+def not_finite(value: ir.Value) -> ir.BooleanValue:
+    """Whether a number is NaN or infinite; null for null.
+
+    Both have a sine that is NaN. Asked directly, or of a monotone function, DuckDB answers from the
+    statistics of a Parquet file, which leave NaN out, and finds none.
+    """
+    return cast(ir.FloatingValue, value.cast("float64")).sin().isnan()
 
 
 def _timestamp(value: ir.Value, found: pa.DataType, epoch: date) -> ir.Value:
     """Timestamp without zone (UTC), microseconds; times far off are clipped, never overflow."""
-    if not pa.types.is_duration(found):
+    if not isinstance(value, ir.IntegerValue):
         zoned = value.cast("timestamp('UTC', 6)") if found.tz else value
         return zoned.cast("timestamp(6)")
-    ticks = cast(ir.IntegerValue, value)  # engines read durations as bare integers
+    # Engines read durations as bare integers, and Spark timestamps of nanoseconds, too.
+    lasting = pa.types.is_duration(found)
     if found.unit == "ns":
-        # Floor. Exact: the dividend is a multiple of 1000, the quotient is below 2**53. The
-        # remainder is made positive because engines give it the sign of the dividend.
-        clipped = cast(ir.IntegerValue, ticks.clip(-_FARTHEST_US * 100, _FARTHEST_US * 100))
-        micros = ((clipped - (clipped % 1000 + 1000) % 1000) / 1000).round().cast("int64")
+        micros = _from_nanoseconds(value, floor=lasting)
     else:
         factor = _MICROSECONDS[found.unit]
         limit = _FARTHEST_US // factor
-        micros = cast(ir.IntegerValue, ticks.clip(-limit, limit) * factor)
-    start = ibis.timestamp(epoch.isoformat())
-    return (start + cast(ir.IntegerValue, micros).as_interval("us")).cast("timestamp(6)")
+        micros = cast(ir.IntegerValue, value.clip(-limit, limit) * factor)
+    start = ibis.timestamp(epoch.isoformat() if lasting else "1970-01-01")
+    return (start + micros.as_interval("us")).cast("timestamp(6)")
+
+
+def _from_nanoseconds(ticks: ir.IntegerValue, floor: bool) -> ir.IntegerValue:
+    """Microseconds, rounded down or, as DuckDB rounds timestamps, to the nearest."""
+
+    def whole(number: ir.IntegerValue, by: int) -> ir.IntegerValue:
+        """Quotient toward zero; exact, since it is far below 2**53."""
+        quotient = cast(ir.FloatingValue, (number - number % by) / by)
+        return cast(ir.IntegerValue, quotient.round().cast("int64"))
+
+    # In two steps, so that every quotient is. A remainder has the sign of its dividend.
+    within = ticks % _NANO
+    rest = within % 1000
+    low, high = (rest < 0, ibis.literal(False)) if floor else (rest <= -500, rest >= 500)
+    carry = high.cast("int64") - low.cast("int64")
+    return cast(ir.IntegerValue, whole(ticks, _NANO) * 1_000_000 + whole(within, 1000) + carry)
 
 
 def _int64(value: ir.Value, found: pa.DataType) -> ir.Value:
-    """int64, null where the number does not fit."""
+    """int64, null where the number does not fit or is not whole."""
     if pa.types.is_floating(found):
         number = cast(ir.FloatingColumn, value)
-        fits = ~number.isnan() & (number.abs() < 2.0**63)
+        fits = ~not_finite(number) & (number.abs() < 2.0**63) & (number % 1 == 0)
         return fits.ifelse(number, ibis.null()).cast("int64")
     if pa.types.is_uint64(found):
         return (value <= _INT64_MAX).ifelse(value, ibis.null()).cast("int64")
@@ -194,10 +260,10 @@ def _item_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if is_list else pa.null()
 
 
-def _fits(kind: pa.DataType, wanted: Kind) -> bool:
-    """Whether an Arrow type is good for a kind. A column of type null holds no value: good."""
+def _fits(kind: pa.DataType, column: Column) -> bool:
+    """Whether an Arrow type is good for a column. One of type null holds no value: good."""
     if pa.types.is_null(kind):
-        return wanted != "time"
+        return column.kind != "time"
     kind = _plain(kind)
     item = _item_type(kind)
     checks = {
@@ -209,6 +275,7 @@ def _fits(kind: pa.DataType, wanted: Kind) -> bool:
         "integer": pa.types.is_integer(kind) or pa.types.is_floating(kind),
         "number": _is_number(kind),
         "vector": _is_number(item),
-        "pairs": pa.types.is_struct(item) and {"name", "value"} <= {f.name for f in item},
+        "pairs": pa.types.is_struct(item) and set(column.fields) <= {f.name for f in item},
+        "labels": _is_text(item) or pa.types.is_integer(item),
     }
-    return bool(checks[wanted])
+    return bool(checks[column.kind])

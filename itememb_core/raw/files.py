@@ -21,6 +21,8 @@ from itememb_core.settings import DomainSettings
 
 SUFFIXES: Final = (".pq", ".parquet")
 _BLOCK: Final = 1 << 20
+#: What file systems call the mark of a change, the best first.
+_CHANGE_MARKS: Final = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated")
 #: Footers are small and, on object stores, far away: several are fetched at once.
 _FOOTER_THREADS: Final = 8
 
@@ -35,6 +37,7 @@ class RawFile:
         day: The day its name claims; None for files of no day or of many.
         bytes: Its size.
         span: First and last day that its rows may have, for files of many days.
+        kept: Whether its rows become rows of a table; False for files that are only looked up in.
     """
 
     path: str
@@ -42,6 +45,7 @@ class RawFile:
     day: date | None
     bytes: int
     span: tuple[date, date] | None = None
+    kept: bool = True
 
     @property
     def first_last(self) -> tuple[date, date] | None:
@@ -60,7 +64,7 @@ class RawScan:
 
     Attributes:
         root: Absolute local path or fsspec URL, without a slash at the end.
-        layout: The recognised layout, ``tecd``.
+        layout: The recognised layout: ``tecd``, ``notebook`` or ``ozon``.
         epoch: The date of day number 0 and of a duration of 0.
         files: Sorted by path.
         domains: Item id prefixes, for layouts whose ids come without one.
@@ -150,6 +154,22 @@ def list_folder(root: str, folder: str = "") -> dict[str, int | None]:
     }
 
 
+def listing_digest(root: str) -> str:
+    """Hash of what a listing tells of every file below a folder; no file is opened.
+
+    Names, sizes and whichever mark of a change the file system gives (a tag of the content, else
+    the time of the last change). A file that is written anew has another one.
+    """
+    fs, path = filesystem(root)
+    fs.invalidate_cache()
+    state = hashlib.blake2b(digest_size=16)
+    for name, entry in sorted(fs.find(path, detail=True).items()):
+        if not name.rsplit("/", 1)[-1].startswith((".", "_")):
+            mark = next((entry[key] for key in _CHANGE_MARKS if entry.get(key)), None)
+            state.update(f"{name}\0{entry.get('size')}\0{mark}\0".encode())
+    return state.hexdigest()
+
+
 def stem_of(path: str) -> str | None:
     """The file's name without a Parquet suffix; None if it has another suffix."""
     name = path.rsplit("/", 1)[-1]
@@ -173,6 +193,31 @@ def parse_day(path: str, epoch: date) -> date:
     raise ItemembError(
         f"{path}: name is no day, expected a day number (01272) or YYYY-MM-DD and .pq or .parquet"
     )
+
+
+def file_size(path: str, size: int | None) -> int:
+    """The size that :func:`list_folder` gives a file.
+
+    Raises:
+        ItemembError: It is a folder.
+    """
+    if size is None:
+        raise ItemembError(f"{path}: found a folder, expected a Parquet file")
+    return size
+
+
+def check_unique(files: Iterable[RawFile]) -> None:
+    """Two files for one day of a channel, or for one table, are an error.
+
+    Raises:
+        ItemembError: Naming both.
+    """
+    seen: dict[tuple[str, date | None], str] = {}
+    for file in files:
+        first = seen.setdefault((file.name, file.day), file.path)
+        if first != file.path:
+            thing = f"day {file.day} of {file.name}" if file.day else f"table {file.name}"
+            raise ItemembError(f"{thing}: found {first} and {file.path}, expected one file")
 
 
 def fingerprint(root: str, file: RawFile) -> str:

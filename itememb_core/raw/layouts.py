@@ -4,7 +4,7 @@ A new layout is a module that fits :class:`Layout`, named once in ``_LAYOUTS``. 
 belong here: anything of one layout.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date
 from pathlib import Path
 from typing import Final, Protocol
@@ -13,36 +13,45 @@ import ibis
 import ibis.expr.types as ir
 
 from itememb_core.errors import ItemembError
-from itememb_core.raw import tecd
-from itememb_core.raw.files import RawFile, RawScan, canonical_root, count_rows, list_folder
+from itememb_core.raw import notebook, ozon, tecd
+from itememb_core.raw.columns import Column, check_schema, good_footers
+from itememb_core.raw.files import (
+    RawFile,
+    RawScan,
+    canonical_root,
+    count_rows,
+    list_folder,
+    read_footers,
+)
+from itememb_core.raw.reader import RAW_EVENTS, Footers, canonical_rows, conform, empty_table
 from itememb_core.settings import DomainSettings
 
 
 class Layout(Protocol):
-    """What a layout's module offers; :mod:`itememb_core.raw.tecd` documents each."""
+    """What a layout's module offers."""
 
     def find(self, root: str, epoch: date) -> tuple[RawFile, ...]:
-        """Every file of the layout."""
+        """Every file of the layout below ``root``, sorted by path; empty where there is none."""
 
-    def check_files(
-        self, scan: RawScan, channel: str, days: Iterable[date], deep: bool = False
-    ) -> dict[date, ItemembError]:
-        """Bad days, each with the reason."""
+    def columns(self, file: RawFile) -> tuple[Column, ...]:
+        """The columns of a file, with their canonical names."""
 
-    def read_events(
-        self, con: ibis.BaseBackend, scan: RawScan, channel: str, days: Iterable[date]
-    ) -> ir.Table:
-        """Raw rows of some days."""
+    def shape(self, con: ibis.BaseBackend, scan: RawScan, name: str, rows: ir.Table) -> ir.Table:
+        """Rows of files of equal ``columns`` in their canonical form (ids, statuses, ...).
 
-    def read_items(self, con: ibis.BaseBackend, scan: RawScan, channel: str) -> ir.Table | None:
-        """Raw rows of a channel's items."""
+        ``name``: the channel or table. ``source_file`` and ``source_row`` pass through.
+        """
 
 
-_LAYOUTS: Final[dict[str, Layout]] = {tecd.LAYOUT: tecd}
+_LAYOUTS: Final[dict[str, Layout]] = {
+    tecd.LAYOUT: tecd,
+    notebook.LAYOUT: notebook,
+    ozon.LAYOUT: ozon,
+}
 
 
 def scan(raw: str | Path, epoch: date, domains: DomainSettings | None = None) -> RawScan:
-    """List a raw folder; no file is opened.
+    """List a raw folder; of files of many days the footers are read, of others nothing.
 
     Args:
         raw: Local folder or fsspec URL.
@@ -51,7 +60,7 @@ def scan(raw: str | Path, epoch: date, domains: DomainSettings | None = None) ->
 
     Raises:
         ItemembError: No such folder, a folder of no known layout or of two, a day file whose name
-            is no day, two files for one day of a channel.
+            is no day, two files for one day of a channel, a file of many days that is bad.
     """
     root = canonical_root(str(raw))
     found = {name: layout.find(root, epoch) for name, layout in _LAYOUTS.items()}
@@ -66,7 +75,7 @@ def scan(raw: str | Path, epoch: date, domains: DomainSettings | None = None) ->
 def check_files(
     scan: RawScan, channel: str, days: Iterable[date], deep: bool = False
 ) -> dict[date, ItemembError]:
-    """The days of a channel whose file cannot be read as it should, each with the reason.
+    """The days of a channel with a file that cannot be read as it should, each with the reason.
 
     Args:
         scan: The raw folder.
@@ -74,30 +83,91 @@ def check_files(
         days: Days to look at; those without a file are good.
         deep: Also read every page: slow, for finding the file that an engine failed on.
     """
-    return _LAYOUTS[scan.layout].check_files(scan, channel, days, deep)
+    days, layout = list(days), _LAYOUTS[scan.layout]
+    bad: dict[date, ItemembError] = {}
+    footers = read_footers(scan.root, scan.range_files(channel, days), deep)
+    for file, footer in footers.items():
+        error = check_schema(file, footer, layout.columns(file))
+        if error:
+            bad |= {day: error for day in days if file.covers(day)}
+    return bad
 
 
 def read_events(
     con: ibis.BaseBackend, scan: RawScan, channel: str, days: Iterable[date]
 ) -> ir.Table:
-    """All rows of some days of a channel, unjudged: see ``read_events`` of the layout's module.
+    """All rows of some days of a channel, unjudged.
+
+    Args:
+        con: The engine.
+        scan: The raw folder.
+        channel: One of :data:`itememb_core.channels.CHANNELS`.
+        days: Days; those without a file give no rows.
 
     Returns:
-        Columns of :data:`itememb_core.raw.RAW_EVENTS`.
+        Columns of :data:`itememb_core.raw.RAW_EVENTS`. Times are UTC without zone. ``file_day`` is
+        the day that the file's name claims; in a file of many days the row's own, and the first
+        of the file for a row without a time.
 
     Raises:
         ItemembError: A file is bad; :func:`check_files` says which days to leave out.
     """
-    return _LAYOUTS[scan.layout].read_events(con, scan, channel, days)
+    days = list(days)
+    parts = _parts(con, scan, channel, scan.range_files(channel, days))
+    if not parts:
+        return empty_table(RAW_EVENTS)
+    rows = ibis.union(*(conform(part, RAW_EVENTS) for part in parts))
+    many = any(file.span for file in scan.named(channel))
+    return rows.filter(rows.file_day.isin(days)) if many else rows
 
 
-def read_items(con: ibis.BaseBackend, scan: RawScan, channel: str) -> ir.Table | None:
-    """All rows of a catalog channel's items, unjudged; None if there are none.
+def read_table(
+    con: ibis.BaseBackend, scan: RawScan, name: str, days: Iterable[date] | None = None
+) -> ir.Table | None:
+    """All rows of a table that is no channel (items, users, ...), unjudged; None without a file.
+
+    Args:
+        con: The engine.
+        scan: The raw folder.
+        name: The table.
+        days: Days of a table with day files; None: a table without days.
+
+    Returns:
+        The canonical columns of its files, ``id_out_of_range``, ``source_file``, ``source_row``,
+        and ``file_day`` if it has days.
 
     Raises:
-        ItemembError: The file is bad.
+        ItemembError: A file is bad.
     """
-    return _LAYOUTS[scan.layout].read_items(con, scan, channel)
+    files = scan.static_files(name) if days is None else scan.range_files(name, days)
+    parts = _parts(con, scan, name, files)
+    return ibis.union(*parts) if parts else None
+
+
+def _parts(con: ibis.BaseBackend, scan: RawScan, name: str, files: list[RawFile]) -> list[ir.Table]:
+    """Rows of files in canonical form, a table for each list of columns."""
+    layout = _LAYOUTS[scan.layout]
+    groups: dict[tuple[Column, ...], Footers] = {}
+    for file, footer in good_footers(scan.root, files, layout.columns).items():
+        groups.setdefault(layout.columns(file), {})[file] = footer
+    return [
+        layout.shape(con, scan, name, _dated(canonical_rows(con, scan, footers, columns), footers))
+        for columns, footers in groups.items()
+    ]
+
+
+def _dated(rows: ir.Table, files: Collection[RawFile]) -> ir.Table:
+    """Add ``file_day``; rows of files without days pass as they are."""
+    spans = {file.path: file.first_last for file in files}
+    claims = [{"path": path, "claimed": span[0]} for path, span in spans.items() if span]
+    if not claims:
+        return rows
+    claimed = ibis.memtable(claims, schema={"path": "string", "claimed": "date"})
+    rows = rows.left_join(claimed, rows.source_file == claimed.path)
+    # The files of one table are all of one day each, or all of many.
+    many = any(file.span for file in files)
+    day = ibis.coalesce(rows.timestamp.cast("date"), rows.claimed) if many else rows.claimed
+    return rows.mutate(file_day=day).drop("path", "claimed")
 
 
 def day_rows(

@@ -16,7 +16,8 @@ from itememb_core.errors import ItemembError
 from itememb_core.raw.columns import Column, canonical_column, out_of_range, signature
 from itememb_core.raw.files import RawFile, RawScan, filesystem, is_local
 
-#: What every layout's events come to, before cleaning. ``file_day``: the day the file claims.
+#: What every layout's events come to, before cleaning. ``file_day``: the day the file claims, or
+#: the row's own day in a file of many. ``status_timestamp``: since when the status is known.
 RAW_EVENTS: Final = pa.schema(
     [
         ("timestamp", pa.timestamp("us")),
@@ -24,6 +25,7 @@ RAW_EVENTS: Final = pa.schema(
         ("item_id", pa.string()),
         ("action", pa.string()),
         ("status", pa.string()),
+        ("status_timestamp", pa.timestamp("us")),
         ("subdomain", pa.string()),
         ("os", pa.string()),
         ("count", pa.float64()),
@@ -44,18 +46,25 @@ def scan_parquet(con: ibis.BaseBackend, scan: RawScan, files: Sequence[RawFile])
     """Files of equal schema as the engine reads them, with ``source_file`` and ``source_row``.
 
     Args:
-        con: DuckDB.
-        scan: Where the files lie.
+        con: DuckDB or Spark.
+        scan: Where the files lie; Spark's workers reach them there.
         files: At least one; they have the same columns and types.
 
     Returns:
         Their columns, the path relative to the root, and the row number in the file from 0.
+        Nanoseconds, and durations of any unit, may be bare integers.
 
     Raises:
         ItemembError: The engine is not known here.
     """
-    if con.name != "duckdb":
-        raise ItemembError(f"engine {con.name}: cannot read raw files, expected duckdb")
+    if con.name == "duckdb":
+        return _scan_duckdb(con, scan, files)
+    if con.name == "pyspark":
+        return _scan_spark(con, scan, files)
+    raise ItemembError(f"engine {con.name}: cannot read raw files, expected duckdb or spark")
+
+
+def _scan_duckdb(con: Any, scan: RawScan, files: Sequence[RawFile]) -> ir.Table:
     if not is_local(scan.root):
         _connect_filesystem(con, scan.root)
     rows = con.read_parquet(
@@ -68,6 +77,23 @@ def scan_parquet(con: ibis.BaseBackend, scan: RawScan, files: Sequence[RawFile])
         source_file=rows["_raw_file"].substr(len(scan.root) + 1),
         source_row=rows["file_row_number"].cast("int64"),
     ).drop("_raw_file", "file_row_number")
+
+
+def _scan_spark(con: Any, scan: RawScan, files: Sequence[RawFile]) -> ir.Table:
+    from pyspark.sql import functions as fn
+
+    protocol = "file://" if is_local(scan.root) else ""
+    rows = con._session.read.parquet(*[protocol + scan.url(file) for file in files])
+    # Spark tells the URL of a row's file; as in any URL, a space is %20, but a plus is a plus.
+    url = fn.url_decode(fn.replace(fn.col("_metadata.file_path"), fn.lit("+"), fn.lit("%2B")))
+    root = filesystem(scan.root)[1] + "/"
+    path = fn.substr(url, fn.instr(url, root) + fn.lit(len(root)))
+    name = ibis.util.gen_name("raw")
+    row = fn.col("_metadata.row_index")
+    # A file's own columns of these names are not the layout's.
+    rows = rows.drop("source_file", "source_row")
+    rows.select("*", path.alias("source_file"), row.alias("source_row")).createTempView(name)
+    return con.table(name)
 
 
 def canonical_rows(
@@ -111,7 +137,9 @@ def conform(rows: ir.Table, schema: pa.Schema) -> ir.Table:
 
 def empty_table(schema: pa.Schema) -> ir.Table:
     """A table of no rows."""
-    return ibis.memtable(schema.empty_table())
+    # To take a table that has none from memory, Spark needs a Python on its workers.
+    nulls = {field.name: pa.nulls(1, field.type) for field in schema}
+    return ibis.memtable(pa.table(nulls, schema)).filter(ibis.literal(False))
 
 
 def _canonical_group(

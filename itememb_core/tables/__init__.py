@@ -4,7 +4,7 @@ What belongs here: judging rows, merging the catalog, the inventory of files. Wh
 files are found and read (:mod:`itememb_core.raw`), pairs and sessions.
 """
 
-from itememb_core.tables.catalog import CatalogRows, read_catalog
+from itememb_core.tables.catalog import read_catalog
 from itememb_core.tables.clean import (
     REJECTED,
     clean_events,
@@ -12,6 +12,7 @@ from itememb_core.tables.clean import (
     epoch_errors,
     split_clean,
     split_rejected,
+    unknown_words,
 )
 from itememb_core.tables.domains import domain_of, from_pandas, has_catalog_prefix
 from itememb_core.tables.inventory import (
@@ -20,11 +21,18 @@ from itememb_core.tables.inventory import (
     file_counts,
     raw_inventory,
 )
+from itememb_core.tables.merge import MergedRows
+from itememb_core.tables.side import (
+    read_brands,
+    read_payments_events,
+    read_reviews,
+    read_users,
+)
 
 __all__ = [
     "REJECTED",
-    "CatalogRows",
     "FileCount",
+    "MergedRows",
     "clean_events",
     "conservation_violations",
     "day_counts",
@@ -34,7 +42,12 @@ __all__ = [
     "from_pandas",
     "has_catalog_prefix",
     "raw_inventory",
+    "read_brands",
     "read_catalog",
+    "read_payments_events",
+    "read_reviews",
+    "read_users",
     "split_clean",
     "split_rejected",
+    "unknown_words",
 ]

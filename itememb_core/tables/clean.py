@@ -4,7 +4,9 @@ Every raw row comes out once, with ``reason`` null or not, so nothing can be los
 does not belong here: reading files, merging the catalog.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import date
+from string import ascii_lowercase, ascii_uppercase
 from typing import Final, cast
 
 import ibis
@@ -12,13 +14,16 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from itememb_core.channels import (
-    ACTION_ALIASES,
+    ALIASES,
     CATALOG_CHANNELS,
+    PROCESSED,
     RECEIPTS,
     STRENGTHS,
     UNKNOWN_STRENGTH,
+    UNNAMED,
 )
 from itememb_core.errors import ItemembError
+from itememb_core.raw.columns import not_finite
 from itememb_core.raw.reader import RAW_EVENTS, conform
 from itememb_core.schemas import EVENTS
 from itememb_core.settings import DomainSettings
@@ -50,13 +55,16 @@ REASONS: Final = (
 #: Schema of the ``<asset>_rejected`` tables.
 REJECTED: Final = EVENTS.append(pa.field("reason", pa.string()))
 
-#: The action of a receipt line, and of a catalog event that names none.
+#: The action of a receipt line.
 PURCHASE: Final = "purchase"
-UNNAMED: Final = "unknown"
+
+#: Most unknown words that are counted by name.
+_WORDS: Final = 20
 
 _WITH_REASON: Final = pa.schema([*EVENTS, ("day", pa.date32()), ("reason", pa.string())])
-_SOURCE: Final = ("source_file", "source_row")
-_NEEDED: Final = ("timestamp", "user_id", "item_id", "file_day", *_SOURCE)
+#: Where a row comes from; orders the rows of a table totally.
+SOURCE: Final = ("source_file", "source_row")
+_NEEDED: Final = ("timestamp", "user_id", "item_id", "file_day", *SOURCE)
 
 
 def clean_events(raw_rows: ir.Table, channel: str, domains: DomainSettings) -> ir.Table:
@@ -71,6 +79,7 @@ def clean_events(raw_rows: ir.Table, channel: str, domains: DomainSettings) -> i
     Returns:
         Columns of :data:`itememb_core.schemas.EVENTS`, ``day`` (the day the file claims) and
         ``reason``: null for a clean row, else the first of :data:`REASONS` that applies.
+        ``status`` is what was known of an order by the end of its day, see :func:`_known_status`.
 
     Raises:
         ItemembError: A needed column is missing.
@@ -80,14 +89,16 @@ def clean_events(raw_rows: ir.Table, channel: str, domains: DomainSettings) -> i
         found, also = ", ".join(raw_rows.columns), ", ".join(missing)
         raise ItemembError(f"raw rows of {channel}: found {found}, expected also {also}")
     rows = conform(raw_rows, RAW_EVENTS)
-    action = _canonical_action(rows.action) if channel != RECEIPTS else ibis.literal(PURCHASE)
+    action = _canonical(rows.action) if channel != RECEIPTS else ibis.literal(PURCHASE)
     rows = rows.mutate(
         day=rows.file_day,
         channel=ibis.literal(channel),
         domain=domain_of(rows.item_id, domains),
         action=action,
+        status=_known_status(rows),
     )
-    strengths = [(rows.action == name, strength) for name, strength in STRENGTHS.items()]
+    word = ibis.coalesce(rows.status, rows.action)
+    strengths = [(word == name, strength) for name, strength in STRENGTHS.items()]
     rows = rows.mutate(
         strength=ibis.cases(*strengths, else_=UNKNOWN_STRENGTH),
         reason=_first_reason(rows, channel),
@@ -136,10 +147,49 @@ def epoch_errors(counts: pa.Table, epoch: date) -> dict[date, ItemembError]:
     return bad
 
 
-def _canonical_action(action: ir.Value) -> ir.StringValue:
-    """Lower case, one spelling; an action that is null or empty is :data:`UNNAMED`."""
-    lower = cast(ir.StringValue, action).lower().strip()
-    branches = [(lower == alias, name) for alias, name in ACTION_ALIASES.items()]
+def unknown_words(rows: pa.Table) -> dict[str, int]:
+    """Actions and statuses of clean rows that have no strength of their own, with their rows.
+
+    Args:
+        rows: Columns ``action`` and ``status`` of clean events.
+
+    Returns:
+        ``action teleport`` or ``status lost`` to rows; beyond the ``20`` most frequent, ``other``.
+    """
+    found: dict[str, int] = {}
+    for column in ("action", "status"):
+        for entry in rows[column].value_counts().to_pylist():
+            if entry["values"] is not None and entry["values"] not in STRENGTHS:
+                found[f"{column} {entry['values']}"] = entry["counts"]
+    ranked = sorted(found, key=lambda word: (-found[word], word))
+    other = sum(found[word] for word in ranked[_WORDS:])
+    return {word: found[word] for word in ranked[:_WORDS]} | ({"other": other} if other else {})
+
+
+def _known_status(rows: ir.Table) -> ir.StringValue:
+    """The status that an order had by the end of its own day; null for rows without statuses.
+
+    A file tells the *last* status of an order, and that may have come weeks later. A backtest that
+    is cut between the order and its cancelation must not know of it, and days are made once, for
+    every cut. So a row holds only what was known on its own day: a status that came later, or
+    nobody knows when, is not in the table, and the order counts as it did then, as
+    :data:`~itememb_core.channels.PROCESSED`. The same holds for the final fit, which repeats what
+    was judged. The price: an order canceled on a later day makes pairs, as a sign of interest.
+    """
+    known = rows.status_timestamp.cast("date") <= rows.file_day
+    status = ibis.cases(
+        (rows.status.isnull(), None),
+        (known, _canonical(rows.status)),
+        else_=PROCESSED,
+    )
+    return cast(ir.StringValue, status.cast("string"))
+
+
+def _canonical(word: ir.Value) -> ir.StringValue:
+    """Lower case, one spelling; an action or status that is null or empty is :data:`UNNAMED`."""
+    # ASCII alone: engines know different versions of Unicode.
+    lower = cast(ir.StringValue, word).translate(ascii_uppercase, ascii_lowercase).strip()
+    branches = [(lower == alias, name) for alias, name in ALIASES.items()]
     unnamed = lower.isnull() | (lower == "")
     return cast(ir.StringValue, ibis.cases((unnamed, UNNAMED), *branches, else_=lower))
 
@@ -147,7 +197,7 @@ def _canonical_action(action: ir.Value) -> ir.StringValue:
 def _first_reason(rows: ir.Table, channel: str) -> ir.StringValue:
     """The first rule that a row breaks, judged by itself."""
     item = cast(ir.StringValue, rows.item_id)
-    price, count = cast(ir.FloatingValue, rows.price), cast(ir.FloatingValue, rows["count"])
+    price, count = rows.price, cast(ir.FloatingValue, rows["count"])
     other_domain = (rows.domain != channel) if channel != RECEIPTS else ibis.literal(False)
     rules = {
         TIMESTAMP_MISSING: rows.timestamp.isnull(),
@@ -156,17 +206,26 @@ def _first_reason(rows: ir.Table, channel: str) -> ir.StringValue:
         USER_ID_MISSING: rows.user_id.isnull(),
         ITEM_ID_MISSING: item.isnull() | (item.strip() == ""),
         ITEM_ID_OTHER_DOMAIN: other_domain,
-        PRICE_NOT_FINITE: price.isnan() | price.isinf(),
-        COUNT_NOT_POSITIVE: count.isnan() | count.isinf() | (count <= 0),
+        PRICE_NOT_FINITE: not_finite(price),
+        COUNT_NOT_POSITIVE: not_finite(count) | (count <= 0),
     }
-    branches = [(rules[reason], reason) for reason in REASONS if reason in rules]
+    return first_reason({reason: rules[reason] for reason in REASONS if reason in rules})
+
+
+def first_reason(rules: Mapping[str, ir.Value]) -> ir.StringValue:
+    """The first reason, in order, whose condition holds (null does not); null for none."""
+    branches = [(broken, reason) for reason, broken in rules.items()]
     return cast(ir.StringValue, ibis.cases(*branches, else_=None).cast("string"))
 
 
 def _mark_duplicates(rows: ir.Table) -> ir.Table:
     """Of rows equal in everything but their source, all but the first get a reason."""
-    keys = [rows.day, *(rows[name] for name in EVENTS.names if name not in _SOURCE)]
-    order = [rows[name] for name in _SOURCE]
-    nth = ibis.row_number().over(group_by=keys, order_by=order)
+    names = [name for name in EVENTS.names if name not in SOURCE]
+    return mark_duplicates(rows, ["day", *names, "status_timestamp"])
+
+
+def mark_duplicates(rows: ir.Table, keys: Sequence[str]) -> ir.Table:
+    """Of rows equal in ``keys`` all but the first of their source get a ``reason``."""
+    nth = ibis.row_number().over(group_by=list(keys), order_by=list(SOURCE))
     repeated = (nth > 0).ifelse(DUPLICATE_EVENT, ibis.null())
     return rows.mutate(reason=ibis.coalesce(rows.reason, repeated))

@@ -5,13 +5,13 @@ rejected ones after it, so that the two can disagree. What does not belong here:
 days to redo.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
 
-from itememb_core.raw import RawScan
+from itememb_core.raw import RawFile, RawScan
 from itememb_core.schemas import RAW_INVENTORY
 
 
@@ -63,7 +63,10 @@ def file_counts(
 
 
 def raw_inventory(
-    scan: RawScan, fingerprints: Mapping[str, str], counts: Iterable[FileCount]
+    scan: RawScan,
+    fingerprints: Mapping[str, str],
+    counts: Iterable[FileCount],
+    totals: Mapping[str, int] | None = None,
 ) -> pa.Table:
     """One row a file of the scan, sorted by path: columns of ``RAW_INVENTORY``.
 
@@ -72,28 +75,42 @@ def raw_inventory(
         fingerprints: File to hash now; null where it is not given.
         counts: Of all days made so far. Those of another content of the file do not count:
             ``rows``, ``clean`` and ``rejected`` are null for a file not read as it is now.
+        totals: File to rows by its footer, for files of many days: once all of its days are made,
+            this is its ``rows``, so that a row of no day is missed. Until then it is their sum.
     """
     read: dict[str, list[FileCount]] = {}
     for count in counts:
         if fingerprints.get(count.file) == count.fingerprint:
             read.setdefault(count.file, []).append(count)
-    records = []
-    for file in sorted(scan.files, key=lambda file: file.path):
-        parts = read.get(file.path)
-        records.append(
-            {
-                "file": file.path,
-                "layout": scan.layout,
-                "channel": file.name,
-                "day": file.day,
-                "bytes": file.bytes,
-                "fingerprint": fingerprints.get(file.path),
-                "rows": sum(part.rows for part in parts) if parts else None,
-                "clean": sum(part.clean for part in parts) if parts else None,
-                "rejected": sum(part.rejected for part in parts) if parts else None,
-            }
-        )
+    records = [
+        {
+            "file": file.path,
+            "layout": scan.layout,
+            "channel": file.name,
+            "day": file.day,
+            "bytes": file.bytes,
+            "fingerprint": fingerprints.get(file.path),
+            **_summed(file, read.get(file.path, []), totals or {}),
+        }
+        for file in sorted(scan.files, key=lambda file: file.path)
+    ]
     return pa.Table.from_pylist(records, schema=RAW_INVENTORY)
+
+
+def _summed(
+    file: RawFile, parts: Sequence[FileCount], totals: Mapping[str, int]
+) -> dict[str, int | None]:
+    """A file's ``rows``, ``clean`` and ``rejected`` over the days made of it."""
+    if not parts:
+        return dict.fromkeys(("rows", "clean", "rejected"))
+    rows = sum(part.rows for part in parts)
+    if file.span and len(parts) == (file.span[1] - file.span[0]).days + 1:
+        rows = totals.get(file.path, rows)
+    return {
+        "rows": rows,
+        "clean": sum(part.clean for part in parts),
+        "rejected": sum(part.rejected for part in parts),
+    }
 
 
 def conservation_violations(inventory: pa.Table) -> list[str]:

@@ -237,7 +237,11 @@ class _Fit:
         return float(loss.detach())
 
 
-def _running_mean(means: "list[Tensor]", values: "list[Tensor]", steps: "Tensor") -> None:
+def _running_mean(
+    means: "tuple[Tensor, ...] | list[Tensor]",
+    values: "tuple[Tensor, ...] | list[Tensor]",
+    steps: "Tensor | int",
+) -> None:
     """Move the means towards the values, faster while there were few steps."""
     import torch
 

@@ -1,4 +1,8 @@
-"""Raw files to cleaned tables: one daily table a channel, the inventory, the catalog."""
+"""Raw files to cleaned tables: one daily table a channel, tables of ids and by month, inventory.
+
+Reviews and payments are day files that no daily stage reads: they are tables by month, so that
+days without such a file cost nothing in the event log, and a changed one rereads its month.
+"""
 
 from typing import Any
 
@@ -6,13 +10,11 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from itememb_core import schemas
+from itememb_core import tables as core
 from itememb_core.channels import MARKETPLACE, OFFERS, RECEIPTS, RETAIL
-from itememb_core.raw import check_files, fingerprint, read_events
-from itememb_core.tables.catalog import read_catalog
-from itememb_core.tables.clean import clean_events
-from itememb_core.tables.inventory import raw_inventory as inventory
-from itememb_dagster.counts import stored_counts
-from itememb_dagster.stage import StageContext, TableSpec, stage
+from itememb_core.raw import check_files, count_rows, fingerprint, read_events
+from itememb_dagster.counts import stored_counts, unknown_counts
+from itememb_dagster.stage import EVERY_FILE, StageContext, TableSpec, stage
 
 EVENTS = TableSpec(schemas.EVENTS, ("timestamp", "user_id", "source_file", "source_row"), "day")
 DAILY: dict[str, Any] = {
@@ -30,7 +32,7 @@ def _clean(ctx: StageContext, channel: str) -> ir.Table:
     bad = check_files(ctx.scan, channel, ctx.days)
     ctx.bad_days |= {day: str(error) for day, error in bad.items()}
     raw = read_events(ctx.con, ctx.scan, channel, [d for d in ctx.days if d not in bad])
-    return clean_events(raw, channel, ctx.settings.domains)
+    return core.clean_events(raw, channel, ctx.settings.domains)
 
 
 @stage(**DAILY, raw=(RECEIPTS,), kinds=("duckdb", "parquet"))
@@ -61,7 +63,72 @@ CHANNEL_STAGES = (receipts, retail_events, marketplace_events, offers_events)
 CHANNEL_KEYS = tuple(s.key for s in CHANNEL_STAGES)
 
 
-@stage(group="tables", table=TableSpec(schemas.RAW_INVENTORY), raw=("*",), kinds=("parquet",))
+def _told(ctx: StageContext, merged: core.MergedRows) -> core.MergedRows:
+    """Say how many ids had several rows."""
+    ctx.metadata["repeated ids merged"] = merged.duplicates.count().execute()
+    return merged
+
+
+def _without(ctx: StageContext, *names: str) -> None:
+    """Say that a table stays empty where raw holds none of its files."""
+    if not any(ctx.scan.named(name) for name in names):
+        ctx.nothing = f"raw holds no files of {names[0]}"
+
+
+@stage(
+    group="tables",
+    table=TableSpec(schemas.CATALOG, ("item_id",)),
+    raw=("retail_items", "marketplace_items", "offers_items", "categories"),
+    settings=("domains",),
+    kinds=("duckdb", "parquet"),
+    code="2",
+)
+def catalog(ctx: StageContext, user_items: ir.Table) -> core.MergedRows:
+    """Catalog items: listed in an items file, or only seen in events (with empty columns)."""
+    return _told(ctx, core.read_catalog(ctx.con, ctx.scan, user_items, ctx.settings.domains))
+
+
+@stage(group="tables", table=TableSpec(schemas.USERS, ("user_id",)), raw=("users",),
+       kinds=("duckdb", "parquet"))  # fmt: skip
+def users(ctx: StageContext) -> core.MergedRows:
+    """Users as the raw data describes them."""
+    _without(ctx, "users")
+    return _told(ctx, core.read_users(ctx.con, ctx.scan))
+
+
+@stage(group="tables", table=TableSpec(schemas.BRANDS, ("brand_id",)), raw=("brands",),
+       kinds=("duckdb", "parquet"))  # fmt: skip
+def brands(ctx: StageContext) -> core.MergedRows:
+    """Brands and their vectors."""
+    _without(ctx, "brands")
+    return _told(ctx, core.read_brands(ctx.con, ctx.scan))
+
+
+BY_FILE = ("day", "source_file", "source_row")
+
+
+@stage(group="tables", table=TableSpec(schemas.REVIEWS, BY_FILE, "month"), raw=("reviews",),
+       kinds=("duckdb", "parquet"))  # fmt: skip
+def reviews(ctx: StageContext) -> ir.Table:
+    """Reviews of brands, cleaned, by month; what is rejected lies in `reviews_rejected`."""
+    _without(ctx, "reviews")
+    return core.read_reviews(ctx.con, ctx.scan, ctx.days)
+
+
+@stage(group="tables", table=TableSpec(schemas.PAYMENTS_EVENTS, BY_FILE, "month"),
+       raw=("payments",), kinds=("duckdb", "parquet"))  # fmt: skip
+def payments_events(ctx: StageContext) -> ir.Table:
+    """Payments without their receipt lines, cleaned, by month."""
+    _without(ctx, "payments")
+    return core.read_payments_events(ctx.con, ctx.scan, ctx.days)
+
+
+#: Tables without days that raw files become, in the inventory as the channels are.
+OTHER_STAGES = (catalog, users, brands, reviews, payments_events)
+
+
+@stage(group="tables", table=TableSpec(schemas.RAW_INVENTORY), raw=EVERY_FILE, kinds=("parquet",),
+       after=tuple(s.key for s in OTHER_STAGES), code="2")  # fmt: skip
 def raw_inventory(
     ctx: StageContext,
     receipts: ir.Table,
@@ -70,32 +137,19 @@ def raw_inventory(
     offers_events: ir.Table,
 ) -> pa.Table:
     """Every raw file with its fingerprint, its rows and how many are clean and rejected."""
-    counts = [count for key in CHANNEL_KEYS for count in stored_counts(ctx.lake, key)]
+    keys = [s.key for s in (*CHANNEL_STAGES, *OTHER_STAGES)]
+    counts = [count for key in keys for count in stored_counts(ctx.lake, key)]
     prints = {file.path: fingerprint(ctx.scan.root, file) for file in ctx.scan.files}
-    table = inventory(ctx.scan, prints, counts)
+    totals = count_rows(ctx.scan.root, [file for file in ctx.scan.files if file.span])
     ctx.metadata |= {"layout": ctx.scan.layout, "days in the lake": len(ctx.days)}
+    for key in CHANNEL_KEYS:
+        ctx.metadata |= {
+            f"{key[0]}: unknown {word}": n for word, n in unknown_counts(ctx.lake, key).items()
+        }
     missing = [d for d in ctx.scan.days if d not in set(ctx.days)]
     if missing:
         ctx.metadata["days of raw not in the lake"] = ", ".join(map(str, missing[:20]))
-    return table
+    return core.raw_inventory(ctx.scan, prints, counts, totals)
 
 
-@stage(
-    group="tables",
-    table=TableSpec(schemas.CATALOG, ("item_id",)),
-    raw=("retail_items", "marketplace_items", "offers_items"),
-    settings=("domains",),
-    kinds=("duckdb", "parquet"),
-    after=(("raw_inventory",),),
-)
-def catalog(ctx: StageContext, user_items: ir.Table) -> ir.Table:
-    """Catalog items: listed in an items file, or only seen in events (with empty columns)."""
-    rows = read_catalog(ctx.con, ctx.scan, user_items, ctx.settings.domains)
-    ctx.metadata |= {
-        "rejected rows": rows.rejected.count().execute(),
-        "repeated ids merged": rows.duplicates.count().execute(),
-    }
-    return rows.items
-
-
-STAGES = (*CHANNEL_STAGES, raw_inventory, catalog)
+STAGES = (*CHANNEL_STAGES, *OTHER_STAGES, raw_inventory)

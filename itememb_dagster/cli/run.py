@@ -15,7 +15,7 @@ from itememb_dagster.resources import Place, reporting_to, use_dagster_home
 @raw_option
 @lake_option
 @click.option("--epoch", help="Date of day 0. [ITEMEMB_EPOCH, 2017-01-01]")
-@click.option("--engine", help="Relational engine. [ITEMEMB_ENGINE, duckdb]")
+@click.option("--engine", help="duckdb or spark. [ITEMEMB_ENGINE, duckdb]")
 @click.option("--start", help="First day to make, YYYY-MM-DD. [the first of raw]")
 @click.option("--end", help="Last day to make. [the last of raw]")
 @click.option("--select", help="Assets to make, in Dagster's selection syntax. [all]")

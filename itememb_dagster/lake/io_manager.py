@@ -5,12 +5,14 @@ several one after the other, are one file; values with ``save`` become immutable
 Counts go to each day's metadata.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 import ibis.expr.types as ir
@@ -20,30 +22,37 @@ import pyarrow.parquet as pq
 from dagster import DagsterEvent
 
 from itememb_core.errors import ItemembError
-from itememb_core.tables import epoch_errors
+from itememb_core.tables import MergedRows, epoch_errors, unknown_words
 from itememb_dagster.engine import connect, read_parts, stream
 from itememb_dagster.lake.loaders import LOADERS
 from itememb_dagster.lake.stamp import Stamp
-from itememb_dagster.lake.store import Key, Lake
+from itememb_dagster.lake.store import Key, Lake, rejected_key
 from itememb_dagster.lake.writer import ROW_GROUP, SegmentWriter, write_file
 from itememb_dagster.observe import recorder
 from itememb_dagster.stage import Stage, TableSpec
 
+#: Bad days that an error names; their number is told.
+SHOWN: Final = 5
+
 
 @dataclass(frozen=True)
 class Made:
-    """What a stage made, with a stamp for each segment (key None: the table or version)."""
+    """What a stage made, with a stamp for each segment (key None: the table or version).
+
+    ``segments``: all that a table by month has, those that stay as they are among them.
+    """
 
     stage: Stage
     value: Any
     stamps: Mapping[str | None, Stamp]
     bad_days: Mapping[date, str] = field(default_factory=dict)
+    segments: tuple[str, ...] = ()
 
 
-def _batches(value: ir.Table, spec: TableSpec) -> Iterator[pa.RecordBatch]:
+def _batches(lake: Lake, value: ir.Table, spec: TableSpec) -> Iterator[pa.RecordBatch]:
     """Stream a relational result in its total row order."""
     first = [spec.segment] if spec.segment else []
-    return stream(value.order_by([*first, *spec.sort]), ROW_GROUP)
+    return stream(value.order_by([*first, *spec.sort]), ROW_GROUP, lake.scratch)
 
 
 def save_table(lake: Lake, made: Made) -> int:
@@ -52,7 +61,7 @@ def save_table(lake: Lake, made: Made) -> int:
     assert spec is not None
     tables: Iterator[pa.Table]
     if isinstance(value, ir.Table):
-        tables = (pa.Table.from_batches([b]) for b in _batches(value, spec))
+        tables = (pa.Table.from_batches([b]) for b in _batches(lake, value, spec))
     else:
         tables = iter([value] if isinstance(value, pa.Table) else value)
     schema = spec.schema
@@ -62,29 +71,61 @@ def save_table(lake: Lake, made: Made) -> int:
     return write_file(lake, lake.part(made.stage.key), tables, schema, made.stamps[None])
 
 
-def save_months(lake: Lake, made: Made) -> int:
-    """Write a table by month and remove months that are no more; return its rows."""
-    spec, key, stamp = made.stage.table, made.stage.key, made.stamps[None]
-    assert spec is not None
-    assert spec.segment is not None
-    assert spec.schema is not None
-    writer = SegmentWriter(lake, key, spec.segment, spec.schema, lambda _month: stamp)
-    with lake.whole(key, stamp):
-        writer.write(_batches(made.value, spec), [])
-        if not writer.counts:
-            writer.write([], ["none"])
-        lake.remove_segments(key, {f"{spec.segment}={value}" for value in writer.counts})
-    return sum(counts["rows"] for counts in writer.counts.values())
+def save_merged(lake: Lake, made: Made) -> dict[str, Any]:
+    """Write a table of one row an id and its rejected rows beside; return its counts."""
+    value, stamp, key = made.value, made.stamps[None], made.stage.key
+    files = {path: {**f, "clean": 0, "rejected": 0} for path, f in stamp.counts["files"].items()}
+    reasons: Counter[str] = Counter()
+    for row in value.counts.to_pyarrow().to_pylist():
+        files[row["source_file"]]["rejected" if row["reason"] else "clean"] += row["n"]
+        if row["reason"]:
+            reasons[row["reason"]] += row["n"]
+    path = lake.part(rejected_key(key))
+    path.unlink(missing_ok=True)
+    if reasons:
+        bad = value.rejected.order_by("source_file", "source_row")
+        tables = (pa.Table.from_batches([b]) for b in stream(bad, ROW_GROUP, lake.scratch))
+        write_file(lake, path, tables, bad.schema().to_pyarrow(), None)
+    elif path.parent.is_dir():
+        path.parent.rmdir()
+    counts = {"files": files, "rejected": dict(reasons)}
+    rows = save_table(
+        lake, replace(made, value=value.rows, stamps={None: replace(stamp, counts=counts)})
+    )
+    return {**counts, "rows": rows}
 
 
-def save_days(lake: Lake, made: Made, epoch: date) -> SegmentWriter:
-    """Write the good days of a daily table; the writer tells counts and refused days."""
-    spec = made.stage.table
+def save_months(lake: Lake, made: Made, epoch: date) -> dict[str, Any]:
+    """Write the stamped months of a table, remove those that are no more; return its counts.
+
+    Raises:
+        ItemembError: A month's file has another epoch; the other months are written.
+    """
+    spec, key, stamps = made.stage.table, made.stage.key, made.stamps
     assert spec is not None
     assert spec.schema is not None
+    stamp_of, refuse = lambda m: stamps[f"month={m}"], _refuse(made, epoch)
+    writer = SegmentWriter(lake, key, "month", spec.schema, stamp_of, refuse)
+    with lake.whole(key, replace(stamps[None], counts={"segments": made.segments})):
+        for table in (key, rejected_key(key)):
+            lake.remove_segments(table, set(made.segments))
+        writer.write(_batches(lake, made.value, spec), (s.partition("=")[2] for s in stamps if s))
+        if writer.refused:
+            raise ItemembError("; ".join(writer.refused.values()))
+    stored = [stamp.counts for s in made.segments if (stamp := lake.stamp(key, s))]
+    reasons: Counter[str] = Counter()
+    for counts in stored:
+        reasons.update(counts.get("rejected", {}))
+    return {"rows": sum(counts["rows"] for counts in stored), "rejected": dict(reasons)}
+
+
+def _refuse(made: Made, epoch: date) -> Callable[[list[pa.Table]], str | None] | None:
+    """Return what finds the fault of a segment whose file has another epoch."""
+    if not made.stage.raw:
+        return None
 
     def refuse(tables: list[pa.Table]) -> str | None:
-        if not made.stage.raw or not tables:
+        if not tables:
             return None
         columns = ["day", "source_file", "reason"]
         rows = pa.concat_tables(table.select(columns) for table in tables)
@@ -92,21 +133,55 @@ def save_days(lake: Lake, made: Made, epoch: date) -> SegmentWriter:
         summed = counts.group_by(columns).aggregate([("n", "sum")]).rename_columns([*columns, "n"])
         return next(map(str, epoch_errors(summed, epoch).values()), None)
 
+    return refuse
+
+
+def save_days(lake: Lake, made: Made, epoch: date) -> SegmentWriter:
+    """Write the good days of a daily table; the writer tells counts, refused days, and failure."""
+    spec = made.stage.table
+    assert spec is not None
+    assert spec.schema is not None
+
     writer = SegmentWriter(
-        lake, made.stage.key, "day", spec.schema, lambda d: made.stamps[f"day={d}"], refuse
+        lake,
+        made.stage.key,
+        "day",
+        spec.schema,
+        lambda d: made.stamps[f"day={d}"],
+        _refuse(made, epoch),
+        unknown_words if made.stage.counts_files else None,
     )
     writer.refused |= {day.isoformat(): why for day, why in made.bad_days.items()}
-    writer.write(_batches(made.value, spec), (str(d).partition("=")[2] for d in made.stamps))
+    try:
+        batches = _batches(lake, made.value, spec)
+        writer.write(batches, (str(d).partition("=")[2] for d in made.stamps))
+    except ItemembError as error:  # a full disk: the days before are whole
+        writer.failure = str(error)
     return writer
 
 
-def day_facts(counts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one day's counts as Dagster metadata."""
+def count_facts(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the counts of a day or table as Dagster metadata."""
     facts: dict[str, Any] = {"dagster/row_count": counts["rows"]}
     if "rejected" in counts:
         facts["rejected"] = sum(counts["rejected"].values())
         facts |= {f"rejected: {why}": n for why, n in counts["rejected"].items()}
+    facts |= {f"unknown {word}": n for word, n in counts.get("unknown", {}).items()}
     return facts
+
+
+def _tell(context: dg.InitResourceContext) -> Callable[[str], None]:
+    """Return how a run says that it waits."""
+    return context.log.info if context.log else lambda _message: None
+
+
+def save_whole(lake: Lake, made: Made) -> dict[str, Any]:
+    """Write a table that is not daily; return its counts."""
+    if made.stage.table is not None and made.stage.table.segment is not None:
+        return save_months(lake, made, lake.epoch())
+    if isinstance(made.value, MergedRows):
+        return save_merged(lake, made)
+    return {"rows": save_table(lake, made)}
 
 
 class LakeIOManager(dg.ConfigurableIOManager):
@@ -125,6 +200,13 @@ class LakeIOManager(dg.ConfigurableIOManager):
         """The lake as paths."""
         return Lake(Path(self.root))
 
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["LakeIOManager"]:
+        """Be the lake's one writer while a run lasts; a run that comes second waits its turn."""
+        # Schedules and sensors only look: they have no run.
+        with self.lake.writing(_tell(context)) if context.run else nullcontext():
+            yield self
+
     def handle_output(  # type: ignore[override]
         self, context: dg.OutputContext, obj: Made
     ) -> Iterator[DagsterEvent]:
@@ -140,14 +222,14 @@ class LakeIOManager(dg.ConfigurableIOManager):
         elif stage.daily:
             yield from self._handle_days(context, obj)
         else:
-            save = save_table if stage.table.segment is None else save_months
-            context.add_output_metadata({"dagster/row_count": save(self.lake, obj)})
+            context.add_output_metadata(count_facts(save_whole(self.lake, obj)))
         recorder().end()
 
     def _handle_days(self, context: dg.OutputContext, made: Made) -> Iterator[DagsterEvent]:
         writer = save_days(self.lake, made, self.lake.epoch())
-        facts = {day: day_facts(counts) for day, counts in writer.counts.items()}
-        if not writer.refused:
+        facts = {day: count_facts(counts) for day, counts in writer.counts.items()}
+        faults = [*writer.refused.values(), *([writer.failure] if writer.failure else [])]
+        if not faults:
             for day, told in facts.items():
                 context.step_context.add_asset_metadata(
                     told, asset_key=context.asset_key, partition_key=day
@@ -157,7 +239,8 @@ class LakeIOManager(dg.ConfigurableIOManager):
             event = dg.AssetMaterialization(context.asset_key, partition=day, metadata=told)
             yield DagsterEvent.asset_materialization(context.step_context, event)
         kept = f"{len(facts)} good days were kept" if facts else "no day was made"
-        raise ItemembError(f"{'; '.join(writer.refused.values())} ({kept})")
+        more = f"; and {len(faults) - SHOWN} more days" if len(faults) > SHOWN else ""
+        raise ItemembError(f"{'; '.join(faults[:SHOWN])}{more} ({kept})")
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load an input as its parameter's type: Ibis table, Arrow table or a loadable class."""
@@ -167,21 +250,25 @@ class LakeIOManager(dg.ConfigurableIOManager):
         if days is not None and told.get("held_by"):
             held = self.lake.common_segments(tuple(key) for key in told["held_by"])
             days = [day for day in days if f"day={day}" in held]
-        key = tuple(context.asset_key.path)
-        return self.load(key, context.dagster_type.typing_type, days, strict)
-
-    def load(
-        self, key: Key, kind: Any, days: Iterable[str] | None = None, strict: bool = False
-    ) -> Any:
-        """Load an asset as an Ibis table (of ``days``), an Arrow table or a version's class."""
+        key, kind = tuple(context.asset_key.path), context.dagster_type.typing_type
         if kind is ir.Table:
-            return self.load_ibis(key, days, strict)
+            return self.load_ibis(key, days, strict, told.get("engine"))
+        return self.load(key, kind)
+
+    def load(self, key: Key, kind: Any) -> Any:
+        """Load an asset as an Ibis table, an Arrow table or a version's class."""
+        if kind is ir.Table:
+            return self.load_ibis(key)
         if kind is pa.Table:
             return load_arrow(self.lake, key)
         return LOADERS[kind](self.lake.version(key))
 
     def load_ibis(
-        self, key: Key, days: Iterable[str] | None = None, strict: bool = False
+        self,
+        key: Key,
+        days: Iterable[str] | None = None,
+        strict: bool = False,
+        engine: str | None = None,
     ) -> ir.Table:
         """Load a table, or those of the given days that the lake holds, as an expression.
 
@@ -189,6 +276,7 @@ class LakeIOManager(dg.ConfigurableIOManager):
             key: The asset.
             days: Days of a daily table; None: the whole table.
             strict: Whether a day that the lake does not hold is an error.
+            engine: What to read it with; None: the lake's engine.
 
         Raises:
             ItemembError: If there is nothing to load, or ``strict`` and a day is missing.
@@ -205,7 +293,7 @@ class LakeIOManager(dg.ConfigurableIOManager):
                 )
         if not parts:
             raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; itememb run makes it")
-        return read_parts(connect(self.engine), parts)
+        return read_parts(connect(engine or self.engine), parts)
 
 
 def load_arrow(lake: Lake, key: Key) -> pa.Table:

@@ -4,16 +4,18 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
+from itememb_dagster.lake.lock import writing
 from itememb_dagster.lake.stamp import FOOTER_KEY, Stamp
 
 #: An asset's key: ``("edges",)`` or ``("backtest", "edges")``.
@@ -22,6 +24,11 @@ Key = tuple[str, ...]
 #: The one file of a table, a day or a month.
 PART: Final = "part.parquet"
 POINTER: Final = "current.json"
+
+
+def rejected_key(key: Key) -> Key:
+    """Return where the rejected rows of a table lie: beside it, no asset of their own."""
+    return (*key[:-1], f"{key[-1]}_rejected")
 
 
 @dataclass(frozen=True)
@@ -63,18 +70,12 @@ class Lake:
         return [self.part(key, segment) for segment in self.segments(key)]
 
     def prepare(self, epoch: date) -> None:
-        """Make the lake, or check that it is writable and was made with this epoch.
+        """Record the epoch of a new lake, or check that it was made with this one.
 
         Raises:
             ItemembError: If the folder cannot be written or records another epoch.
         """
         note = self.root / "lake.json"
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.root, prefix="_probe"):
-                pass
-        except OSError as error:
-            raise ItemembError(f"lake {self.root}: cannot be written ({error.strerror})") from error
         if not note.exists():
             with self.staged(note) as staged:
                 staged.write_text(json.dumps({"epoch": epoch.isoformat()}) + "\n")
@@ -89,16 +90,28 @@ class Lake:
         """Return the recorded date of day 0."""
         return date.fromisoformat(json.loads((self.root / "lake.json").read_text())["epoch"])
 
+    def writing(self, waiting: Callable[[str], None] | None = None) -> AbstractContextManager[None]:
+        """Be the one process that writes here: see ``lock.writing``."""
+        return writing(self.root, waiting)
+
     @contextmanager
     def staged(self, target: Path) -> Iterator[Path]:
-        """Give a path beside ``target`` to write to; it replaces ``target`` when all went well."""
-        target.parent.mkdir(parents=True, exist_ok=True)
+        """Give a path beside ``target`` to write to; it replaces ``target`` when all went well.
+
+        Raises:
+            ItemembError: The disk is full or refuses; ``target`` is as it was.
+        """
         staged = target.with_name(f"_{target.name}.{os.getpid()}")
         try:
-            yield staged
-            os.replace(staged, target)
-        finally:
-            staged.unlink(missing_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                yield staged
+                os.replace(staged, target)
+            finally:
+                staged.unlink(missing_ok=True)
+        except OSError as error:
+            why = error.strerror or error
+            raise ItemembError(f"{target}: cannot be written ({why}); it is as it was") from error
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -113,11 +126,16 @@ class Lake:
             stamp = Stamp.from_json(pointer.read_text())
             return stamp if self._version_folder(key, stamp).is_dir() else None
         if segment is None and months.exists():
-            return Stamp.from_json(months.read_text())
+            stamp = Stamp.from_json(months.read_text())
+            whole = set(stamp.counts.get("segments", ())) <= set(self.segments(key))
+            return stamp if whole else None
         path = self.part(key, segment)
         if not path.exists():
             return None
-        text = (pq.read_metadata(path).metadata or {}).get(FOOTER_KEY)
+        try:
+            text = (pq.read_metadata(path).metadata or {}).get(FOOTER_KEY)
+        except pa.ArrowInvalid:  # damaged, by a power cut perhaps: it is made again
+            return None
         return Stamp.from_json(text) if text else None
 
     def version(self, key: Key) -> Path:

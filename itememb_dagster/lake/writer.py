@@ -3,7 +3,7 @@
 Row groups are cut at fixed row counts whatever batches arrive, so that equal rows are equal bytes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from itememb_dagster.lake.stamp import FOOTER_KEY, Stamp
-from itememb_dagster.lake.store import Key, Lake
+from itememb_dagster.lake.store import Key, Lake, rejected_key
 
 ROW_GROUP: Final = 1 << 17
 
@@ -60,15 +60,19 @@ def write_file(lake: Lake, path: Path, batches: Iterable[pa.Table], schema: pa.S
                stamp: Stamp | None) -> int:  # fmt: skip
     """Write one file through a staged name; return its rows."""
     with lake.staged(path) as staged:
-        file = StampedFile(staged, schema)
-        try:
-            for batch in batches:
-                file.write(batch)
-        except BaseException:
-            file.abort()
-            raise
-        counts = {**(stamp.counts if stamp else {}), "rows": file.rows}
-        file.close(replace(stamp, counts=counts) if stamp else None)
+        return _write(staged, batches, schema, stamp)
+
+
+def _write(path: Path, batches: Iterable[pa.Table], schema: pa.Schema, stamp: Stamp | None) -> int:
+    file = StampedFile(path, schema)
+    try:
+        for batch in batches:
+            file.write(batch)
+    except BaseException:
+        file.abort()
+        raise
+    counts = {**(stamp.counts if stamp else {}), "rows": file.rows}
+    file.close(replace(stamp, counts=counts) if stamp else None)
     return file.rows
 
 
@@ -89,7 +93,8 @@ class SegmentWriter:
     """Writes one table by ``day=`` or ``month=``, one file each, in the order rows arrive.
 
     A segment that ``refuse`` has a reason against stays as it was and is told in ``refused``.
-    Rows with a non-null ``reason`` go whole to the ``<asset>_rejected`` table beside.
+    Rows with a non-null ``reason`` go whole to the ``<asset>_rejected`` table beside. What ``tell``
+    says of the clean rows of a segment stands as ``unknown`` among its counts.
     """
 
     def __init__(
@@ -100,12 +105,14 @@ class SegmentWriter:
         schema: pa.Schema,
         stamps: Callable[[str], Stamp],
         refuse: Callable[[list[pa.Table]], str | None] | None = None,
+        tell: Callable[[pa.Table], Mapping[str, int]] | None = None,
     ) -> None:
-        self._refuse = refuse
+        self._refuse, self._tell = refuse, tell
         self._lake, self._key, self._column = lake, key, column
         self._schema, self._stamps = schema, stamps
         self.counts: dict[str, dict[str, Any]] = {}
         self.refused: dict[str, str] = {}
+        self.failure: str | None = None
 
     def write(self, batches: Iterable[pa.RecordBatch], expected: Iterable[str]) -> None:
         """Write every segment of ``batches``, and an empty file for the other expected ones."""
@@ -130,33 +137,37 @@ class SegmentWriter:
         if why:
             self.refused[value] = why
             return
-        clean = tables
+        clean, bad = tables, None
         counts: dict[str, Any] = dict(stamp.counts)
         if tables and "reason" in tables[0].column_names:
             clean = [t.filter(pc.is_null(t["reason"])) for t in tables]
             bad = pa.concat_tables(t.filter(pc.is_valid(t["reason"])) for t in tables)
-            counts |= self._reject(name, bad)
-            counts["files"] = _file_counts(stamp.counts.get("files", {}), tables)
-        elif "files" in counts:
-            self._reject(name, None)
-            counts["files"] = _file_counts(counts["files"], [])
-        path = self._lake.part(self._key, name)
-        counts["rows"] = write_file(
-            self._lake, path, clean, self._schema, replace(stamp, counts=counts)
-        )
+        if "files" in counts:
+            counts["files"] = _file_counts(counts["files"], tables)
+            counts["rejected"] = _tally(bad)
+        if self._tell and clean:
+            counts["unknown"] = dict(self._tell(pa.concat_tables(clean)))
+        with self._lake.staged(self._lake.part(self._key, name)) as staged:
+            counts["rows"] = _write(staged, clean, self._schema, replace(stamp, counts=counts))
+            if "files" in counts:  # before the day itself: its stamp says that both were written
+                self._reject(name, bad)
         self.counts[value] = counts
 
-    def _reject(self, name: str, bad: pa.Table | None) -> dict[str, Any]:
-        path = self._lake.part((*self._key[:-1], f"{self._key[-1]}_rejected"), name)
+    def _reject(self, name: str, bad: pa.Table | None) -> None:
+        path = self._lake.part(rejected_key(self._key), name)
         if bad is None or bad.num_rows == 0:
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
                 path.parent.rmdir()
-            return {"rejected": {}}
+            return
         bad = bad.drop_columns([self._column])
         write_file(self._lake, path, [bad], bad.schema, None)
-        tally = bad["reason"].value_counts().to_pylist()
-        return {"rejected": {entry["values"]: entry["counts"] for entry in tally}}
+
+
+def _tally(bad: pa.Table | None) -> dict[str, int]:
+    """Count rejected rows by reason."""
+    found = bad["reason"].value_counts().to_pylist() if bad is not None else []
+    return {entry["values"]: entry["counts"] for entry in found}
 
 
 def _file_counts(files: dict[str, Any], tables: list[pa.Table]) -> dict[str, Any]:

@@ -1,0 +1,73 @@
+"""The notebook layout: single files, each with the cleaned rows of all days.
+
+What belongs here: its file names and columns. How files are listed, checked and read is the same
+for every layout and stands beside this module.
+"""
+
+from datetime import date
+from typing import Final
+
+import ibis
+import ibis.expr.types as ir
+
+from itememb_core.channels import MARKETPLACE, RECEIPTS, RETAIL
+from itememb_core.raw import tecd
+from itememb_core.raw.columns import Column
+from itememb_core.raw.files import (
+    RawFile,
+    RawScan,
+    check_unique,
+    file_size,
+    list_folder,
+    stem_of,
+)
+from itememb_core.raw.spans import with_spans
+
+LAYOUT: Final = "notebook"
+
+#: File, without suffix, to the channel whose events it holds.
+EVENT_FILES: Final = {
+    "payments_receipts_clean": RECEIPTS,
+    "retail_events_clean": RETAIL,
+    "marketplace_events_clean": MARKETPLACE,
+}
+ITEM_FILES: Final = {
+    "retail_items_clean": f"{RETAIL}_items",
+    "marketplace_items_clean": f"{MARKETPLACE}_items",
+}
+_NEEDED: Final = ("timestamp", "user_id", "item_id", "approximate_item_id", "transaction_hash")
+
+#: Those of T-ECD, but notebooks keep only what they use: the rest may be missing.
+COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
+    name: tuple(Column(c.source, c.kind, c.source in _NEEDED, c.name) for c in tecd.COLUMNS[name])
+    for name in (*EVENT_FILES.values(), *ITEM_FILES.values())
+}
+
+
+def find(root: str, epoch: date) -> tuple[RawFile, ...]:
+    """Every file of the layout in ``root``, sorted by path; empty where there is none.
+
+    Raises:
+        ItemembError: Two files for one thing, or an event file whose days cannot be told.
+    """
+    names = {**EVENT_FILES, **ITEM_FILES}
+    files = [
+        RawFile(entry, names[stem], None, file_size(entry, size))
+        for entry, size in list_folder(root).items()
+        if (stem := stem_of(entry)) in names
+    ]
+    check_unique(files)
+    events = [file for file in files if file.name in EVENT_FILES.values()]
+    items = [file for file in files if file not in events]
+    found = [*with_spans(root, events, columns, epoch), *items]
+    return tuple(sorted(found, key=lambda file: file.path))
+
+
+def columns(file: RawFile) -> tuple[Column, ...]:
+    """The columns of a file."""
+    return COLUMNS[file.name]
+
+
+def shape(_con: ibis.BaseBackend, _scan: RawScan, _name: str, rows: ir.Table) -> ir.Table:
+    """Rows as they are: the columns' names say it all."""
+    return rows

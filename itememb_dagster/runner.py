@@ -4,7 +4,7 @@ What does not belong here: printing (the command's), computing (the core's).
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -18,6 +18,7 @@ from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
 from itememb_dagster.build import FORCE_TAG
 from itememb_dagster.definitions import build_defs
+from itememb_dagster.engine import connect
 from itememb_dagster.jobs import DAYS_JOB, REST_JOB, range_tags
 from itememb_dagster.lake import Key, Lake
 from itememb_dagster.observe import Recorder, recording
@@ -144,7 +145,9 @@ class Runner:
             )
         return days
 
-    def _execute(self, job: str, keys: Iterable[Key], tags: dict[str, str]) -> bool:
+    def _execute(self, job: str, keys: Collection[Key], tags: dict[str, str]) -> bool:
+        if any(s.relational for s in STAGES if s.key in keys):
+            connect(self.request.place.engine)  # if it cannot start: one error, not one a stage
         config = {
             "resources": {
                 "settings": {"config": self.request.settings.model_dump(mode="json")},

@@ -146,7 +146,7 @@ def test_the_sensor_asks_for_the_days_a_file_touches_and_then_for_the_rest(copie
     assert daemon.make(days.run_requests[0])
     rest = daemon.tick().run_requests
     assert [r.job_name for r in rest] == ["rest"]
-    sums = {"raw_inventory", "edges", "bridge_edges", "backtest/edges"}
+    sums = {"catalog", "raw_inventory", "edges", "bridge_edges", "backtest/edges"}
     assert daemon.make(rest[0], sums)
     assert "no raw file is new, changed or removed" in daemon.says()
     assert make(raw, tmp_path / "fresh").errors == []

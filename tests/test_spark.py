@@ -92,7 +92,8 @@ def test_the_worlds_are_worth_comparing(lakes):
         stage.name: pq.read_table(lakes["spark"] / stage.name, columns=[]).num_rows
         for stage in RELATIONAL
     }
-    assert min(rows.values()) > 0, rows
+    absent = {"reviews", "payments_events"}  # the demo has no such files
+    assert {name for name, n in rows.items() if not n} == absent
     for channel in ("receipts", "retail_events", "marketplace_events"):
         bad = pq.read_table(lakes["spark"] / f"{channel}_rejected", partitioning=None)
         assert len(set(bad["reason"].to_pylist())) > 1

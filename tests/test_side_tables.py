@@ -159,6 +159,7 @@ def month_files(lake: Path, name: str) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in (lake / name).glob("*/*.parquet")}
 
 
+@pytest.mark.slow
 def test_a_changed_file_makes_its_month_anew_and_no_other(tmp_path: Path) -> None:
     root, lake = tmp_path / "raw", tmp_path / "lake"
     put(root, "users", [{"user_id": 1}, {"user_id": None}])
@@ -197,6 +198,7 @@ def test_a_changed_file_makes_its_month_anew_and_no_other(tmp_path: Path) -> Non
     assert forced["month=2017-01"] != after["month=2017-01"]
 
 
+@pytest.mark.slow
 def test_a_month_with_a_file_of_another_epoch_stays_as_it_was(tmp_path: Path) -> None:
     root, lake = tmp_path / "raw", tmp_path / "lake"
     for day in (0, 31):

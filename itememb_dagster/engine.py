@@ -64,11 +64,15 @@ def stream(table: ir.Table, rows: int, scratch: Scratch) -> Iterator[pa.RecordBa
         scratch: Gives an empty folder that the engine's workers reach, too.
     """
     con = table.get_backend()
+    # Engines name the parts of a list differently and tell what cannot be null: neither is kept.
+    fields = table.schema().to_pyarrow()
+    schema = pa.schema([(field.name, field.type) for field in fields])
     if con.name == "duckdb":
-        yield from _stream_duckdb(con, table, rows)
+        batches = _stream_duckdb(con, table, rows)
     else:
-        with scratch() as folder:
-            yield from _stream_spark(con, table, rows, folder.absolute() / "spark")
+        batches = _stream_spark(con, table, rows, scratch)
+    for batch in batches:
+        yield batch.cast(schema)
 
 
 def _stream_duckdb(con: Any, table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
@@ -81,16 +85,17 @@ def _stream_duckdb(con: Any, table: ir.Table, rows: int) -> Iterator[pa.RecordBa
         con.raw_sql(f'DROP VIEW "{name}"')
 
 
-def _stream_spark(con: Any, table: ir.Table, rows: int, folder: Path) -> Iterator[pa.RecordBatch]:
+def _stream_spark(
+    con: Any, table: ir.Table, rows: int, scratch: Scratch
+) -> Iterator[pa.RecordBatch]:
     """Let the workers write the result and read it here: the driver's Java never holds it."""
-    con.to_parquet(table, f"file://{folder}")
-    fields = table.schema().to_pyarrow()
-    schema = pa.schema([(field.name, field.type) for field in fields])
-    # A total order comes as one file a range, numbered in the order of the ranges.
-    for part in sorted(folder.glob("part-*"), key=lambda p: (int(p.name.split("-")[1]), p.name)):
-        with pq.ParquetFile(part) as file:
-            for batch in file.iter_batches(rows):
-                yield batch.cast(schema)
+    with scratch() as folder:
+        con.to_parquet(table, f"file://{folder.absolute()}/spark")
+        # A total order comes as one file a range, numbered in the order of the ranges.
+        parts = {int(p.name.split("-")[1]): p for p in folder.glob("spark/part-*")}
+        for _number, part in sorted(parts.items()):
+            with pq.ParquetFile(part) as file:
+                yield from file.iter_batches(rows)
 
 
 def read_parts(con: ibis.BaseBackend, parts: list[Path]) -> ir.Table:

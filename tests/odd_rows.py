@@ -32,12 +32,39 @@ def write_odd_rows(raw: Path) -> None:
     times = microseconds(with_rows(marketplace, event_rows("nfmcg_1")))
     pq.write_table(times, marketplace, use_deprecated_int96_timestamps=True)
     retail_items, marketplace_items = (raw / c / "items.pq" for c in ("retail", "marketplace"))
-    pq.write_table(with_rows(retail_items, item_rows("fmcg_1")), retail_items)
+    pq.write_table(with_vectors(with_rows(retail_items, item_rows("fmcg_1"))), retail_items)
     floats = with_rows(marketplace_items, item_rows("nfmcg_1"))
     at = floats.schema.get_field_index("brand_id")
     brands = pc.add(floats["brand_id"].cast(pa.float64()), pa.scalar(0.0))
     brands = pa.chunked_array([[*brands.to_pylist()[:-2], 2.5, NAN]], pa.float64())
     pq.write_table(floats.set_column(at, "brand_id", brands), marketplace_items)
+
+
+def write_side_tables(raw: Path) -> None:
+    """Users, brands, two days of reviews and of payments events: lists, nulls, ids out of range."""
+    vectors = pa.array([[0.5, -2.0], None, [0.25, 1.0], [3.0, 4.0]], pa.list_(pa.float32()))
+    ids = pa.array([1, 2, 2**64 - 1, None], pa.uint64())
+    regions = pa.array([None, 3, 4, 5], pa.uint8())
+    pq.write_table(pa.table({"user_id": ids, "region": regions}), raw / "users.pq")
+    pq.write_table(pa.table({"brand_id": ids, "embedding": vectors}), raw / "brands.pq")
+    reviews = {"user_id": ids, "brand_id": ids, "rating": pa.array([5.0, NAN, 1.0, None])}
+    pays = {"user_id": ids, "brand_id": ids, "price": pa.array([-1.0, INF, 2.0, None])}
+    hashes = pa.array(["t", None, "u", "v"], pa.large_string())
+    for day in (DAY, DAY + 1):
+        at = pa.array([NOON_US + k for k in range(4)], pa.int64())
+        times = pc.add(at, (day - DAY) * 86_400_000_000).cast(pa.duration("us"))
+        for folder, columns in (
+            ("reviews", {**reviews, "embedding": vectors}),
+            ("payments/events", {"timestamp": times, **pays, "transaction_hash": hashes}),
+        ):
+            (raw / folder).mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.table(columns), raw / folder / f"{day:05}.pq")
+
+
+def with_vectors(table: pa.Table) -> pa.Table:
+    """The same rows, every other one with a vector."""
+    lists = [[float(k), -0.5] if k % 2 else None for k in range(table.num_rows)]
+    return table.append_column("embedding", pa.array(lists, pa.list_(pa.float32())))
 
 
 def with_rows(path: Path, rows: list[dict[str, Any]]) -> pa.Table:

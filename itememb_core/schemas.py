@@ -168,7 +168,7 @@ SIMILAR_ITEMS: Final = pa.schema(
     ]
 )
 
-#: Ranks count from 1; a null rank: that list did not hold the pair.
+#: Ranks count from 1; a null rank: that list did not hold the pair. Null: not known.
 LINK_POOL: Final = pa.schema(
     [
         ("receipt_item", pa.string()),
@@ -177,6 +177,19 @@ LINK_POOL: Final = pa.schema(
         ("csls", pa.float32()),
         ("rank_csls", pa.int32()),
         ("rank_reverse", pa.int32()),
+        ("users", pa.float32()),
+        ("rank_users", pa.int32()),
+        ("lead_users", pa.float32()),
+        ("months", pa.float32()),
+        ("weeks", pa.float32()),
+        ("rhythm", pa.float32()),
+        ("season", pa.float32()),
+        ("first_gap", pa.float32()),
+        ("last_gap", pa.float32()),
+        ("price_gap_low", pa.float32()),
+        ("price_gap", pa.float32()),
+        ("price_gap_high", pa.float32()),
+        ("brand", pa.float32()),
     ]
 )
 

@@ -98,7 +98,10 @@ class SimilarItemsSettings(StageSettings):
 class LinkPoolSettings(StageSettings):
     """How wide the pool of candidates of a receipt item is."""
 
-    size: int = Field(100, ge=1, le=1000, description="Candidates an opaque item.")
+    size: int = Field(20, ge=1, le=1000, description="Candidates of an opaque item by CSLS.")
+    by_users: int = Field(
+        40, ge=0, le=1000, description="Candidates by the users who bought both, united with them."
+    )
     csls_neighbors: int = Field(10, ge=1, description="Neighbourhood of CSLS.")
     offers: bool = Field(False, description="Whether offers may be candidates.")
     direct_candidates: bool = Field(
@@ -112,9 +115,13 @@ class LinkScorerSettings(StageSettings):
     target_precision: float = Field(
         0.95, gt=0.0, lt=1.0, description="Precision wanted over all accepted learned links."
     )
-    no_match_share: float = Field(
-        0.5, ge=0.0, lt=1.0, description="Assumed share of opaque items that are in no catalog."
+    no_match_share: float | None = Field(
+        None,
+        ge=0.0,
+        lt=1.0,
+        description="Share of opaque items without a true link; null: told by their scores.",
     )
+    rounds: int = Field(180, ge=1, le=5000, description="Trees of the model.")
     folds: int = Field(5, ge=2, le=50, description="Parts in which held-out matches are judged.")
     small: int = Field(
         300,

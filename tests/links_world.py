@@ -1,9 +1,13 @@
-"""A small world with known twins: vectors around shared latent points, some hubs."""
+"""A small world with known twins: vectors around shared latent points, shared buyers, some hubs."""
 
 import numpy as np
 import pyarrow as pa
 
 from itememb_core import schemas
+from itememb_core.links.evidence import ReceiptFacts
+from itememb_core.links.pool import LinkData
+
+USERS = 120
 
 
 def unit(values):
@@ -30,6 +34,35 @@ def vocabulary_table(rows):
     arrays = [pa.array(range(len(rows)), pa.int32())]
     arrays += [pa.array(columns[i], schemas.VOCABULARY.field(i + 1).type) for i in range(7)]
     return pa.Table.from_arrays(arrays, schema=schemas.VOCABULARY)
+
+
+def no_facts():
+    prices = {name: pa.array([], pa.float64()) for name in ("low", "middle", "high")}
+    ids, whole = pa.array([], pa.string()), pa.array([], pa.int64())
+    return ReceiptFacts(
+        pa.table({"item_id": ids} | prices),
+        pa.table({"item_id": ids, "brand_id": whole, "n": whole}),
+    )
+
+
+def no_catalog():
+    return schemas.CATALOG.empty_table()
+
+
+def user_items_table(rows):
+    """Rows (day since 1970, user, channel, item)."""
+    day, user, channel, item = zip(*rows, strict=True) if rows else ((),) * 4
+    n = len(rows)
+    return pa.table(
+        {
+            "day": pa.array(day, pa.int32()).cast(pa.date32()),
+            "user_id": pa.array(user, pa.int64()),
+            "channel": pa.array(channel, pa.string()),
+            "item_id": pa.array(item, pa.string()),
+            "n": pa.array([1] * n, pa.int64()),
+            "strength": pa.array([8] * n, pa.int32()),
+        }
+    )
 
 
 class World:
@@ -70,6 +103,7 @@ class World:
         add("fmcg_direct", "all", "retail", rng.normal(size=dim), receipts=4, retail=3)
         add("fmcg_nobody", "all", "retail", rng.normal(size=dim))
         self._tables(rows, np.array(values), rng.permutation(len(rows)))
+        self.seed, self.signal = seed, signal
         self.holdout = pa.table({"item_id": [f"fmcg_{i:05d}" for i in range(matches)]})
         self.truth = {f"o{i:05d}": f"fmcg_{i:05d}" for i in range(matches, twins)}
 
@@ -83,3 +117,22 @@ class World:
             sides=[row[1] for row in self.rows],
             domains=[row[2] for row in self.rows],
         )
+
+    def data(self, bought=True):
+        """What the pool is made of; twins have the buyers in common where there is a signal."""
+        names = {receipt: catalog for receipt, catalog in self.truth.items()}
+        entries = []
+        for number, (item, side, _, receipts, retail, *_rest) in enumerate(
+            self.rows if bought else ()
+        ):
+            product = names.get(item, item)
+            own = [] if self.signal or not receipts else [1]
+            stream = [self.seed, *own, *product.encode()]
+            taste = np.random.default_rng(stream).gamma(0.1, size=USERS) + 1e-9
+            rng = np.random.default_rng([self.seed, 7, number])
+            for total, channel in ((receipts, "receipts"), (retail, "retail")):
+                users = rng.choice(USERS, total, p=taste / taste.sum())
+                days = 17_200 + rng.integers(0, 330, total)
+                entries += [(d, u, channel, item) for d, u in zip(days, users, strict=True)]
+        table = user_items_table(entries)
+        return LinkData(self.embeddings, self.vocabulary, table, no_facts(), no_catalog())

@@ -11,10 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from itememb_core.links.accept import Judged, choose_threshold, precision_at, wilson
+from itememb_core.links.fitted import LinkScorer
 from itememb_core.links.heldout import HeldOut, fold_of, held_out
 from itememb_core.links.nodes import Support, link_nodes, support
 from itememb_core.links.plots import precision_coverage_plot, reliability_plot
-from itememb_core.links.scorer import LinkScorer, judge, out_of_fold, out_of_fold_judged
+from itememb_core.links.population import example_weights
+from itememb_core.links.scorer import judge, out_of_fold, out_of_fold_judged
 from itememb_core.schemas import EVALUATION
 from itememb_core.settings import LinkPoolSettings
 from itememb_core.vectors import vectors
@@ -24,6 +26,9 @@ WELL_SEEN = 10
 
 #: The notebook's threshold by eye, a baseline of acceptance.
 COSINE_BY_EYE = 0.7
+
+#: Plain methods of acceptance, and the column of the pool that each ranks by.
+METHODS = {"csls": "csls", "users": "users", "cosine_0.7": "similarity"}
 
 #: Matches compared with all candidates at once.
 ROWS = 256
@@ -140,7 +145,8 @@ def _ranks(
     not_above = np.searchsorted(popular, own, side="right")
     ties = not_above - np.searchsorted(popular, own, side="left") - 1
     ranks = {
-        "csls": _rank_in_list(held.lists.csls, held.place),
+        "csls": _rank_in_list(held.lists.score("csls"), held.place),
+        "users": _rank_in_list(held.lists.score("users"), held.place),
         "cosine": _cosine_ranks(held, catalog, values),
         # Among equal counts the twin takes the middle of their places.
         "channel_popularity": 1.0 + len(popular) - not_above + ties.clip(min=0) / 2.0,
@@ -180,13 +186,13 @@ def _judged(case: _Case) -> dict[str, Judged]:
     """First candidates by each method of acceptance, with the copies without the twin."""
     held, scorer = case.held, case.scorer
     without = held.lists.without(held.place)
-    share = scorer.no_match_share
+    weights = example_weights(held, case.counts, scorer.population)
     judged = {
-        "csls": judge(held, held.lists.csls, without.csls, share),
-        "cosine_0.7": judge(held, held.lists.similarity, without.similarity, share),
+        method: judge(held, held.lists.score(name), without.score(name), weights)
+        for method, name in METHODS.items()
     }
     if scorer.model is not None:
-        own = out_of_fold_judged(held, case.counts, case.fold, scorer.by_fold, share)
+        own = out_of_fold_judged(held, case.counts, case.fold, scorer.by_fold, scorer.population)
         judged = {"scorer": own} | judged
     return judged
 
@@ -257,7 +263,7 @@ def _scorer_rows(scorer: LinkScorer) -> list[Row]:
     """What the shipped threshold is and rests on."""
     rows: list[Row] = [
         ("scorer", "target_precision", "all", scorer.target_precision, None, None),
-        ("scorer", "no_match_share", "all", scorer.no_match_share, None, None),
+        ("scorer", "no_match_share", "all", scorer.population.share, None, None),
     ]
     if scorer.acceptance.threshold is not None:
         rows.append(("scorer", "threshold", "all", scorer.acceptance.threshold, None, None))

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core.channels import RECEIPT_DOMAIN
+from itememb_core.links.fitted import LinkScorer
 from itememb_core.links.lists import PoolLists, pool_lists
 from itememb_core.links.nodes import support
-from itememb_core.links.scorer import LinkScorer, probabilities
 from itememb_core.schemas import CROSS_DOMAIN_LINKS, LINK_CANDIDATES
 from itememb_core.vocabulary import ALL_SIDE
 
@@ -41,7 +41,7 @@ def link_candidates(
     if model is None:
         probability = np.full(lists.catalog.shape, np.nan)
     else:
-        probability = probabilities(lists, support(vocabulary), model)
+        probability = model.probabilities(lists, support(vocabulary))
     places = _best(lists, probability, vocabulary, k)  # [n, k]
     row, column = np.nonzero(np.take_along_axis(lists.valid, places, axis=1))
     chosen = (row, places[row, column])
@@ -53,8 +53,8 @@ def link_candidates(
         ids.take(catalog),
         vocabulary["domain"].combine_chunks().take(catalog),
         pa.array((column + 1).astype(np.int32)),
-        pa.array(lists.similarity[chosen]),
-        pa.array(lists.csls[chosen]),
+        pa.array(lists.compared["similarity"][chosen]),
+        pa.array(lists.compared["csls"][chosen]),
         pa.array(scored, mask=np.isnan(scored)),
     ]
     return pa.Table.from_arrays(columns, schema=LINK_CANDIDATES)
@@ -106,4 +106,5 @@ def _best(
     by_id[order] = np.arange(len(order))
     by_id[-1] = len(order)
     first = np.where(lists.valid, np.nan_to_num(probability), -1.0)
-    return np.lexsort((by_id[lists.catalog], -lists.csls, -first), axis=-1)[:, :k]
+    csls = np.where(lists.valid, lists.compared["csls"], -np.inf)
+    return np.lexsort((by_id[lists.catalog], -csls, -first), axis=-1)[:, :k]

@@ -25,12 +25,16 @@ class CslsLists(NamedTuple):
         csls: float32 [n, size].
         reverse: int32 [n, size], rank of the query in the candidate's own list, from 1; 0 where
             that list of the same length does not hold it.
+        mean_query: float32 [n], r of the formula.
+        mean_base: float32 [m].
     """
 
     candidate: NDArray[np.int64]
     similarity: NDArray[np.float32]
     csls: NDArray[np.float32]
     reverse: NDArray[np.int32]
+    mean_query: NDArray[np.float32]
+    mean_base: NDArray[np.float32]
 
 
 def csls_lists(
@@ -55,7 +59,8 @@ def csls_lists(
     if not len(queries) or not len(base):
         shape = (len(queries), 0)
         none = np.empty(shape, np.float32)
-        return CslsLists(np.empty(shape, np.int64), none, none, np.empty(shape, np.int32))
+        means = np.zeros(len(queries), np.float32), np.zeros(len(base), np.float32)
+        return CslsLists(np.empty(shape, np.int64), none, none, np.empty(shape, np.int32), *means)
     _, near = top_k(base, queries, neighbors, progress=progress, what="csls 1/3")
     half_base = _half_mean(near)  # [m]
     candidate, score, half_queries = _penalised(
@@ -64,7 +69,8 @@ def csls_lists(
     asked, _ = top_k(base, queries, size, penalty=half_queries, progress=progress, what="csls 3/3")
     similarity = score + half_base[candidate]  # [n, size]
     csls = (score - half_queries[:, None]) * np.float32(2.0)
-    return CslsLists(candidate, similarity, csls, _reverse_ranks(candidate, asked, len(queries)))
+    reverse = _reverse_ranks(candidate, asked, len(queries))
+    return CslsLists(candidate, similarity, csls, reverse, 2.0 * half_queries, 2.0 * half_base)
 
 
 def _penalised(

@@ -4,7 +4,9 @@ What belongs here: one function from lists to a matrix, and the names of its col
 not: labels, models, anything of an id.
 
 Everything about CSLS is relative to the other candidates of the same list, so that r(x) of the
-receipt item, which a twin taken out would have changed, is in none of it.
+receipt item, which a twin taken out would have changed, is in none of it; ranks are taken anew
+within the list for the same reason. Counts are shares of their side's total, so that what is
+learned on the backtest's days holds on more of them.
 """
 
 from typing import Final
@@ -15,78 +17,100 @@ from numpy.typing import NDArray
 from itememb_core.links.lists import PoolLists
 from itememb_core.links.nodes import Support
 
-FEATURES: Final = (
+#: Columns of the pool that the scorer takes as they are.
+TAKEN: Final = (
+    "users",
+    "lead_users",
+    "months",
+    "weeks",
     "similarity",
-    "csls_gap",
-    "csls_standout",
-    "log_rank",
-    "log_rank_reverse",
-    "reverse_missing",
+    "rhythm",
+    "season",
+    "price_gap_low",
+    "price_gap",
+    "price_gap_high",
+    "brand",
+    "first_gap",
+    "last_gap",
+)
+
+#: Columns whose gap to the best other candidate, and rank, within the list are features.
+RANKED: Final = ("users", "csls", "months", "weeks", "rhythm")
+
+FEATURES: Final = (
+    *TAKEN,
+    *(f"{name}_gap" for name in RANKED),
+    *(f"{name}_rank" for name in RANKED),
+    "users_share",
+    "users_any",
+    "price_distance",
+    "rank_reverse",
     "log_receipts",
     "log_catalog",
     "log_count_gap",
-    "gap_by_support",
 )
-
-#: The best of a list, of whose CSLS the mean is what a candidate stands out from.
-NEIGHBORS: Final = 10
 
 
 def candidate_features(lists: PoolLists, counts: Support) -> NDArray[np.float32]:
-    """Features of every candidate, float32 [n, size, len(FEATURES)]; 0 on padding.
+    """Features of every candidate, float32 [n, size, len(FEATURES)]; NaN where not known.
 
     Args:
         lists: The candidates of n receipt items.
         counts: Events behind every node of the vocabulary.
     """
     valid = lists.valid  # [n, size]
-    receipts = np.log1p(counts.receipts[lists.receipt])[:, None]  # [n, 1]
-    catalog = np.log1p(counts.catalog[lists.catalog])  # [n, size]; padding is overwritten below
-    gap = np.where(valid, lists.csls - best_other(lists.csls), 0.0)  # no -inf to multiply
-    columns = (
-        lists.similarity,
-        gap,
-        lists.csls - _mean_best(lists.csls)[:, None],
-        np.log1p(_ranks(lists.csls)),
-        np.log1p(lists.reverse),
-        lists.reverse == 0,
-        np.broadcast_to(receipts, valid.shape),
-        catalog,
-        np.abs(receipts - catalog),
-        gap * np.minimum(receipts, catalog),
-    )
+    columns = {name: lists.compared[name] for name in TAKEN}
+    for name in RANKED:
+        values = lists.score(name)
+        order = np.argsort(-values, axis=1, kind="stable")
+        columns[f"{name}_gap"] = values - best_other(values)
+        columns[f"{name}_rank"] = np.log1p(_places(order))
+    users = lists.score("users")
+    total = _log_sum(users)[:, None]  # [n, 1]
+    columns["users_share"] = users - total
+    columns["users_any"] = np.broadcast_to(total, valid.shape)
+    columns["price_distance"] = np.abs(lists.compared["price_gap"])
+    columns["rank_reverse"] = np.log1p(lists.compared["rank_reverse"])
+    receipts = _log_shares(counts.receipts)[lists.receipt][:, None]  # [n, 1]
+    catalog = _log_shares(counts.catalog)[lists.catalog]  # [n, size]
+    columns["log_receipts"] = np.broadcast_to(receipts, valid.shape)
+    columns["log_catalog"] = catalog
+    columns["log_count_gap"] = receipts - catalog
     result = np.empty((*valid.shape, len(FEATURES)), np.float32)
-    for number, column in enumerate(columns):
-        result[:, :, number] = column
-    result[~valid] = 0.0
-    return result
+    for number, name in enumerate(FEATURES):
+        result[:, :, number] = columns[name]
+    result[~valid] = np.nan
+    return np.where(np.isfinite(result), result, np.float32("nan"))
 
 
-def best_other(csls: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The best CSLS of the list without the candidate itself, float32 [n, size].
+def best_other(values: NDArray) -> NDArray:
+    """The best of the list without the candidate itself, [n, size].
 
     A list of one has no other: the candidate's own value stands in, a gap of 0.
     """
-    size = csls.shape[1]
+    size = values.shape[1]
     if size < 2:
-        return csls
-    first = csls.argmax(axis=1)[:, None]  # [n, 1]
-    top = np.partition(csls, (size - 2, size - 1), axis=1)[:, -2:]  # [n, 2]: second, first
+        return values
+    first = values.argmax(axis=1)[:, None]  # [n, 1]
+    top = np.partition(values, (size - 2, size - 1), axis=1)[:, -2:]  # [n, 2]: second, first
     second = np.where(np.isfinite(top[:, :1]), top[:, :1], top[:, 1:])
     return np.where(np.arange(size) == first, second, top[:, 1:])
 
 
-def _mean_best(csls: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean of the NEIGHBORS best CSLS of each list, float32 [n]; fewer where it is shorter."""
-    size = csls.shape[1]
-    best = csls if size <= NEIGHBORS else np.partition(csls, size - NEIGHBORS)[:, -NEIGHBORS:]
-    there = np.isfinite(best)
-    return np.where(there, best, 0.0).sum(axis=1) / there.sum(axis=1).clip(min=1)
+def _log_sum(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log of the sum of exponentials of each row, and of 1 for no match, float32 [n]."""
+    best = values.max(axis=1, initial=0.0)
+    total = np.exp(values - best[:, None]).sum(axis=1) + np.exp(-best)
+    return best + np.log(total)
 
 
-def _ranks(csls: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Rank of each candidate in its list by CSLS, from 1; ties by place."""
-    order = np.argsort(-csls, axis=1, kind="stable")
-    ranks = np.empty(csls.shape, np.int32)
-    np.put_along_axis(ranks, order, np.arange(1, csls.shape[1] + 1, dtype=np.int32)[None], axis=1)
+def _log_shares(counts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Logarithms of counts as shares of all, float32 [nodes]."""
+    return np.log(counts.clip(min=1) / max(int(counts.sum()), 1)).astype(np.float32)
+
+
+def _places(order: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Rank of each candidate from 0, of an order by rows."""
+    ranks = np.empty(order.shape, np.int32)
+    np.put_along_axis(ranks, order, np.arange(order.shape[1], dtype=np.int32)[None], axis=1)
     return ranks

@@ -4,18 +4,24 @@ What belongs here: the dense form that features, scores and ranks are computed o
 length of each list. What does not: features, labels.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core.channels import RECEIPTS, RETAIL
 from itememb_core.errors import ItemembError
+from itememb_core.schemas import LINK_POOL
 from itememb_core.vocabulary import UNKNOWN, node_index
 
 #: Receipt items whose features are held at once.
 CHUNK = 4096
+
+#: Columns of the pool that compare the two items.
+COMPARED = tuple(LINK_POOL.names[2:])
 
 
 @dataclass(frozen=True)
@@ -25,42 +31,37 @@ class PoolLists:
     Attributes:
         receipt: int32 [n], node of each receipt item.
         catalog: int32 [n, size], node of each candidate; -1 pads.
-        similarity: float32 [n, size]; -inf pads.
-        csls: float32 [n, size]; -inf pads.
-        reverse: int32 [n, size], rank of the receipt item in the candidate's list; 0 for none.
+        compared: float32 [n, size] by column of the pool; NaN pads and stands for null.
     """
 
     receipt: NDArray[np.int32]
     catalog: NDArray[np.int32]
-    similarity: NDArray[np.float32]
-    csls: NDArray[np.float32]
-    reverse: NDArray[np.int32]
+    compared: Mapping[str, NDArray[np.float32]]
 
     @property
     def valid(self) -> NDArray[np.bool_]:
         """Where there is a candidate, bool [n, size]."""
         return self.catalog != UNKNOWN
 
+    def score(self, name: str) -> NDArray[np.float32]:
+        """A compared column to rank by, float32 [n, size]; -inf on padding and where null."""
+        values = self.compared[name]
+        return np.where(np.isnan(values), np.float32("-inf"), values)
+
     def take(self, rows: NDArray[np.int64] | slice) -> "PoolLists":
         """The lists of some receipt items."""
-        return PoolLists(
-            self.receipt[rows],
-            self.catalog[rows],
-            self.similarity[rows],
-            self.csls[rows],
-            self.reverse[rows],
-        )
+        compared = {name: values[rows] for name, values in self.compared.items()}
+        return PoolLists(self.receipt[rows], self.catalog[rows], compared)
 
     def without(self, place: NDArray[np.int64]) -> "PoolLists":
         """The lists with the candidate at ``place`` [n] taken out; -1 takes none."""
         hit = np.arange(self.catalog.shape[1]) == place[:, None]  # [n, size]
-        return PoolLists(
-            self.receipt,
-            np.where(hit, np.int32(UNKNOWN), self.catalog),
-            np.where(hit, np.float32(-np.inf), self.similarity),
-            np.where(hit, np.float32(-np.inf), self.csls),
-            np.where(hit, np.int32(0), self.reverse),
-        )
+        return self.only(~hit)
+
+    def only(self, kept: NDArray[np.bool_]) -> "PoolLists":
+        """The lists without the candidates where ``kept`` [n, size] is false."""
+        compared = {name: np.where(kept, v, np.float32("nan")) for name, v in self.compared.items()}
+        return PoolLists(self.receipt, np.where(kept, self.catalog, np.int32(UNKNOWN)), compared)
 
 
 def pool_lists(pool: pa.Table, vocabulary: pa.Table) -> PoolLists:
@@ -83,20 +84,19 @@ def pool_lists(pool: pa.Table, vocabulary: pa.Table) -> PoolLists:
     if len(np.unique(receipt[starts])) != len(starts):
         raise ItemembError("link_pool: the rows of a receipt item are not together")
     lengths = np.diff(starts, append=len(receipt))
-    size = int(lengths.max(initial=0))
     row = np.repeat(np.arange(len(starts)), lengths)  # [pairs]
     column_of = np.arange(len(receipt)) - np.repeat(starts, lengths)  # [pairs]
-    shape = (len(starts), size)
+    shape = (len(starts), int(lengths.max(initial=0)))
 
     def dense(values: NDArray, fill: float, kind: type) -> NDArray:
         filled: NDArray = np.full(shape, fill, kind)
         filled[row, column_of] = values
         return filled
 
-    return PoolLists(
-        receipt[starts],
-        dense(catalog, UNKNOWN, np.int32),
-        dense(pool["similarity"].to_numpy(), -np.inf, np.float32),
-        dense(pool["csls"].to_numpy(), -np.inf, np.float32),
-        dense(pool["rank_reverse"].fill_null(0).to_numpy(), 0, np.int32),
-    )
+    compared = {name: dense(_floats(pool[name]), np.nan, np.float32) for name in COMPARED}
+    return PoolLists(receipt[starts], dense(catalog, UNKNOWN, np.int32), compared)
+
+
+def _floats(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    """A column as float32, null as NaN."""
+    return pc.fill_null(column.cast(pa.float32()), float("nan")).to_numpy()

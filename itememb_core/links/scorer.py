@@ -1,100 +1,43 @@
 """``link_scorer``: the probability of a candidate, and the threshold, from held-out matches.
 
-What belongs here: fitting on the backtest's pool, out-of-fold judging, saving, loading. What
-does not: features (``features``), the model's mathematics (``logistic``), ranks and figures for
-people (``evaluation.links``).
+What belongs here: fitting on the backtest's pool and judging out of fold. What does not: features
+(``features``), the model and its files (``fitted``, ``trees``, ``calibration``), who the examples
+stand for (``population``), ranks and figures for people (``evaluation.links``).
 """
 
-import json
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from itememb_core.errors import ItemembError
 from itememb_core.links.accept import Acceptance, Judged, choose_threshold
+from itememb_core.links.calibration import Calibration, fit_calibration
 from itememb_core.links.features import FEATURES, candidate_features
+from itememb_core.links.fitted import NEVER, Fitted, LinkScorer, logits
 from itememb_core.links.heldout import HeldOut, fold_of, held_out
-from itememb_core.links.lists import CHUNK, PoolLists
-from itememb_core.links.logistic import LogisticModel, fit_logistic, importances
+from itememb_core.links.lists import PoolLists, pool_lists
 from itememb_core.links.nodes import Support, support
+from itememb_core.links.population import (
+    BANDS,
+    Population,
+    band_of,
+    example_weights,
+    no_match_shares,
+    opaque_nodes,
+    set_population,
+)
+from itememb_core.links.trees import Trees, fit_trees
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import LinkScorerSettings
-
-SCORER_FILE = "link_scorer.json"
 
 #: Fewer held-out matches with the twin in the pool than this: nothing to learn from.
 LEAST_FOUND = 20
 
-
-@dataclass(frozen=True)
-class LinkScorer:
-    """A fitted scorer, or the reason why there is none.
-
-    Attributes:
-        features: Names of the coefficients.
-        model: Fitted on all held-out matches; ``None``: not fitted.
-        by_fold: Model ``i`` has not seen the matches of fold ``i``.
-        seed: Of the folds.
-        acceptance: Threshold with its estimates, on out-of-fold probabilities.
-        target_precision: What the threshold was chosen for.
-        no_match_share: The assumed share of opaque items without a true link.
-        matches: Held-out matches seen on both sides.
-        unseen: Held-out matches of which nobody touched the catalog side: true no-match examples.
-        absent: Held-out matches without a receipt line, which take no part.
-        found: Matches whose twin is in the pool.
-        importances: Change of the logit for one standard deviation, by feature.
-        strict: Whether there were so few matches that the precision's lower bound decides.
-        rule: How the threshold was chosen, in words.
-        reason: Why there is no model, or why nothing is accepted; ``None`` otherwise.
-    """
-
-    features: tuple[str, ...]
-    model: LogisticModel | None
-    by_fold: tuple[LogisticModel, ...]
-    seed: int
-    acceptance: Acceptance
-    target_precision: float
-    no_match_share: float
-    matches: int
-    unseen: int
-    absent: int
-    found: int
-    importances: dict[str, float]
-    strict: bool
-    rule: str
-    reason: str | None
-
-    def save(self, folder: Path) -> None:
-        """Write one JSON file into an existing folder."""
-        facts = asdict(self) | {"acceptance": self.acceptance._asdict()}
-        text = json.dumps(facts, indent=1, sort_keys=True, allow_nan=False)
-        (folder / SCORER_FILE).write_text(text + "\n")
-
-
-def load_scorer(folder: Path) -> LinkScorer:
-    """Read what :meth:`LinkScorer.save` wrote.
-
-    Raises:
-        ItemembError: The file is missing, or its features are not this version's.
-    """
-    path = folder / SCORER_FILE
-    if not path.is_file():
-        raise ItemembError(f"link_scorer: {path} is missing")
-    facts = json.loads(path.read_text())
-    if tuple(facts["features"]) != FEATURES:
-        raise ItemembError(
-            f"link_scorer: {path} has features {', '.join(facts['features'])}, "
-            f"expected {', '.join(FEATURES)}"
-        )
-    facts["features"] = FEATURES
-    facts["model"] = facts["model"] and _model(facts["model"])
-    facts["by_fold"] = tuple(_model(fold) for fold in facts["by_fold"])
-    facts["acceptance"] = Acceptance(**facts["acceptance"])
-    return LinkScorer(**facts)
+#: Opaque lists a band of support that tell how many have no match, at most.
+POPULATION_SAMPLE = 1000
 
 
 def fit_scorer(
@@ -108,59 +51,56 @@ def fit_scorer(
 ) -> LinkScorer:
     """Fit on held-out matches; choose the threshold on out-of-fold probabilities.
 
-    A match gives its list (weight 1 - no_match_share) and a copy without the twin (the rest).
+    Each match gives its list and a copy without the twin, an example of no match. The threshold
+    and the probabilities are made for the opaque items: of their support, and with as many
+    without a match as ``no_match_share`` says or their scores tell.
 
     Args:
         pool: The backtest's ``schemas.LINK_POOL``.
         vocabulary: The backtest's ``schemas.VOCABULARY``.
         holdout: ``schemas.LINK_HOLDOUT``.
         settings: Target, assumed share, folds.
-        seed: Of the folds.
+        seed: Of the folds and of the models.
         progress: Told after each fit.
     """
     held = held_out(pool, vocabulary, holdout)
-    unfitted = _unfitted(held, settings, seed)
+    unfitted = _unfitted(held, vocabulary, settings, seed)
     if held.found < LEAST_FOUND:
         return unfitted
-    counts = support(vocabulary)
-    share, fold = settings.no_match_share, fold_of(held.ids, settings.folds, seed)
-    examples = _examples(held, counts, share)
-    by_fold, model = _fit_models(examples, fold, settings.folds, progress)
-    judged = out_of_fold_judged(held, counts, fold, by_fold, share)
+    counts, fold = support(vocabulary), fold_of(held.ids, settings.folds, seed)
+    trees, whole = _fit_models(_examples(held, counts), fold, settings, seed, progress)
+    known = _known(held, counts, fold, trees)
+    population = unfitted.population
+    if settings.no_match_share is None:
+        population = _estimated(pool, vocabulary, held, known, whole)
+    weights = example_weights(held, counts, population)
+    by_fold = tuple(
+        Fitted(model, _calibrated(held, counts, known, weights, fold != number))
+        for number, model in enumerate(trees)
+    )
+    judged = out_of_fold_judged(held, counts, fold, by_fold, population)
     acceptance = choose_threshold(judged, settings.target_precision, strict=unfitted.strict)
+    every = np.ones(len(fold), bool)
     return replace(
         unfitted,
-        model=model,
+        model=Fitted(whole, _calibrated(held, counts, known, weights, every)),
         by_fold=by_fold,
         acceptance=acceptance,
-        importances=dict(zip(FEATURES, importances(model, examples.x), strict=True)),
-        rule=_rule(settings, unfitted.strict),
-        reason=_nothing_accepted(acceptance, settings, unfitted.strict),
+        population=population,
+        importances=dict(zip(FEATURES, whole.importances().tolist(), strict=True)),
+        rule=_rule(settings, population, unfitted.strict),
+        reason=_nothing_accepted(acceptance, _rule(settings, population, unfitted.strict)),
     )
 
 
-def probabilities(lists: PoolLists, counts: Support, model: LogisticModel) -> NDArray[np.float64]:
-    """Probability of every candidate, float64 [n, size]; -1 on padding."""
-    result = np.full(lists.catalog.shape, -1.0)
-    for start in range(0, len(result), CHUNK):
-        rows = slice(start, start + CHUNK)
-        part = lists.take(rows)
-        scored = model.probability(candidate_features(part, counts))  # [chunk, size]
-        result[rows] = np.where(part.valid, scored, -1.0)
-    return result
-
-
 def out_of_fold(
-    lists: PoolLists,
-    counts: Support,
-    fold: NDArray[np.int64],
-    by_fold: tuple[LogisticModel, ...],
+    lists: PoolLists, counts: Support, fold: NDArray[np.int64], by_fold: tuple[Fitted, ...]
 ) -> NDArray[np.float64]:
     """Probability of every candidate by the model that has not seen its list, [matches, size]."""
     result = np.full(lists.catalog.shape, -1.0)
     for number, model in enumerate(by_fold):
         rows = np.flatnonzero(fold == number)
-        result[rows] = probabilities(lists.take(rows), counts, model)
+        result[rows] = model.probabilities(lists.take(rows), counts)
     return result
 
 
@@ -168,7 +108,7 @@ def judge(
     held: HeldOut,
     scores: NDArray[np.floating],
     scores_without: NDArray[np.floating],
-    no_match_share: float,
+    weights: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> Judged:
     """First candidates of all lists, then of their copies without the twin.
 
@@ -176,19 +116,16 @@ def judge(
         held: n matches.
         scores: float [n, size], what candidates are ranked and accepted by.
         scores_without: The same for the copies.
-        no_match_share: Weight of the copies.
+        weights: Of the lists and of the copies, [n] each.
 
     Returns:
         2 n lists: element i is match i, element n + i its copy.
     """
     n = len(held.place)
     right = (scores.argmax(axis=1) == held.place) if n else np.empty(0, bool)
+    best = [each.max(axis=1, initial=-1.0) for each in (scores, scores_without)]
     return Judged(
-        np.concatenate(
-            [scores.max(axis=1, initial=-1.0), scores_without.max(axis=1, initial=-1.0)]
-        ),
-        np.concatenate([right, np.zeros(n, bool)]),
-        np.concatenate([held.weight * (1.0 - no_match_share), held.weight * no_match_share]),
+        np.concatenate(best), np.concatenate([right, np.zeros(n, bool)]), np.concatenate(weights)
     )
 
 
@@ -196,61 +133,136 @@ def out_of_fold_judged(
     held: HeldOut,
     counts: Support,
     fold: NDArray[np.int64],
-    by_fold: tuple[LogisticModel, ...],
-    no_match_share: float,
+    by_fold: tuple[Fitted, ...],
+    population: Population,
 ) -> Judged:
-    """:func:`judge` with out-of-fold probabilities."""
+    """:func:`judge` with out-of-fold probabilities, for a population."""
     without = held.lists.without(held.place)
     return judge(
         held,
         out_of_fold(held.lists, counts, fold, by_fold),
         out_of_fold(without, counts, fold, by_fold),
-        no_match_share,
+        example_weights(held, counts, population),
     )
 
 
 class _Examples(NamedTuple):
-    """Candidates as rows: features [rows, features], label, weight, number of the match."""
+    """Candidates as rows: features [rows, features], label, number of the match."""
 
     x: NDArray[np.float32]
     label: NDArray[np.bool_]
-    weight: NDArray[np.float64]
     match: NDArray[np.int64]
 
 
-def _examples(held: HeldOut, counts: Support, no_match_share: float) -> _Examples:
+def _examples(held: HeldOut, counts: Support) -> _Examples:
     """Every candidate of every list and of every copy without the twin."""
     parts = []
-    for lists, share in (
-        (held.lists, 1.0 - no_match_share),
-        (held.lists.without(held.place), no_match_share),
-    ):
+    for lists in (held.lists, held.lists.without(held.place)):
         match, column = np.nonzero(lists.valid)
         x = candidate_features(lists, counts)[match, column]
         label = column == held.place[match]  # never in a copy, where that place is empty
-        parts.append((x, label, held.weight[match] * share, match))
-    x, label, weight, match = (np.concatenate(part) for part in zip(*parts, strict=True))
-    keep = weight > 0.0
-    return _Examples(x[keep], label[keep], weight[keep], match[keep])
+        parts.append((x, label, match))
+    x, label, match = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return _Examples(x, label, match)
 
 
 def _fit_models(
-    examples: _Examples, fold: NDArray[np.int64], folds: int, progress: Progress
-) -> tuple[tuple[LogisticModel, ...], LogisticModel]:
+    examples: _Examples,
+    fold: NDArray[np.int64],
+    settings: LinkScorerSettings,
+    seed: int,
+    progress: Progress,
+) -> tuple[tuple[Trees, ...], Trees]:
     """One model without each fold, and one on everything."""
     models = []
-    for number in range(folds + 1):  # no match is in fold ``folds``: the last sees all
+    for number in range(settings.folds + 1):  # no match is in fold ``folds``: the last sees all
         keep = fold[examples.match] != number
-        models.append(fit_logistic(examples.x[keep], examples.label[keep], examples.weight[keep]))
-        progress("link_scorer: fits", number + 1, folds + 1)
+        x, label = examples.x[keep], examples.label[keep]
+        models.append(
+            fit_trees(
+                x,
+                label,
+                np.ones(len(label)),
+                names=FEATURES,
+                rounds=settings.rounds,
+                seed=seed,
+            )
+        )
+        progress("link_scorer: fits", number + 1, settings.folds + 1)
     return tuple(models[:-1]), models[-1]
 
 
-def _model(facts: dict) -> LogisticModel:
-    return LogisticModel(facts["intercept"], tuple(facts["coefficients"]))
+class _Known(NamedTuple):
+    """Log odds of the first candidate of each list and of its copy, whether the first is right."""
+
+    best: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    best_without: NDArray[np.float64]
 
 
-def _unfitted(held: HeldOut, settings: LinkScorerSettings, seed: int) -> LinkScorer:
+def _known(
+    held: HeldOut, counts: Support, fold: NDArray[np.int64], trees: tuple[Trees, ...]
+) -> _Known:
+    """Judge every list with the model that has not seen it."""
+    without = held.lists.without(held.place)
+    scores, scores_without = (np.full(held.lists.catalog.shape, NEVER) for _ in range(2))
+    for number, model in enumerate(trees):
+        rows = np.flatnonzero(fold == number)
+        scores[rows] = logits(held.lists.take(rows), counts, model)
+        scores_without[rows] = logits(without.take(rows), counts, model)
+    right = scores.argmax(axis=1) == held.place
+    return _Known(scores.max(axis=1), right, scores_without.max(axis=1))
+
+
+def _calibrated(
+    held: HeldOut,
+    counts: Support,
+    known: _Known,
+    weights: tuple[NDArray[np.float64], NDArray[np.float64]],
+    kept: NDArray[np.bool_],
+) -> Calibration:
+    """The curve fitted on some of the lists and on their copies."""
+    receipts = counts.receipts[held.lists.receipt][kept]
+    return fit_calibration(
+        np.concatenate([known.best[kept], known.best_without[kept]]),
+        np.concatenate([receipts, receipts]),
+        np.concatenate([known.right[kept], np.zeros(int(kept.sum()), bool)]),
+        np.concatenate([each[kept] for each in weights]),
+    )
+
+
+def _estimated(
+    pool: pa.Table, vocabulary: pa.Table, held: HeldOut, known: _Known, whole: Trees
+) -> Population:
+    """The opaque items, with the shares of no match that their scores tell."""
+    counts = support(vocabulary)
+    nodes = opaque_nodes(vocabulary)
+    band = band_of(counts.receipts[nodes])
+    sample = [rows[:: -(-len(rows) // POPULATION_SAMPLE)] for rows in _by_band(band)]
+    chosen = vocabulary["item_id"].take(pa.array(nodes[np.sort(np.concatenate(sample))]))
+    own = pool.filter(pc.is_in(pool["receipt_item"], value_set=chosen.combine_chunks()))
+    lists = pool_lists(own, vocabulary)
+    best = logits(lists, counts, whole).max(axis=1, initial=NEVER)
+    held_band = band_of(counts.receipts[held.lists.receipt])
+    shares = no_match_shares(
+        best,
+        band_of(counts.receipts[lists.receipt]),
+        (known.best[held.seen], held_band[held.seen]),
+        (known.best_without, held_band),
+    )
+    items = np.bincount(band, minlength=len(BANDS))
+    return Population(tuple(int(n) for n in items), shares, True)
+
+
+def _by_band(band: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Rows of each band that has any."""
+    rows = (np.flatnonzero(band == number) for number in range(len(BANDS)))
+    return [each for each in rows if len(each)] or [np.empty(0, np.int64)]
+
+
+def _unfitted(
+    held: HeldOut, vocabulary: pa.Table, settings: LinkScorerSettings, seed: int
+) -> LinkScorer:
     """The scorer of a lake with too little to learn from."""
     n = held.matches
     if not n:
@@ -260,6 +272,7 @@ def _unfitted(held: HeldOut, settings: LinkScorerSettings, seed: int) -> LinkSco
             f"the twin of only {held.found} of {n} held-out matches is in the pool, at least "
             f"{LEAST_FOUND} are needed: too few matches, or the spaces are not aligned"
         )
+    share = 0.5 if settings.no_match_share is None else settings.no_match_share
     return LinkScorer(
         features=FEATURES,
         model=None,
@@ -267,7 +280,7 @@ def _unfitted(held: HeldOut, settings: LinkScorerSettings, seed: int) -> LinkSco
         seed=seed,
         acceptance=Acceptance(None, None, None, None, 0.0),
         target_precision=settings.target_precision,
-        no_match_share=settings.no_match_share,
+        population=set_population(vocabulary, share),
         matches=n,
         unseen=len(held.ids) - n,
         absent=held.absent,
@@ -279,8 +292,9 @@ def _unfitted(held: HeldOut, settings: LinkScorerSettings, seed: int) -> LinkSco
     )
 
 
-def _rule(settings: LinkScorerSettings, strict: bool) -> str:
-    target = f"{settings.target_precision:g} with {settings.no_match_share:g} assumed matchless"
+def _rule(settings: LinkScorerSettings, population: Population, strict: bool) -> str:
+    how = "estimated" if population.estimated else "assumed"
+    target = f"{settings.target_precision:g} with {population.share:.2f} {how} to have no match"
     if strict:
         return (
             f"fewer than {settings.small} held-out matches: lowest probability at which the lower "
@@ -289,9 +303,5 @@ def _rule(settings: LinkScorerSettings, strict: bool) -> str:
     return f"lowest probability at which the estimated precision is {target}"
 
 
-def _nothing_accepted(
-    acceptance: Acceptance, settings: LinkScorerSettings, strict: bool
-) -> str | None:
-    if acceptance.threshold is not None:
-        return None
-    return f"no threshold passes ({_rule(settings, strict)})"
+def _nothing_accepted(acceptance: Acceptance, rule: str) -> str | None:
+    return None if acceptance.threshold is not None else f"no threshold passes ({rule})"

@@ -11,7 +11,7 @@ from itememb_core import schemas
 from itememb_core.evaluation.items import holdout_baskets
 from itememb_core.evaluation.items import item_evaluation as judge_items
 from itememb_core.evaluation.links import link_evaluation as judge_links
-from itememb_core.links.scorer import LinkScorer
+from itememb_core.links.fitted import LinkScorer
 from itememb_dagster.stage import BACKTEST, Input, StageContext, TableSpec, stage
 
 SPEC: Final = TableSpec(schemas.EVALUATION)
@@ -60,6 +60,7 @@ def item_evaluation(
     kinds=("numpy",),
     table=SPEC,
     settings=("link_pool",),
+    code="2",
     inputs=_of_backtest("item_embeddings", "vocabulary", "link_pool"),
 )
 def link_evaluation(

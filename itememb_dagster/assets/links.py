@@ -1,15 +1,20 @@
-"""From vectors to links: the pool, the scorer fitted on held-out matches, candidates, links."""
+"""From vectors and purchases to links: the pool, the scorer, candidates, links."""
 
 from typing import Final
 
+import ibis.expr.types as ir
 import pyarrow as pa
 
 from itememb_core import schemas
 from itememb_core.links.candidates import cross_domain_links as accept
 from itememb_core.links.candidates import link_candidates as rank
+from itememb_core.links.evidence import receipt_facts
+from itememb_core.links.fitted import LinkScorer
 from itememb_core.links.nodes import no_links_reason
+from itememb_core.links.pool import LinkData
 from itememb_core.links.pool import link_pool as pool_of
-from itememb_core.links.scorer import LinkScorer, fit_scorer
+from itememb_core.links.scorer import fit_scorer
+from itememb_dagster.assets.items import before
 from itememb_dagster.stage import BACKTEST, Input, StageContext, TableSpec, stage
 
 POOL: Final = TableSpec(schemas.LINK_POOL)
@@ -18,12 +23,27 @@ BACKTEST_INPUTS: Final = {
 }
 
 
-def _pool(ctx: StageContext, embeddings: pa.Table, vocabulary: pa.Table) -> pa.Table:
-    """Candidates by CSLS; the reason in the metadata where there are none."""
-    settings = ctx.settings.link_pool
-    ctx.nothing = no_links_reason(vocabulary, settings)
-    dim = ctx.settings.item_model.dim
-    return pool_of(embeddings, vocabulary, settings, dim, ctx.progress)
+def _pool(
+    ctx: StageContext,
+    embeddings: pa.Table,
+    vocabulary: pa.Table,
+    user_items: ir.Table,
+    receipts: ir.Table,
+    catalog: ir.Table,
+) -> pa.Table:
+    """Candidates by vectors and by users; the reason in the metadata where there are none."""
+    settings = ctx.settings
+    ctx.nothing = no_links_reason(vocabulary, settings.link_pool)
+    if not settings.item_model.bridge:  # no pair across channels: nor are their users compared
+        user_items = user_items.limit(0)
+    data = LinkData(
+        embeddings,
+        vocabulary,
+        user_items.to_pyarrow(),
+        receipt_facts(receipts),
+        catalog.select("item_id", "price", "brand_id").to_pyarrow(),
+    )
+    return pool_of(data, settings.link_pool, settings.item_model.dim, ctx.progress)
 
 
 @stage(
@@ -31,20 +51,28 @@ def _pool(ctx: StageContext, embeddings: pa.Table, vocabulary: pa.Table) -> pa.T
     group="links",
     kinds=("numpy",),
     table=POOL,
-    settings=("link_pool", "item_model"),
+    settings=("link_pool", "item_model", "holdout_days"),
+    code="2",
     inputs=BACKTEST_INPUTS,
 )
 def backtest_link_pool(
-    ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Table
+    ctx: StageContext,
+    item_embeddings: pa.Table,
+    vocabulary: pa.Table,
+    user_items: ir.Table,
+    receipts: ir.Table,
+    catalog: ir.Table,
 ) -> pa.Table:
     """The wide pool of candidates of every opaque item and held-out match, in the backtest."""
-    return _pool(ctx, item_embeddings, vocabulary)
+    bought, lines = before(user_items, ctx.cut), before(receipts, ctx.cut)
+    return _pool(ctx, item_embeddings, vocabulary, bought, lines, catalog)
 
 
 @stage(
     group="links",
-    kinds=("scikitlearn",),
+    kinds=("lightgbm",),
     settings=("link_scorer", "seed"),
+    code="2",
     inputs=BACKTEST_INPUTS,
 )
 def link_scorer(
@@ -61,7 +89,7 @@ def link_scorer(
     )
     ctx.metadata |= {
         "held-out matches": scorer.matches,
-        "assumed share without a match": scorer.no_match_share,
+        "share without a match": scorer.population.share,
         "threshold": str(scorer.acceptance.threshold),
         "rule": scorer.rule,
         "importances": scorer.importances,
@@ -70,10 +98,17 @@ def link_scorer(
     return scorer
 
 
-@stage(group="links", kinds=("numpy",), table=POOL, settings=("link_pool", "item_model"))
-def link_pool(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Table) -> pa.Table:
-    """The wide pool of candidates of every opaque receipt item."""
-    return _pool(ctx, item_embeddings, vocabulary)
+@stage(group="links", kinds=("numpy",), table=POOL, settings=("link_pool", "item_model"), code="2")
+def link_pool(
+    ctx: StageContext,
+    item_embeddings: pa.Table,
+    vocabulary: pa.Table,
+    user_items: ir.Table,
+    receipts: ir.Table,
+    catalog: ir.Table,
+) -> pa.Table:
+    """The wide pool of candidates of every opaque receipt item, with the evidence."""
+    return _pool(ctx, item_embeddings, vocabulary, user_items, receipts, catalog)
 
 
 @stage(
@@ -81,6 +116,7 @@ def link_pool(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Table
     kinds=("parquet",),
     table=TableSpec(schemas.LINK_CANDIDATES),
     settings=("link_candidates",),
+    code="2",
 )
 def link_candidates(
     ctx: StageContext, link_pool: pa.Table, vocabulary: pa.Table, link_scorer: LinkScorer
@@ -89,7 +125,7 @@ def link_candidates(
     return rank(link_pool, vocabulary, link_scorer, ctx.settings.link_candidates.k)
 
 
-@stage(group="links", kinds=("parquet",), table=TableSpec(schemas.CROSS_DOMAIN_LINKS))
+@stage(group="links", kinds=("parquet",), table=TableSpec(schemas.CROSS_DOMAIN_LINKS), code="2")
 def cross_domain_links(
     ctx: StageContext, link_candidates: pa.Table, vocabulary: pa.Table, link_scorer: LinkScorer
 ) -> pa.Table:

@@ -13,7 +13,7 @@ from itememb_core import schemas
 from itememb_core.evaluation.users import user_evaluation as judge_users
 from itememb_core.links.candidates import cross_domain_links as accept
 from itememb_core.links.candidates import link_candidates as rank
-from itememb_core.links.scorer import LinkScorer
+from itememb_core.links.fitted import LinkScorer
 from itememb_core.progress import Progress
 from itememb_core.users.histories import user_histories as histories_of
 from itememb_core.users.items import ItemSpace, item_space

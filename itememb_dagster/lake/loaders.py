@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from itememb_core.index import BuiltIndex, load_index
-from itememb_core.links.scorer import LinkScorer, load_scorer
+from itememb_core.links.fitted import LinkScorer, load_scorer
 from itememb_core.model import ItemModel, load_model
 from itememb_core.users.store import StoredUserModel
 

@@ -1,0 +1,151 @@
+"""What users bought, as profiles of items: counts by user, by user and month, by user and week.
+
+What belongs here: sparse counts of the two sides of the link task, and totals by time. What does
+not: scores of pairs (``likelihood``), which pairs to look at.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from itememb_core.channels import OFFERS, RECEIPTS
+from itememb_core.links.likelihood import Side
+from itememb_core.links.nodes import LinkNodes
+from itememb_core.vocabulary import UNKNOWN, node_index
+
+#: Days that count together, by name; None: all of them.
+WINDOWS: Final = {"users": None, "months": 30, "weeks": 7}
+
+
+class Purchases(NamedTuple):
+    """Days on which users met items, one element each; what has strength 0 is left out.
+
+    Attributes:
+        user: int64 [entries], from 0 without gaps.
+        day: int64 [entries], days since 1970-01-01.
+        on_receipts: bool [entries], which side it is.
+        place: int64 [entries], row of ``nodes.receipts`` or ``nodes.catalog``; -1 for an item
+            that takes no part, which still tells how much its user shops there.
+    """
+
+    user: NDArray[np.int64]
+    day: NDArray[np.int64]
+    on_receipts: NDArray[np.bool_]
+    place: NDArray[np.int64]
+
+
+def purchases(user_items: pa.Table, vocabulary: pa.Table, nodes: LinkNodes) -> Purchases:
+    """Read the bags of both sides.
+
+    Args:
+        user_items: ``day`` and ``schemas.USER_ITEMS``, nothing after the cut.
+        vocabulary: ``schemas.VOCABULARY``.
+        nodes: The two sides.
+    """
+    met = pc.and_(
+        pc.greater(user_items["strength"], 0), pc.not_equal(user_items["channel"], OFFERS)
+    )
+    rows = user_items.filter(met)
+    on_receipts = pc.equal(rows["channel"], RECEIPTS).to_numpy().astype(bool)
+    node = node_index(vocabulary, rows["item_id"], rows["channel"])
+    receipts, catalog = (_places(side, vocabulary.num_rows) for side in nodes)
+    place = np.where(on_receipts, receipts[node], catalog[node])
+    place[node == UNKNOWN] = UNKNOWN
+    user = np.unique(rows["user_id"].to_numpy(), return_inverse=True)[1]
+    day = rows["day"].cast(pa.date32()).cast(pa.int32()).to_numpy().astype(np.int64)
+    return Purchases(user.astype(np.int64), day, on_receipts, place)
+
+
+def sides(bought: Purchases, nodes: LinkNodes, window: int | None) -> tuple[Side, Side]:
+    """Counts of days by item and column, a column being a user's window of so many days.
+
+    Columns that only one side has tell nothing (the other's share of them is 0) and are left
+    out; shares and totals count them.
+    """
+    column = bought.user
+    if window is not None:
+        number = bought.day // window
+        column = column * (int(number.max(initial=0)) + 1) + number
+    on_receipts = np.unique(column[bought.on_receipts])
+    shared = np.intersect1d(on_receipts, column[~bought.on_receipts], assume_unique=False)
+    place = np.searchsorted(shared, column)
+    inside = np.isin(column, shared)
+    receipts = _side(bought, bought.on_receipts, len(nodes.receipts), place, inside, len(shared))
+    catalog = _side(bought, ~bought.on_receipts, len(nodes.catalog), place, inside, len(shared))
+    return receipts, catalog
+
+
+def _side(
+    bought: Purchases,
+    own: NDArray[np.bool_],
+    items: int,
+    column: NDArray[np.int64],
+    inside: NDArray[np.bool_],
+    columns: int,
+) -> Side:
+    from scipy.sparse import csr_matrix
+
+    share = np.bincount(column[own & inside], minlength=columns) / max(int(own.sum()), 1)
+    known = own & (bought.place != UNKNOWN)
+    totals = np.bincount(bought.place[known], minlength=items).astype(np.float64)
+    kept = known & inside
+    ones = np.ones(int(kept.sum()), np.float32)
+    counts = csr_matrix((ones, (bought.place[kept], column[kept])), (items, columns))
+    counts.sum_duplicates()
+    return Side(counts, share, totals)
+
+
+def by_time(bought: Purchases, nodes: LinkNodes, days: int) -> tuple[NDArray, NDArray]:
+    """How an item's days lie in time against its channel's: Pearson residuals by window.
+
+    Returns:
+        float32 [receipt items, windows] and [catalog items, windows], rows of norm 1: the dot
+        product of two is the correlation of what time alone does not explain.
+    """
+    first = int(bought.day.min(initial=0)) // days
+    number = bought.day // days - first
+    windows = int(number.max(initial=0)) + 1
+    result = []
+    for own, items in (
+        (bought.on_receipts, len(nodes.receipts)),
+        (~bought.on_receipts, len(nodes.catalog)),
+    ):
+        share = np.bincount(number[own], minlength=windows) / max(int(own.sum()), 1)
+        known = own & (bought.place != UNKNOWN)
+        flat = bought.place[known] * windows + number[known]
+        counts = np.bincount(flat, minlength=items * windows).astype(np.float32)
+        residual = counts.reshape(items, windows)
+        expected = residual.sum(axis=1, keepdims=True) * share.astype(np.float32)
+        residual -= expected
+        expected += 0.5
+        residual /= np.sqrt(expected, out=expected)
+        norm = np.sqrt(np.einsum("iw,iw->i", residual, residual))
+        residual /= np.maximum(norm, 1e-9)[:, None]
+        result.append(residual)
+    return result[0], result[1]
+
+
+def first_and_last(bought: Purchases, nodes: LinkNodes) -> tuple[NDArray, NDArray]:
+    """First and last day of every item, float32 [items, 2] a side; NaN without any."""
+    result = []
+    for own, items in (
+        (bought.on_receipts, len(nodes.receipts)),
+        (~bought.on_receipts, len(nodes.catalog)),
+    ):
+        known = own & (bought.place != UNKNOWN)
+        ends = np.full((items, 2), (np.inf, -np.inf))
+        np.minimum.at(ends[:, 0], bought.place[known], bought.day[known])
+        np.maximum.at(ends[:, 1], bought.place[known], bought.day[known])
+        ends[~np.isfinite(ends)] = np.nan
+        result.append(ends.astype(np.float32))
+    return result[0], result[1]
+
+
+def _places(nodes: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Row of each node in ``nodes``, -1 for the others, int64 [size + 1] (the last: unknown)."""
+    places = np.full(size + 1, UNKNOWN, np.int64)
+    places[nodes] = np.arange(len(nodes))
+    return places

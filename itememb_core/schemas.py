@@ -193,6 +193,7 @@ LINK_POOL: Final = pa.schema(
     ]
 )
 
+#: The evidence of the pool stands beside, for people.
 LINK_CANDIDATES: Final = pa.schema(
     [
         ("receipt_item", pa.string()),
@@ -202,6 +203,11 @@ LINK_CANDIDATES: Final = pa.schema(
         ("similarity", pa.float32()),
         ("csls", pa.float32()),
         ("probability", pa.float64()),
+        ("users", pa.float32()),
+        ("lead_users", pa.float32()),
+        ("rhythm", pa.float32()),
+        ("price_gap", pa.float32()),
+        ("brand", pa.float32()),
     ]
 )
 
@@ -213,6 +219,29 @@ CROSS_DOMAIN_LINKS: Final = pa.schema(
         ("similarity", pa.float32()),
         ("probability", pa.float64()),
         ("method", pa.string()),
+    ]
+)
+
+#: By month. Every receipt line; nulls where its item has no link.
+ENRICHED_RECEIPTS: Final = pa.schema(
+    [
+        ("day", pa.date32()),
+        ("timestamp", pa.timestamp("us")),
+        ("user_id", pa.int64()),
+        ("item_id", pa.string()),
+        ("count", pa.float64()),
+        ("price", pa.float64()),
+        ("brand_id", pa.int64()),
+        ("transaction_hash", pa.string()),
+        ("catalog_item", pa.string()),
+        ("catalog_domain", pa.string()),
+        ("category", pa.string()),
+        ("subcategory", pa.string()),
+        ("brand", pa.int64()),
+        ("link_probability", pa.float64()),
+        ("link_method", pa.string()),
+        ("source_file", pa.string()),
+        ("source_row", pa.int64()),
     ]
 )
 

@@ -121,7 +121,7 @@ class LinkScorerSettings(StageSettings):
         lt=1.0,
         description="Share of opaque items without a true link; null: told by their scores.",
     )
-    rounds: int = Field(180, ge=1, le=5000, description="Trees of the model.")
+    rounds: int = Field(80, ge=1, le=5000, description="Trees of the model.")
     folds: int = Field(5, ge=2, le=50, description="Parts in which held-out matches are judged.")
     small: int = Field(
         300,

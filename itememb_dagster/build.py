@@ -77,10 +77,15 @@ def _stamps(
 
 
 def _of_days(inputs: dict[str, ir.Table], days: Sequence[date]) -> dict[str, ir.Table]:
-    """Return the inputs' rows of the months to write; the engine opens no other days' files."""
+    """Return the inputs' rows of the months to write; the engine opens no other days' files.
+
+    An input without days is taken whole.
+    """
     parts = ranges(days)
     return {
         name: table.filter(ibis.or_(*(table.day.between(*part) for part in parts)))
+        if "day" in table.columns
+        else table
         for name, table in inputs.items()
     }
 

@@ -1,12 +1,13 @@
 """Checks that gate what follows: conservation, canonical edges, vectors, vocabulary, links."""
 
-from typing import Final
+from typing import Any, Final
 
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from itememb_core.links.enrich import gains
 from itememb_core.tables import conservation_violations
 from itememb_core.vectors import vectors
 from itememb_dagster.check import Check, Verdict, check
@@ -14,6 +15,8 @@ from itememb_dagster.stage import BACKTEST
 
 #: Fewer held-out matches than this: quality checks warn and do not block.
 ENOUGH_MATCHES: Final = 100
+#: Mean probability less share right that makes links worse than none.
+GROSSLY_OFF: Final = 0.1
 #: The same for users that are judged.
 ENOUGH_USERS: Final = 100
 
@@ -114,11 +117,16 @@ def unit_vectors(item_embeddings: pa.Table, vocabulary: pa.Table) -> Verdict:
     return _unit_vectors(item_embeddings, vocabulary)
 
 
-def _figure(table: pa.Table, method: str, metric: str, part: str = "all") -> float | None:
+def _row(table: pa.Table, method: str, metric: str, part: str = "all") -> dict[str, Any] | None:
     for row in table.to_pylist():
         if (row["method"], row["metric"], row["slice"]) == (method, metric, part):
-            return float(row["value"])
+            return dict(row)
     return None
+
+
+def _figure(table: pa.Table, method: str, metric: str, part: str = "all") -> float | None:
+    row = _row(table, method, metric, part)
+    return None if row is None else float(row["value"])
 
 
 @check(("link_evaluation",))
@@ -127,16 +135,64 @@ def links_beat_chance(link_evaluation: pa.Table) -> Verdict:
     matches = _figure(link_evaluation, "held_out", "matches") or 0
     if not matches:
         return Verdict(True, "no held-out match to judge links on")
-    ours = _figure(link_evaluation, "csls", "hit@1") or 0.0
+    fitted = _figure(link_evaluation, "scorer", "hit@1")
+    ours = (_figure(link_evaluation, "csls", "hit@1") if fitted is None else fitted) or 0.0
     chance = _figure(link_evaluation, "random", "hit@1") or 0.0
     popular = _figure(link_evaluation, "channel_popularity", "hit@1") or 0.0
-    few = matches < ENOUGH_MATCHES
     why = (
         f"hit@1 {ours:.3f} on {matches:.0f} held-out matches; "
         f"random {chance:.5f}, popularity {popular:.5f}"
     )
     facts = {"hit@1": ours, "random": chance, "popularity": popular, "matches": matches}
-    return Verdict(ours > max(10 * chance, popular), why, facts, warn=few)
+    # Without a scorer nothing learned is accepted: no false link to stop.
+    warn = matches < ENOUGH_MATCHES or fitted is None
+    return Verdict(ours > max(10 * chance, popular), why, facts, warn=warn)
+
+
+@check(("link_evaluation",), blocking=False)
+def spaces_are_aligned(link_evaluation: pa.Table) -> Verdict:
+    """Vectors of twins on receipts and in the catalogs lie together: CSLS finds them at all."""
+    if not _figure(link_evaluation, "held_out", "matches"):
+        return Verdict(True, "no held-out match to judge alignment on", warn=True)
+    found = _figure(link_evaluation, "csls", "hit@10") or 0.0
+    chance = _figure(link_evaluation, "random", "hit@10") or 0.0
+    passed = found > 10 * chance
+    state = "aligned" if passed else "not aligned: vectors of different channels say nothing"
+    why = f"the spaces are {state} (CSLS hit@10 {found:.3f}, random {chance:.5f})"
+    return Verdict(passed, why, {"hit@10": found, "random": chance}, warn=True)
+
+
+@check(("link_evaluation",))
+def link_probabilities_hold(link_evaluation: pa.Table) -> Verdict:
+    """First candidates are right as often as their probability says (bootstrap, 1 %)."""
+    gaps = {
+        metric: row
+        for metric in ("calibration", "calibration_accepted")
+        if (row := _row(link_evaluation, "scorer", metric)) is not None
+    }
+    if not gaps:
+        return Verdict(True, "no probability to judge")
+    matches = _figure(link_evaluation, "held_out", "matches") or 0
+    off = {name: row for name, row in gaps.items() if not row["low"] <= 0.0 <= row["high"]}
+    gross = any(abs(row["value"]) > GROSSLY_OFF for row in off.values())
+    told = (f"{n} {r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]" for n, r in gaps.items())
+    why = f"mean probability less share right: {', '.join(told)}"
+    facts = {name: row["value"] for name, row in gaps.items()}
+    return Verdict(not off, why, facts, warn=not gross or matches < ENOUGH_MATCHES)
+
+
+@check(("enriched_receipts",), {"receipts": ("receipts",)})
+def every_line_enriched_once(enriched_receipts: ir.Table, receipts: ir.Table) -> Verdict:
+    """Every receipt line is there once; how many, and how much spend, gain from the links."""
+    found = gains(enriched_receipts).to_pyarrow().to_pylist()[0]
+    lines = receipts.count().to_pyarrow().as_py()
+    names = ("linked", "category", "brand")
+    facts = {f"lines, {n}": found[f"lines_{n}"] / max(found["lines"], 1) for n in names}
+    if found["spend"] and found["least_price"] >= 0:
+        facts |= {f"spend, {name}": found[f"spend_{name}"] / found["spend"] for name in names}
+    shares = ", ".join(f"{name} {share:.3f}" for name, share in facts.items())
+    why = f"{found['lines']:,} lines of {lines:,} receipt lines; shares: {shares}"
+    return Verdict(found["lines"] == lines, why, facts)
 
 
 @check(("item_evaluation",), blocking=False)
@@ -183,6 +239,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     backtest_unit_vectors,
     unit_vectors,
     links_beat_chance,
+    spaces_are_aligned,
+    link_probabilities_hold,
+    every_line_enriched_once,
     goes_with_beats_popularity,
     recommendations_beat_popularity,
     every_user_has_a_vector,

@@ -49,6 +49,11 @@ def no_catalog():
     return schemas.CATALOG.empty_table()
 
 
+def pool_table(*rows):
+    """A pool of rows given as dicts; what is not given is null."""
+    return pa.Table.from_pylist(list(rows), schema=schemas.LINK_POOL)
+
+
 def user_items_table(rows):
     """Rows (day since 1970, user, channel, item)."""
     day, user, channel, item = zip(*rows, strict=True) if rows else ((),) * 4
@@ -120,12 +125,9 @@ class World:
 
     def data(self, bought=True):
         """What the pool is made of; twins have the buyers in common where there is a signal."""
-        names = {receipt: catalog for receipt, catalog in self.truth.items()}
         entries = []
-        for number, (item, side, _, receipts, retail, *_rest) in enumerate(
-            self.rows if bought else ()
-        ):
-            product = names.get(item, item)
+        for number, (item, _, _, receipts, retail, *_) in enumerate(self.rows if bought else ()):
+            product = self.truth.get(item, item)
             own = [] if self.signal or not receipts else [1]
             stream = [self.seed, *own, *product.encode()]
             taste = np.random.default_rng(stream).gamma(0.1, size=USERS) + 1e-9

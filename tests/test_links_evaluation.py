@@ -11,13 +11,13 @@ from itememb_core.schemas import EVALUATION, LINK_HOLDOUT
 from itememb_core.settings import LinkPoolSettings, LinkScorerSettings
 from tests.links_world import World
 
-POOL = LinkPoolSettings(size=20)
+POOL = LinkPoolSettings(size=20, by_users=10)
 
 
-def evaluate(world, holdout=None, **scorer):
-    pool = link_pool(world.embeddings, world.vocabulary, POOL)
+def evaluate(world, holdout=None, bought=True, **scorer):
+    pool = link_pool(world.data(bought=bought), POOL)
     holdout = world.holdout if holdout is None else holdout
-    settings = LinkScorerSettings(target_precision=0.9, no_match_share=0.25, **scorer)
+    settings = LinkScorerSettings(target_precision=0.9, no_match_share=0.25, rounds=30, **scorer)
     fitted = fit_scorer(pool, world.vocabulary, holdout, settings, seed=0)
     result = link_evaluation(
         pool, fitted, holdout, world.vocabulary, embeddings=world.embeddings, settings=POOL
@@ -72,6 +72,7 @@ def test_ranks_are_what_counting_gives(world, evaluated):
         assert {m for m, metric, s in value if (metric, s) == ("hit@1", name)} == {
             "scorer",
             "csls",
+            "users",
             "cosine",
             "channel_popularity",
             "random",
@@ -107,7 +108,7 @@ def test_pictures_are_pngs_and_the_same_twice(world, evaluated):
 
 
 def test_without_a_scorer_the_ranks_stay_and_nothing_is_accepted():
-    result, _, scorer = evaluate(World(signal=False))
+    result, _, scorer = evaluate(World(signal=False), bought=False)
     assert scorer.model is None
     value = figures(result)
     assert ("scorer", "hit@1", "all") not in value

@@ -8,10 +8,19 @@ from itememb_core.errors import ItemembError
 from itememb_core.links.csls import csls_lists
 from itememb_core.links.lists import pool_lists
 from itememb_core.links.nodes import link_nodes, no_links_reason
-from itememb_core.links.pool import link_pool
+from itememb_core.links.pool import LinkData, link_pool
 from itememb_core.schemas import LINK_POOL
 from itememb_core.settings import LinkPoolSettings
-from tests.links_world import World, embeddings_table, unit, vocabulary_table
+from tests.links_world import (
+    World,
+    embeddings_table,
+    no_catalog,
+    no_facts,
+    pool_table,
+    unit,
+    user_items_table,
+    vocabulary_table,
+)
 
 ROWS = [  # item, side, domain, receipts, retail, marketplace, offers
     ("o1", "all", "receipt", 3, 0, 0, 0),
@@ -86,7 +95,7 @@ def test_csls_lists_are_what_all_pairs_give():
 
 def test_the_pool_finds_twins_and_no_id_helps():
     world = World(matches=60, opaque=80, alone=20, extra=40, noise=0.2)
-    pool = link_pool(world.embeddings, world.vocabulary, LinkPoolSettings(size=15))
+    pool = link_pool(world.data(bought=False), LinkPoolSettings(size=15))
     assert pool.schema == LINK_POOL
     assert pool.num_rows == (60 + 80 + 20) * 15
     first = pool.filter(pa.compute.equal(pool["rank_csls"], 1)).to_pandas()
@@ -95,52 +104,89 @@ def test_the_pool_finds_twins_and_no_id_helps():
     assert (known.catalog_item == known.receipt_item.map(truth)).mean() > 0.95
     # The same ids on vectors without a common signal: only chance is left.
     blind = World(matches=60, opaque=80, alone=20, extra=40, noise=0.2, signal=False)
-    pool = link_pool(blind.embeddings, blind.vocabulary, LinkPoolSettings(size=15))
+    pool = link_pool(blind.data(), LinkPoolSettings(size=15, by_users=10))
     own = pool.filter(pa.compute.equal(pool["receipt_item"], pool["catalog_item"]))
     assert own.num_rows < 60 * 0.25
     answers = set(pool["catalog_item"].to_pylist())
     assert not answers & {"fmcg_direct", "fmcg_nobody"}
 
 
+def test_users_find_what_vectors_do_not():
+    world = World(matches=60, opaque=80, alone=20, extra=40, noise=3.0)
+    settings = LinkPoolSettings(size=3, by_users=5)
+    pool = link_pool(world.data(), settings).to_pandas()
+    truth = world.truth | {item: item for item in world.holdout["item_id"].to_pylist()}
+    right = pool[pool.catalog_item == pool.receipt_item.map(truth)]
+    assert (right.rank_csls <= 3).sum() < 60
+    assert (right.rank_users == 1).sum() > 70
+    # Each list is the union: at most five by users, three by CSLS, no pair twice.
+    assert not pool.duplicated(["receipt_item", "catalog_item"]).any()
+    for rank, most in (("rank_users", 5), ("rank_csls", 3)):
+        ranks = pool[pool[rank].notna()].sort_values(["receipt_item", rank]).groupby("receipt_item")
+        assert (ranks[rank].max() == ranks.size()).all()
+        assert ranks.size().max() == most
+    assert pool[["rank_users", "rank_csls"]].notna().any(axis=1).all()
+    # Ranks by users are in the order of the ratio, which every pair has.
+    listed = pool[pool.rank_users.notna()].sort_values(["receipt_item", "rank_users"])
+    assert (listed.groupby("receipt_item").users.diff().dropna() <= 0).all()
+    assert pool[["users", "months", "weeks", "similarity", "csls"]].notna().all(axis=None)
+
+
+def test_csls_of_a_pair_is_the_same_whichever_list_found_it():
+    world = World(matches=40, opaque=40, alone=10, extra=20)
+    both = link_pool(world.data(), LinkPoolSettings(size=5, by_users=60)).to_pandas()
+    alone = link_pool(world.data(bought=False), LinkPoolSettings(size=110)).to_pandas()
+    keys = ["receipt_item", "catalog_item"]
+    joined = both.merge(alone, on=keys, suffixes=("", "_alone"))
+    assert len(joined) == len(both)
+    assert joined.csls.to_numpy() == pytest.approx(joined.csls_alone.to_numpy(), abs=1e-5)
+
+
+def test_the_lead_is_over_the_best_other_receipt_item_of_the_pool():
+    world = World(matches=40, opaque=40, alone=10, extra=20)
+    pool = link_pool(world.data(), LinkPoolSettings(size=5, by_users=8)).to_pandas()
+    for _, own in pool.groupby("catalog_item"):
+        for row in own.itertuples():
+            others = own.users[own.receipt_item != row.receipt_item]
+            best = max(others.max(), 0.0) if len(others) else 0.0
+            assert row.lead_users == pytest.approx(row.users - best, abs=1e-3)
+
+
 def test_an_empty_side_gives_the_empty_pool():
     rows = ROWS[:2]
     embeddings = embeddings_table(unit(np.ones((2, 4))), ["o1", "o2"])
-    pool = link_pool(embeddings, vocabulary_table(rows), LinkPoolSettings())
+    data = LinkData(
+        embeddings, vocabulary_table(rows), user_items_table([]), no_facts(), no_catalog()
+    )
+    pool = link_pool(data, LinkPoolSettings())
     assert (pool.schema, pool.num_rows) == (LINK_POOL, 0)
     lists = pool_lists(pool, vocabulary_table(rows))
     assert lists.catalog.shape == (0, 0)
 
 
-def small_pool(pairs):
-    rows = [(a, b, 0.5, csls, rank, reverse) for a, b, csls, rank, reverse in pairs]
-    columns = [
-        pa.array(c, kind) for c, kind in zip(zip(*rows, strict=True), LINK_POOL.types, strict=True)
-    ]
-    return pa.Table.from_arrays(columns, schema=LINK_POOL)
-
-
 def test_lists_pad_the_shorter_ones():
-    pool = small_pool(
-        [
-            ("o1", "fmcg_held", 0.3, 1, None),
-            ("o1", "nfmcg_a", 0.1, 2, 4),
-            ("fmcg_held", "nfmcg_a", 0.2, 1, 1),
-        ]
+    pool = pool_table(
+        {"receipt_item": "o1", "catalog_item": "fmcg_held", "csls": 0.3},
+        {"receipt_item": "o1", "catalog_item": "nfmcg_a", "csls": 0.1, "rank_reverse": 4},
+        {"receipt_item": "fmcg_held", "catalog_item": "nfmcg_a", "csls": 0.2, "rank_reverse": 1},
     )
     lists = pool_lists(pool, vocabulary_table(ROWS))
     assert lists.receipt.tolist() == [0, 3]  # the held-out match asks by its receipts side
     assert lists.catalog.tolist() == [[2, 5], [5, -1]]
-    assert lists.reverse.tolist() == [[0, 4], [1, 0]]
-    assert lists.csls[1, 1] == -np.inf
+    assert np.array_equal(
+        lists.compared["rank_reverse"], [[np.nan, 4], [1, np.nan]], equal_nan=True
+    )
+    assert lists.score("csls")[1, 1] == -np.inf
     without = lists.without(np.array([1, -1]))
     assert without.valid.tolist() == [[True, False], [True, False]]
+    assert np.isnan(without.compared["csls"][0, 1])
     assert lists.valid.tolist() == [[True, True], [True, False]]
 
 
 def test_a_pool_of_another_vocabulary_or_order_is_an_error():
     vocabulary = vocabulary_table(ROWS)
+    one, other = ({"receipt_item": item, "catalog_item": "nfmcg_a"} for item in ("o1", "fmcg_held"))
     with pytest.raises(ItemembError, match="catalog_item gone"):
-        pool_lists(small_pool([("o1", "gone", 0.3, 1, None)]), vocabulary)
-    apart = [("o1", "nfmcg_a", 0.3, 1, None), ("fmcg_held", "nfmcg_a", 0.3, 1, None)]
+        pool_lists(pool_table(one | {"catalog_item": "gone"}), vocabulary)
     with pytest.raises(ItemembError, match="not together"):
-        pool_lists(small_pool([*apart, ("o1", "fmcg_held", 0.1, 2, None)]), vocabulary)
+        pool_lists(pool_table(one, other, one | {"catalog_item": "fmcg_held"}), vocabulary)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from itememb_core.evaluation.link_calibration import EXAMPLE, calibration_gap, examples
 from itememb_core.links.accept import Judged, choose_threshold, precision_at, wilson
 from itememb_core.links.fitted import LinkScorer
 from itememb_core.links.heldout import HeldOut, fold_of, held_out
@@ -50,12 +51,14 @@ class LinkEvaluation(NamedTuple):
     Attributes:
         table: ``schemas.EVALUATION``.
         plots: PNG by name.
+        examples: ``link_calibration.EXAMPLE``.
         matches: Held-out matches judged.
         reason: Why there are no figures; ``None`` otherwise.
     """
 
     table: pa.Table
     plots: dict[str, bytes]
+    examples: pa.Table
     matches: int
     reason: str | None
 
@@ -96,18 +99,26 @@ def link_evaluation(
     held = held_out(pool, vocabulary, holdout)
     if not held.matches:
         reason = "no held-out direct match is seen on both sides before the cut"
-        return LinkEvaluation(EVALUATION.empty_table(), {}, 0, reason)
+        return LinkEvaluation(EVALUATION.empty_table(), {}, EXAMPLE.empty_table(), 0, reason)
     fold = fold_of(held.ids, max(len(scorer.by_fold), 2), scorer.seed)
     case = _Case(held, support(vocabulary), fold, scorer)
     catalog = link_nodes(vocabulary, settings).catalog
     judged = _judged(case)
     rows = _rows(case, _ranks(case, catalog, vectors(embeddings)), judged, len(catalog))
+    sure = np.empty((0, 0))
+    if scorer.model is not None:
+        sure = out_of_fold(held.lists, case.counts, fold, scorer.by_fold)
+    return LinkEvaluation(
+        _table(rows), _plots(judged, case), examples(held, sure, vocabulary), held.matches, None
+    )
+
+
+def _table(rows: list[Row]) -> pa.Table:
     columns = zip(*rows, strict=True)
     arrays = [
         pa.array(values, kind) for values, kind in zip(columns, EVALUATION.types, strict=True)
     ]
-    table = pa.Table.from_arrays(arrays, schema=EVALUATION)
-    return LinkEvaluation(table, _plots(judged, scorer), held.matches, None)
+    return pa.Table.from_arrays(arrays, schema=EVALUATION)
 
 
 def _rows(
@@ -123,6 +134,7 @@ def _rows(
         for method, rank in ranks.items():
             rows += _rank_rows(method, name, rank[seen])
         rows += _acceptance_rows(name, mask, judged, case)
+        rows += _calibration_rows(name, mask, judged, case.scorer)
     return rows + _scorer_rows(case.scorer)
 
 
@@ -145,8 +157,8 @@ def _ranks(
     not_above = np.searchsorted(popular, own, side="right")
     ties = not_above - np.searchsorted(popular, own, side="left") - 1
     ranks = {
-        "csls": _rank_in_list(held.lists.score("csls"), held.place),
-        "users": _rank_in_list(held.lists.score("users"), held.place),
+        "csls": _listed_ranks(held, "rank_csls"),
+        "users": _listed_ranks(held, "rank_users"),
         "cosine": _cosine_ranks(held, catalog, values),
         # Among equal counts the twin takes the middle of their places.
         "channel_popularity": 1.0 + len(popular) - not_above + ties.clip(min=0) / 2.0,
@@ -170,6 +182,15 @@ def _cosine_ranks(
         above = (queries @ candidates.T > own) & (catalog != held.twin[rows][:, None])
         ranks[rows] = 1.0 + above.sum(axis=1)
     return ranks
+
+
+def _listed_ranks(held: HeldOut, name: str) -> NDArray[np.float64]:
+    """The twin's rank in one of the lists that the pool unites, float64 [matches]."""
+    if not held.lists.catalog.shape[1]:
+        return np.full(len(held.place), np.inf)
+    ranks = held.lists.compared[name]
+    own = np.take_along_axis(ranks, held.place[:, None].clip(min=0), axis=1)[:, 0]
+    return np.where((held.place >= 0) & ~np.isnan(own), own, np.inf).astype(np.float64)
 
 
 def _rank_in_list(scores: NDArray[np.floating], place: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -229,6 +250,21 @@ def _acceptance_rows(
     return rows
 
 
+def _calibration_rows(
+    name: str, mask: NDArray[np.bool_], judged: dict[str, Judged], scorer: LinkScorer
+) -> list[Row]:
+    """Mean probability less share right, of all first candidates and of those accepted."""
+    if "scorer" not in judged:
+        return []
+    each, both = judged["scorer"], np.concatenate([mask, mask])
+    parts = {"calibration": both}
+    if scorer.acceptance.threshold is not None:
+        accepted = each.probability >= scorer.acceptance.threshold
+        parts["calibration_accepted"] = both & accepted
+    found = {metric: calibration_gap(each, part, scorer.seed) for metric, part in parts.items()}
+    return [("scorer", metric, name, *gap) for metric, gap in found.items() if gap is not None]
+
+
 def _rank_rows(method: str, name: str, rank: NDArray[np.float64]) -> list[Row]:
     """hit@1, hit@10 (Wilson intervals) and the mean reciprocal rank (normal interval)."""
     reciprocal = 1.0 / rank
@@ -270,10 +306,21 @@ def _scorer_rows(scorer: LinkScorer) -> list[Row]:
     return rows
 
 
-def _plots(judged: dict[str, Judged], scorer: LinkScorer) -> dict[str, bytes]:
+def _plots(judged: dict[str, Judged], case: _Case) -> dict[str, bytes]:
     curves = {name: each for name, each in judged.items() if name != "cosine_0.7"}
     curves["cosine"] = judged["cosine_0.7"]
-    plots = {"precision_coverage": precision_coverage_plot(curves, scorer.target_precision)}
+    target = case.scorer.target_precision
+    plots = {"precision_coverage": precision_coverage_plot(curves, target)}
     if "scorer" in judged:
-        plots["reliability"] = reliability_plot(judged["scorer"])
+        parts = {
+            _words(name): judged["scorer"].take(np.flatnonzero(np.concatenate([mask, mask])))
+            for name, mask in _slices(case.held, case.counts).items()
+            if name.startswith("support")
+        }
+        plots["reliability"] = reliability_plot(parts)
     return plots
+
+
+def _words(name: str) -> str:
+    """``support_3_9`` as people say it."""
+    return name.replace("_up", " and more").replace("support_", "support ").replace("_", " to ")

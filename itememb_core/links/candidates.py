@@ -15,6 +15,9 @@ from itememb_core.links.nodes import support
 from itememb_core.schemas import CROSS_DOMAIN_LINKS, LINK_CANDIDATES
 from itememb_core.vocabulary import ALL_SIDE
 
+#: Columns of the pool that are shown beside a candidate.
+EVIDENCE = tuple(LINK_CANDIDATES.names[7:])
+
 DIRECT = "direct"
 LEARNED = "learned"
 
@@ -53,9 +56,9 @@ def link_candidates(
         ids.take(catalog),
         vocabulary["domain"].combine_chunks().take(catalog),
         pa.array((column + 1).astype(np.int32)),
-        pa.array(lists.compared["similarity"][chosen]),
-        pa.array(lists.compared["csls"][chosen]),
-        pa.array(scored, mask=np.isnan(scored)),
+        *(_known(lists.compared[name][chosen]) for name in ("similarity", "csls")),
+        _known(scored),
+        *(_known(lists.compared[name][chosen]) for name in EVIDENCE),
     ]
     return pa.Table.from_arrays(columns, schema=LINK_CANDIDATES)
 
@@ -95,6 +98,11 @@ def cross_domain_links(
         taken = taken.append_column("method", method).select(CROSS_DOMAIN_LINKS.names)
         links.append(taken.cast(CROSS_DOMAIN_LINKS))
     return pa.concat_tables(links).combine_chunks()
+
+
+def _known(values: NDArray[np.floating]) -> pa.Array:
+    """A column with null where there is no number."""
+    return pa.array(values, mask=np.isnan(values))
 
 
 def _best(

@@ -63,7 +63,7 @@ def candidate_features(lists: PoolLists, counts: Support) -> NDArray[np.float32]
     for name in RANKED:
         values = lists.score(name)
         order = np.argsort(-values, axis=1, kind="stable")
-        columns[f"{name}_gap"] = values - best_other(values)
+        columns[f"{name}_gap"] = lists.compared[name] - best_other(values)
         columns[f"{name}_rank"] = np.log1p(_places(order))
     users = lists.score("users")
     total = _log_sum(users)[:, None]  # [n, 1]

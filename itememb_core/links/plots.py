@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BINS = 10
+#: Groups of lists.
+BINS = 8
 
 
 def precision_coverage_plot(judged: Mapping[str, Judged], target: float) -> bytes:
@@ -34,18 +35,23 @@ def precision_coverage_plot(judged: Mapping[str, Judged], target: float) -> byte
     return _png(figure)
 
 
-def reliability_plot(judged: Judged) -> bytes:
-    """Share right against mean probability of first candidates, in ten equal groups, as PNG."""
+def reliability_plot(parts: Mapping[str, Judged]) -> bytes:
+    """Share right against mean probability of first candidates, a line a part, as PNG.
+
+    The lists of a part stand in groups of equal size, by probability.
+    """
     figure, axes = _axes("mean probability of the first candidate", "share that is the true twin")
-    order = np.argsort(judged.probability, kind="stable")
-    groups = [group for group in np.array_split(order, BINS) if len(group)]
-    expected = [np.average(judged.probability[g], weights=judged.weight[g]) for g in groups]
-    found = [np.average(judged.correct[g], weights=judged.weight[g]) for g in groups]
     axes.plot([0, 1], [0, 1], color="gray", linestyle=":", label="calibrated")
-    axes.plot(expected, found, marker="o", label="out of fold")
+    for name, judged in parts.items():
+        order = np.argsort(judged.probability, kind="stable")
+        order = order[judged.weight[order] > 0.0]
+        groups = [group for group in np.array_split(order, BINS) if len(group)]
+        expected = [np.average(judged.probability[g], weights=judged.weight[g]) for g in groups]
+        found = [np.average(judged.correct[g], weights=judged.weight[g]) for g in groups]
+        axes.plot(expected, found, marker="o", markersize=3, label=name)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=7)
     return _png(figure)
 
 

@@ -5,6 +5,7 @@ compared. What does not: scoring (``scorer``), reading it back as lists (``lists
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,7 @@ from itememb_core.links.csls import CslsLists, csls_lists
 from itememb_core.links.evidence import ItemFacts, ReceiptFacts, compare, item_facts
 from itememb_core.links.likelihood import PairScores, fit_shape
 from itememb_core.links.nodes import LinkNodes, link_nodes
+from itememb_core.links.trees import threads
 from itememb_core.progress import Progress, silent
 from itememb_core.schemas import LINK_POOL
 from itememb_core.settings import LinkPoolSettings
@@ -119,12 +121,13 @@ class _Pairs:
         self.facts: ItemFacts = item_facts(data.facts, data.catalog, data.vocabulary, nodes)
 
     def chunks(self) -> Iterator[dict[str, NDArray]]:
-        """The pairs of some receipt items at a time: columns of equal length."""
+        """The pairs of some receipt items at a time, in order: columns of equal length."""
         n = len(self.receipts)
-        for start in range(0, n, CHUNK):
-            rows = slice(start, min(start + CHUNK, n))
-            yield self._chunk(rows)
-            self.progress("link_pool: pairs", rows.stop, n)
+        parts = [slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
+        with ThreadPoolExecutor(threads()) as workers:  # products and sorts run without the lock
+            for rows, columns in zip(parts, workers.map(self._chunk, parts), strict=True):
+                yield columns
+                self.progress("link_pool: pairs", rows.stop, n)
 
     def _chunk(self, rows: slice) -> dict[str, NDArray]:
         m, users = len(self.catalog), self.scores["users"]

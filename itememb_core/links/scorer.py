@@ -67,29 +67,45 @@ def fit_scorer(
     unfitted = _unfitted(held, vocabulary, settings, seed)
     if held.found < LEAST_FOUND:
         return unfitted
-    counts, fold = support(vocabulary), fold_of(held.ids, settings.folds, seed)
-    trees, whole = _fit_models(_examples(held, counts), fold, settings, seed, progress)
-    known = _known(held, counts, fold, trees)
+    case = _Case(held, support(vocabulary), fold_of(held.ids, settings.folds, seed))
+    trees, whole = _fit_models(_examples(held, case.counts), case.fold, settings, seed, progress)
+    known = _known(case, trees)
     population = unfitted.population
     if settings.no_match_share is None:
-        population = _estimated(pool, vocabulary, held, known, whole)
-    weights = example_weights(held, counts, population)
-    by_fold = tuple(
-        Fitted(model, _calibrated(held, counts, known, weights, fold != number))
-        for number, model in enumerate(trees)
-    )
-    judged = out_of_fold_judged(held, counts, fold, by_fold, population)
+        population = _estimated(pool, vocabulary, case, known, whole)
+    models = _calibrated_models(case, known, population, (trees, whole))
+    return _with_threshold(unfitted, case, settings, models, population)
+
+
+class _Case(NamedTuple):
+    """The held-out matches, events of nodes, the fold of each match."""
+
+    held: HeldOut
+    counts: Support
+    fold: NDArray[np.int64]
+
+
+def _with_threshold(
+    unfitted: LinkScorer,
+    case: _Case,
+    settings: LinkScorerSettings,
+    models: tuple[Fitted, tuple[Fitted, ...]],
+    population: Population,
+) -> LinkScorer:
+    """The scorer of fitted models: the threshold is chosen on out-of-fold probabilities."""
+    judged = out_of_fold_judged(case.held, case.counts, case.fold, models[1], population)
     acceptance = choose_threshold(judged, settings.target_precision, strict=unfitted.strict)
-    every = np.ones(len(fold), bool)
+    rule = _rule(settings, population, unfitted.strict)
+    gains = models[0].trees.importances().tolist()
     return replace(
         unfitted,
-        model=Fitted(whole, _calibrated(held, counts, known, weights, every)),
-        by_fold=by_fold,
+        model=models[0],
+        by_fold=models[1],
         acceptance=acceptance,
         population=population,
-        importances=dict(zip(FEATURES, whole.importances().tolist(), strict=True)),
-        rule=_rule(settings, population, unfitted.strict),
-        reason=_nothing_accepted(acceptance, _rule(settings, population, unfitted.strict)),
+        importances=dict(zip(FEATURES, gains, strict=True)),
+        rule=rule,
+        reason=None if acceptance.threshold is not None else f"no threshold passes ({rule})",
     )
 
 
@@ -200,10 +216,9 @@ class _Known(NamedTuple):
     best_without: NDArray[np.float64]
 
 
-def _known(
-    held: HeldOut, counts: Support, fold: NDArray[np.int64], trees: tuple[Trees, ...]
-) -> _Known:
+def _known(case: _Case, trees: tuple[Trees, ...]) -> _Known:
     """Judge every list with the model that has not seen it."""
+    held, counts, fold = case
     without = held.lists.without(held.place)
     scores, scores_without = (np.full(held.lists.catalog.shape, NEVER) for _ in range(2))
     for number, model in enumerate(trees):
@@ -214,15 +229,27 @@ def _known(
     return _Known(scores.max(axis=1), right, scores_without.max(axis=1))
 
 
+def _calibrated_models(
+    case: _Case, known: _Known, population: Population, trees: tuple[tuple[Trees, ...], Trees]
+) -> tuple[Fitted, tuple[Fitted, ...]]:
+    """The model of everything and those without a fold, each with its own curve."""
+    weights = example_weights(case.held, case.counts, population)
+    by_fold = tuple(
+        Fitted(model, _calibrated(case, known, weights, case.fold != number))
+        for number, model in enumerate(trees[0])
+    )
+    every = np.ones(len(case.fold), bool)
+    return Fitted(trees[1], _calibrated(case, known, weights, every)), by_fold
+
+
 def _calibrated(
-    held: HeldOut,
-    counts: Support,
+    case: _Case,
     known: _Known,
     weights: tuple[NDArray[np.float64], NDArray[np.float64]],
     kept: NDArray[np.bool_],
 ) -> Calibration:
     """The curve fitted on some of the lists and on their copies."""
-    receipts = counts.receipts[held.lists.receipt][kept]
+    receipts = case.counts.receipts[case.held.lists.receipt][kept]
     return fit_calibration(
         np.concatenate([known.best[kept], known.best_without[kept]]),
         np.concatenate([receipts, receipts]),
@@ -232,10 +259,10 @@ def _calibrated(
 
 
 def _estimated(
-    pool: pa.Table, vocabulary: pa.Table, held: HeldOut, known: _Known, whole: Trees
+    pool: pa.Table, vocabulary: pa.Table, case: _Case, known: _Known, whole: Trees
 ) -> Population:
     """The opaque items, with the shares of no match that their scores tell."""
-    counts = support(vocabulary)
+    held, counts, _ = case
     nodes = opaque_nodes(vocabulary)
     band = band_of(counts.receipts[nodes])
     sample = [rows[:: -(-len(rows) // POPULATION_SAMPLE)] for rows in _by_band(band)]
@@ -301,7 +328,3 @@ def _rule(settings: LinkScorerSettings, population: Population, strict: bool) ->
             f"end of the precision's 95 % interval is {target}"
         )
     return f"lowest probability at which the estimated precision is {target}"
-
-
-def _nothing_accepted(acceptance: Acceptance, rule: str) -> str | None:
-    return None if acceptance.threshold is not None else f"no threshold passes ({rule})"

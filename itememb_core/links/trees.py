@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Small trees and strong shrinkage: there are some thousand lists with one right answer each.
 PARAMETERS: Final = {
     "objective": "binary",
-    "learning_rate": 0.07,
+    "learning_rate": 0.15,
     "num_leaves": 15,
     "min_data_in_leaf": 40,
     "lambda_l2": 5.0,
@@ -42,7 +42,7 @@ class Trees:
         """Log odds float64 [rows] of features float32 [rows, features]."""
         if not len(x):
             return np.empty(0)
-        found = self._booster.predict(x, raw_score=True, num_threads=_threads())
+        found = self._booster.predict(x, raw_score=True, num_threads=threads())
         return np.asarray(found, np.float64)
 
     def importances(self) -> NDArray[np.float64]:
@@ -87,7 +87,7 @@ def fit_trees(
     data = lightgbm.Dataset(
         x, label, weight=weight, feature_name=list(names), params={"verbosity": -1}
     )
-    parameters = PARAMETERS | {"seed": seed, "num_threads": _threads()}
+    parameters = PARAMETERS | {"seed": seed, "num_threads": threads()}
     return Trees(lightgbm.train(parameters, data, rounds).model_to_string())
 
 
@@ -99,7 +99,8 @@ def _lightgbm() -> Any:
     return lightgbm
 
 
-def _threads() -> int:
+def threads() -> int:
+    """Threads of this process's numeric work."""
     import torch
 
     return torch.get_num_threads()

@@ -8,6 +8,7 @@ import pyarrow as pa
 from itememb_core import schemas
 from itememb_core.links.candidates import cross_domain_links as accept
 from itememb_core.links.candidates import link_candidates as rank
+from itememb_core.links.enrich import enriched_receipts as enrich
 from itememb_core.links.evidence import receipt_facts
 from itememb_core.links.fitted import LinkScorer
 from itememb_core.links.nodes import no_links_reason
@@ -136,4 +137,23 @@ def cross_domain_links(
     return links
 
 
-STAGES = (backtest_link_pool, link_scorer, link_pool, link_candidates, cross_domain_links)
+@stage(
+    group="links",
+    kinds=("duckdb", "parquet"),
+    table=TableSpec(schemas.ENRICHED_RECEIPTS, ("day", "source_file", "source_row"), "month"),
+)
+def enriched_receipts(
+    ctx: StageContext, receipts: ir.Table, cross_domain_links: ir.Table, catalog: ir.Table
+) -> ir.Table:
+    """Receipt lines with their catalog item, its category and brand, by month."""
+    return enrich(receipts, cross_domain_links, catalog)
+
+
+STAGES = (
+    backtest_link_pool,
+    link_scorer,
+    link_pool,
+    link_candidates,
+    cross_domain_links,
+    enriched_receipts,
+)

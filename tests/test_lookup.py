@@ -62,8 +62,9 @@ def test_unknown_items_and_channels_are_named():
 
 
 def of(schema, *rows):
-    columns = zip(schema.types, zip(*rows, strict=True), strict=True)
-    return pa.Table.from_arrays([pa.array(c, kind) for kind, c in columns], schema=schema)
+    """Rows as tuples; the last columns, when left out, are null."""
+    names = [dict(zip(schema.names, row, strict=False)) for row in rows]
+    return pa.Table.from_pylist(names, schema=schema)
 
 
 CANDIDATES = of(

@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Any, Final
 
+import dagster as dg
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
@@ -70,6 +71,7 @@ def link_evaluation(
     link_holdout: pa.Table,
     vocabulary: pa.Table,
     item_embeddings: pa.Table,
+    catalog: ir.Table,
 ) -> pa.Table:
     """Right catalog item first, precision and coverage, on held-out direct matches."""
     found = judge_links(
@@ -80,7 +82,23 @@ def link_evaluation(
         embeddings=item_embeddings,
         settings=ctx.settings.link_pool,
     )
+    if found.examples.num_rows:
+        ctx.metadata["examples"] = _examples(found.examples, catalog)
     return _tell(ctx, found)
+
+
+def _examples(pairs: pa.Table, catalog: ir.Table) -> dg.MetadataValue:
+    """The surest right and wrong first candidates as a table, with titles."""
+    ids = {*pairs["receipt_item"].to_pylist(), *pairs["catalog_item"].to_pylist()}
+    rows = catalog.filter(catalog.item_id.isin(sorted(ids)))
+    known = rows.select("item_id", "title", "category").to_pyarrow().to_pylist()
+    titles = {r["item_id"]: r["title"] or r["category"] or "" for r in known}
+    lines = ["| receipt item is | first candidate | probability | right |", "|---|---|---|---|"]
+    for pair in pairs.to_pylist():
+        names = (f"{i} {titles.get(i, '')}" for i in (pair["receipt_item"], pair["catalog_item"]))
+        right = "yes" if pair["right"] else "no"
+        lines.append(f"| {' | '.join(names)} | {pair['probability']:.3f} | {right} |")
+    return dg.MetadataValue.md("\n".join(lines))
 
 
 STAGES = (item_evaluation, link_evaluation)

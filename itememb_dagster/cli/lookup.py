@@ -62,15 +62,26 @@ def _with_titles(lake: Lake, found: pa.Table, column: str = "neighbor_id") -> pa
 @click.argument("item")
 @lake_option
 def links(item: str, lake: str | None) -> None:
-    """Show the catalog candidates of a receipt ITEM (or what links to a catalog item)."""
+    """Show the catalog candidates of a receipt ITEM (or what links to a catalog item), and why."""
+    from itememb_core.links.fitted import load_scorer
+    from itememb_core.links.reasons import reasons
     from itememb_core.lookup import links_of
 
     where = _lake(lake)
     candidates = load_arrow(where, ("link_candidates",))
     accepted = load_arrow(where, ("cross_domain_links",))
     found = links_of(candidates, accepted, load_arrow(where, ("vocabulary",)), item)
-    columns = ("receipt_item", "catalog_item", "rank", "similarity", "probability", "method")
+    why = ["its own id" if row["method"] == "direct" else reasons(row) for row in found.to_pylist()]
+    found = _with_titles(where, found, "catalog_item").append_column(
+        "why", pa.array(why, pa.string())
+    )
+    columns = ("receipt_item", "catalog_item", "title", "rank", "probability", "method", "why")
     _show(found, columns)
+    scorer = load_scorer(where.version(("link_scorer",)))
+    if scorer.acceptance.threshold is None:
+        click.echo(f"no learned link is accepted: {scorer.reason}")
+    else:
+        click.echo(f"accepted from {scorer.acceptance.threshold:.3f}: {scorer.rule}")
 
 
 @click.command()

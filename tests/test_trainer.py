@@ -127,8 +127,8 @@ def test_validation_judges_late_pairs():
     assert set(trainer.validation) == {r.name for r in trainer.relations}
     late = set(WORLD.bags.node[WORLD.bags.day >= DAYS - 6].tolist())
     first, second = trainer.validation["receipts~retail"]
-    assert set(first.rows[first.query.row].tolist()) <= late
-    assert set(second.rows[second.candidate.row].tolist()) <= late
+    assert set(first.query.tolist()) <= late
+    assert set(second.candidate.tolist()) <= late
     nothing = Trainer(final(WORLD), SETTINGS, 0, start_vectors(WORLD, SETTINGS, 0))
     assert nothing.validation == {}
 

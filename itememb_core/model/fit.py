@@ -87,42 +87,32 @@ class Trainer:
 
     def _bridge(self, batch: Batch, rate: float) -> float:
         """InfoNCE between unit vectors over the temperature."""
-        unit, length = normalise(self.tables.embedding.index_select(0, batch.rows))
+        import torch
+
+        rows = torch.cat([batch.query, batch.candidate])
+        unit, length = normalise(self.tables.embedding.index_select(0, rows))
         low, temperature = unit.to(self.product), self.settings.temperature
-        found = info_nce(
-            low.index_select(0, batch.query.row) / temperature,
-            low.index_select(0, batch.candidate.row),
-            batch.weight,
-            batch.hits,
-        )
+        queries = len(batch.query)
+        found = info_nce(low[:queries] / temperature, low[queries:], batch.weight, batch)
         if rate:
-            total = batch.query.total(found.query).div_(temperature)
-            total += batch.candidate.total(found.candidate)
+            total = torch.cat([found.query / temperature, found.candidate])
             gradient = normalise_backward(total, unit, length)
-            self._steps["embedding"].step(batch.rows, gradient, rate)
+            self._steps["embedding"].step(rows, gradient, rate)
         return found.loss
 
     def _within(self, batch: Batch, rate: float) -> float:
         """InfoNCE of context(query) · embedding(candidate) + bias(candidate); moves all three."""
         tables, query, candidate = self.tables, batch.query, batch.candidate
-        unit, length = normalise(tables.embedding.index_select(0, batch.rows))
-        context = tables.context.index_select(0, batch.rows).to(self.product)
-        bias = tables.bias.index_select(0, batch.rows)[candidate.row, 0]
-        found = info_nce(
-            context.index_select(0, query.row),
-            unit.to(self.product).index_select(0, candidate.row),
-            bias.exp() * batch.weight,
-            batch.hits,
-            bias=True,
-        )
+        unit, length = normalise(tables.embedding.index_select(0, candidate))
+        context = tables.context.index_select(0, query).to(self.product)
+        bias = tables.bias.index_select(0, candidate)[:, 0]
+        found = info_nce(context, unit.to(self.product), bias.exp() * batch.weight, batch)
         if rate:
-            assert found.bias is not None
-            by_unit = normalise_backward(candidate.total(found.candidate), unit, length)
-            by_context = query.total(found.query)
+            by_unit = normalise_backward(found.candidate, unit, length)
             context_rate = rate * self.settings.context_rate
-            self._steps["embedding"].step(batch.rows, by_unit, rate)
-            self._steps["context"].step(batch.rows, by_context, context_rate)
-            self._steps["bias"].step(batch.rows, candidate.total(found.bias[:, None]), rate)
+            self._steps["embedding"].step(candidate, by_unit, rate)
+            self._steps["context"].step(query, found.query, context_rate)
+            self._steps["bias"].step(candidate, found.bias[:, None], rate)
         return found.loss
 
     def validate(self) -> dict[str, float]:

@@ -77,8 +77,8 @@ class Relation:
         a, b = a.reshape(-1, self._batch), b.reshape(-1, self._batch)
         turn = (np.arange(len(a)) % 2 == 1)[:, None]
         query, candidate = np.where(turn, b, a), np.where(turn, a, b)
-        weight = np.where(turn, self._weight_a[candidate], self._weight_b[candidate])
-        return plan(query, candidate, weight, self._device)
+        weights = [self._weight_a if asked else self._weight_b for asked in turn[:, 0]]
+        return plan(query, candidate, weights, self._device)
 
 
 def relations_of(

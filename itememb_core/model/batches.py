@@ -122,8 +122,8 @@ def _batch(
     of_candidate[by_candidate] = at[1][paired]
     queries, candidates = (_pad(part, part[0]) for part in (node[first[0]], node[first[1]]))
     drawn = np.bincount(at[1][~asks], minlength=len(candidates)).astype(np.float32)
-    query_starts = (np.cumsum(asks) - asks)[first[0]]
-    candidate_starts = (np.cumsum(paired) - paired)[first[1]]
+    query_starts: NDArray[np.int64] = (np.cumsum(asks) - asks)[first[0]]
+    candidate_starts: NDArray[np.int64] = (np.cumsum(paired) - paired)[first[1]]
     cells = at[0][first[2]] * len(candidates) + at[1][first[2]]
     parts = (
         queries, candidates, drawn, weight[candidates],

@@ -1,0 +1,239 @@
+"""One item of a later basket, given another item of it: every method's rank of the answer.
+
+What belongs here: methods as scores, and what they are worth by query. What does not: which pairs
+are asked about (``baskets``), means and intervals (``figures``).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from itememb_core.channels import CHANNELS
+from itememb_core.evaluation.baselines import SMOOTHING_WEIGHTS, cooccurrence, popularity, ppmi_svd
+from itememb_core.evaluation.figures import Judged, Values
+from itememb_core.evaluation.metrics import (
+    hit_at,
+    random_hit_at,
+    random_reciprocal,
+    reciprocal,
+    sparse_ranks,
+    tied_ranks,
+)
+from itememb_core.vectors import vectors
+from itememb_core.vocabulary import UNKNOWN, node_counts
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+#: Most queries, and most bytes of scores, at once.
+ROWS: Final = 256
+BLOCK_BYTES: Final = 2**26
+#: Queries of a half that a blend's weight is chosen on, for the other half.
+TUNING_QUERIES: Final = 500
+#: Quantiles of training counts in a channel that end the tail and the torso.
+TAIL_END, TORSO_END = 0.90, 0.99
+
+METRICS: Final[Mapping[str, Callable[[Values], Values]]] = {
+    "hit@20": lambda ranks: hit_at(ranks, 20),
+    "hit@100": lambda ranks: hit_at(ranks, 100),
+    "mrr": reciprocal,
+}
+
+Nodes = NDArray[np.int64]
+Scores = Callable[[Nodes], NDArray[np.float32]]
+
+
+class Space(NamedTuple):
+    """What is judged and what its baselines may see.
+
+    Attributes:
+        embeddings: ``schemas.item_embeddings(dim)``, in the vocabulary's order.
+        vocabulary: ``schemas.VOCABULARY`` of the backtest: its counts are training counts.
+        edges: Within-channel edges that training saw (``schemas.EDGES``).
+        without_bridge: As ``embeddings``, of a fit without the bridge; None: not judged.
+    """
+
+    embeddings: pa.Table
+    vocabulary: pa.Table
+    edges: pa.Table
+    without_bridge: pa.Table | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Queries of one channel; candidates are the items that training saw there."""
+
+    channel: str
+    queries: Nodes  # [queries], nodes
+    seen: Nodes  # [candidates], nodes
+    counts: Nodes  # [candidates], training counts in the channel
+    answers: Nodes  # [queries], candidates
+    own: Nodes  # [queries], the queries as candidates: they take no part
+
+    def ranks(self, scores: Scores, rows: Nodes | None = None) -> Values:
+        """Rank of each answer, of all queries or of ``rows``; ``scores`` takes places of queries.
+
+        Each block that ``scores`` gives is overwritten.
+        """
+        rows = np.arange(len(self.queries)) if rows is None else rows
+        size = int(np.clip(BLOCK_BYTES // (4 * len(self.seen)), 1, ROWS))
+        parts = [
+            tied_ranks(scores(part), self.answers[part], self.own[part])
+            for part in (rows[start : start + size] for start in range(0, len(rows), size))
+        ]
+        return np.concatenate([np.empty(0), *parts])
+
+
+def judge_pairs(space: Space, pairs: Mapping[str, tuple[Nodes, Nodes]], seed: int) -> list[Judged]:
+    """Judge the pairs of each channel.
+
+    Args:
+        space: Vectors and what training saw.
+        pairs: Query and answer nodes by channel (``baskets.draw_pairs``).
+        seed: Of the PPMI baseline's random subspace.
+
+    Returns:
+        For each channel ``hit@20``, ``hit@100`` and ``mrr`` of every method, with slices by channel
+        and by ``head``, ``torso`` and ``tail``: the answer's training count in the channel. The
+        smoothed counts' weight is each figure's best on these very queries, which favours them;
+        the blend's is chosen on one half of the queries for the other half.
+    """
+    return [_judge(space, _asked(space, channel, *ends), seed) for channel, ends in pairs.items()]
+
+
+def _asked(space: Space, channel: str, queries: Nodes, answers: Nodes) -> Asked:
+    counts = node_counts(space.vocabulary)[:, CHANNELS.index(channel)]
+    seen = np.flatnonzero(counts > 0)
+    place = np.full(len(counts), UNKNOWN, np.int64)
+    place[seen] = np.arange(len(seen))
+    return Asked(channel, queries, seen, counts[seen], place[answers], place[queries])
+
+
+def _judge(space: Space, asked: Asked, seed: int) -> Judged:
+    together = cooccurrence(space.vocabulary, space.edges, asked.channel, asked.queries)
+    together = together[:, asked.seen].tocsr()
+    scores = _vector_scores(space, asked, seed)
+    values = {
+        (method, metric): of(ranks)
+        for method, ranks in _plain_ranks(asked, together, scores)
+        for metric, of in METRICS.items()
+    }
+    smoothed = _smoothed(asked, together)
+    for metric in METRICS:
+        values["counts_smoothed", metric] = smoothed[metric]
+    for metric, found in _blended(asked, together, scores["goes_with"]).items():
+        values["blend", metric] = found
+    return Judged(values, _chance(asked), {asked.channel: np.ones(len(asked.queries), bool)}
+                  | _bands(asked))  # fmt: skip
+
+
+def _plain_ranks(
+    asked: Asked, together: "csr_array", scores: Mapping[str, Scores]
+) -> Iterable[tuple[str, Values]]:
+    """Ranks by every method that has no weight to choose."""
+    for method, score in scores.items():
+        yield method, asked.ranks(score)
+    share = popularity(asked.counts)
+    yield "channel_popularity", _count_ranks(asked, type(together)(together.shape), share)
+    yield "counts", _count_ranks(asked, together, np.zeros(len(share)))
+
+
+def _vector_scores(space: Space, asked: Asked, seed: int) -> dict[str, Scores]:
+    """Scores of candidates by vectors: ours, and the plain ones of this channel's pairs."""
+    goes_with, unit = context_scores(space.embeddings, asked), vectors(space.embeddings)
+    plain = ppmi_svd(space.vocabulary, space.edges, asked.channel, unit.shape[1], seed)
+    found = {
+        "goes_with": goes_with,
+        "cosine": cosine_scores(unit, asked),
+        "ppmi_svd": cosine_scores(plain, asked),
+    }
+    if space.without_bridge is not None:
+        found["without_bridge"] = context_scores(space.without_bridge, asked)
+    return found
+
+
+def context_scores(embeddings: pa.Table, asked: Asked) -> Scores:
+    """context(query) · embedding(candidate) + bias(candidate), ``[queries, candidates]``."""
+    context = vectors(embeddings, column="context", unit=False)[asked.queries]  # [queries, dim]
+    candidates = np.ascontiguousarray(vectors(embeddings)[asked.seen].T)  # [dim, candidates]
+    bias = embeddings["bias"].to_numpy()[asked.seen]
+    return lambda rows: context[rows] @ candidates + bias
+
+
+def cosine_scores(unit: NDArray[np.float32], asked: Asked) -> Scores:
+    """Cosine of query and candidate, from unit rows ``[nodes, dim]``."""
+    queries = unit[asked.queries]  # [queries, dim]
+    candidates = np.ascontiguousarray(unit[asked.seen].T)  # [dim, candidates]
+    return lambda rows: queries[rows] @ candidates
+
+
+def _count_ranks(asked: Asked, together: "csr_array", prior: Values) -> Values:
+    parts = []
+    for start in range(0, len(asked.queries), ROWS):
+        part = slice(start, start + ROWS)
+        rows = together[asked.queries[part]]
+        parts.append(sparse_ranks(rows, prior, asked.answers[part], asked.own[part]))
+    return np.concatenate(parts)
+
+
+def _smoothed(asked: Asked, together: "csr_array") -> dict[str, Values]:
+    """Counts plus a weight times popularity, each figure with the weight that suits it best."""
+    share = popularity(asked.counts)
+    ranks = [_count_ranks(asked, together, weight * share) for weight in SMOOTHING_WEIGHTS]
+    return {
+        metric: max((of(found) for found in ranks), key=lambda values: float(values.mean()))
+        for metric, of in METRICS.items()
+    }
+
+
+def _blended(asked: Asked, together: "csr_array", goes_with: Scores) -> dict[str, Values]:
+    """Counts plus a weight times the model's probabilities instead of popularity."""
+
+    def scores(weight: float) -> Scores:
+        def blend(rows: Nodes) -> NDArray[np.float32]:
+            logits = goes_with(rows)  # [rows, candidates]
+            chance = np.exp(logits - logits.max(axis=1, keepdims=True))
+            chance *= np.float32(weight) / chance.sum(axis=1, keepdims=True)
+            chance += together[asked.queries[rows]].toarray()
+            return chance
+
+        return blend
+
+    everyone = np.arange(len(asked.queries))
+    halves = everyone[::2], everyone[1::2]
+    out = {metric: np.empty(len(everyone)) for metric in METRICS}
+    for half, other in (halves, halves[::-1]):
+        tuned = {w: asked.ranks(scores(w), other[:TUNING_QUERIES]) for w in SMOOTHING_WEIGHTS}
+        best = _best_weights(tuned)
+        ranks = {weight: asked.ranks(scores(weight), half) for weight in set(best.values())}
+        for metric, weight in best.items():
+            out[metric][half] = METRICS[metric](ranks[weight])
+    return out
+
+
+def _best_weights(ranks: Mapping[float, Values]) -> dict[str, float]:
+    """The weight with the highest mean of each metric."""
+    return {
+        metric: max(ranks, key=lambda weight: float(of(ranks[weight]).sum()))
+        for metric, of in METRICS.items()
+    }
+
+
+def _chance(asked: Asked) -> dict[tuple[str, str], Values]:
+    others = len(asked.seen) - 1
+    found = {
+        "hit@20": random_hit_at(others, 20),
+        "hit@100": random_hit_at(others, 100),
+        "mrr": random_reciprocal(others),
+    }
+    return {("random", name): np.full(len(asked.queries), v) for name, v in found.items()}
+
+
+def _bands(asked: Asked) -> dict[str, NDArray[np.bool_]]:
+    low, high = np.quantile(asked.counts, [TAIL_END, TORSO_END])
+    count = asked.counts[asked.answers]
+    return {"head": count > high, "torso": (count > low) & (count <= high), "tail": count <= low}

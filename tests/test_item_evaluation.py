@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from itememb_core.evaluation.baselines import cooccurrence, ppmi_svd
+from itememb_core.evaluation.baselines import cooccurrence, counted_pairs, ppmi_svd
 from itememb_core.evaluation.baskets import draw_next_baskets, draw_pairs, holdout_baskets
 from itememb_core.evaluation.goes_with import METRICS, Space, judge_pairs
 from itememb_core.evaluation.items import ItemEvaluation, draw_questions, item_evaluation
@@ -210,7 +210,8 @@ def test_plain_vectors_put_items_of_one_block_together():
     known = edges(
         *(("receipts", a, b, 4) for block in blocks for a in block for b in block if a < b)
     )
-    rows = ppmi_svd(words, known, "receipts", 64, 0)
+    everyone = np.arange(words.num_rows)
+    rows = ppmi_svd(counted_pairs(words, known).of("receipts"), everyone, 64, 0)
     place = {item: i for i, item in enumerate(words["item_id"].to_pylist())}
     one, two, other = (rows[place[i]] for i in ("i000", "i001", "i005"))
     assert one @ two > 0.9
@@ -307,8 +308,14 @@ def test_counts_sum_over_months_and_both_directions_for_queries_alone():
         ("receipts", "gone", "i001", 9),
     )  # fmt: skip
     one, two, three = node_index(words, pa.array(["i001", "i002", "i003"]), "receipts").tolist()
-    found = cooccurrence(words, table, "receipts", np.array([two]))
-    assert (found[two, one], found[two, three], found.sum()) == (5, 7, 12)
+    pairs, place = counted_pairs(words, table).of("receipts"), np.arange(words.num_rows)
+    found = cooccurrence(pairs, np.array([two, three, two]), place)
+    assert found.shape == (3, words.num_rows)
+    for row in (0, 2):
+        assert (found[row, one], found[row, three], found[[row]].sum()) == (5, 7, 12)
+    assert (found[1, two], found[[1]].sum()) == (7, 7)
+    place[one] = -1  # no candidate
+    assert cooccurrence(pairs, np.array([two]), place).sum() == 7
 
 
 FIRST = date(2018, 1, 2)

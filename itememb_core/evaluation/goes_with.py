@@ -13,7 +13,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from itememb_core.channels import CHANNELS
-from itememb_core.evaluation.baselines import SMOOTHING_WEIGHTS, cooccurrence, popularity, ppmi_svd
+from itememb_core.evaluation.baselines import (
+    SMOOTHING_WEIGHTS,
+    CountedPairs,
+    cooccurrence,
+    counted_pairs,
+    popularity,
+    ppmi_svd,
+)
 from itememb_core.evaluation.figures import Judged, Values
 from itememb_core.evaluation.metrics import (
     hit_at,
@@ -70,9 +77,14 @@ class Asked:
     channel: str
     queries: Nodes  # [queries], nodes
     seen: Nodes  # [candidates], nodes
+    place: Nodes  # [nodes], the candidate that a node is, or UNKNOWN
     counts: Nodes  # [candidates], training counts in the channel
     answers: Nodes  # [queries], candidates
-    own: Nodes  # [queries], the queries as candidates: they take no part
+
+    @property
+    def own(self) -> Nodes:
+        """The queries as candidates: they take no part, ``[queries]``."""
+        return self.place[self.queries]
 
     def ranks(self, scores: Scores, rows: Nodes | None = None) -> Values:
         """Rank of each answer, of all queries or of ``rows``; ``scores`` takes places of queries.
@@ -102,7 +114,11 @@ def judge_pairs(space: Space, pairs: Mapping[str, tuple[Nodes, Nodes]], seed: in
         smoothed counts' weight is each figure's best on these very queries, which favours them;
         the blend's is chosen on one half of the queries for the other half.
     """
-    return [_judge(space, _asked(space, channel, *ends), seed) for channel, ends in pairs.items()]
+    known = counted_pairs(space.vocabulary, space.edges)
+    return [
+        _judge(space, known.of(channel), _asked(space, channel, *ends), seed)
+        for channel, ends in pairs.items()
+    ]
 
 
 def _asked(space: Space, channel: str, queries: Nodes, answers: Nodes) -> Asked:
@@ -110,13 +126,13 @@ def _asked(space: Space, channel: str, queries: Nodes, answers: Nodes) -> Asked:
     seen = np.flatnonzero(counts > 0)
     place = np.full(len(counts), UNKNOWN, np.int64)
     place[seen] = np.arange(len(seen))
-    return Asked(channel, queries, seen, counts[seen], place[answers], place[queries])
+    return Asked(channel, queries, seen, place, counts[seen], place[answers])
 
 
-def _judge(space: Space, asked: Asked, seed: int) -> Judged:
-    together = cooccurrence(space.vocabulary, space.edges, asked.channel, asked.queries)
-    together = together[:, asked.seen].tocsr()
-    scores = _vector_scores(space, asked, seed)
+def _judge(space: Space, known: CountedPairs, asked: Asked, seed: int) -> Judged:
+    together = cooccurrence(known, asked.queries, asked.place)
+    plain = ppmi_svd(known, asked.place, vectors(space.embeddings).shape[1], seed)
+    scores = {**_vector_scores(space, asked), "ppmi_svd": _cosines(plain[asked.own], plain)}
     values = {
         (method, metric): of(ranks)
         for method, ranks in _plain_ranks(asked, together, scores)
@@ -142,14 +158,12 @@ def _plain_ranks(
     yield "counts", _count_ranks(asked, together, np.zeros(len(share)))
 
 
-def _vector_scores(space: Space, asked: Asked, seed: int) -> dict[str, Scores]:
-    """Scores of candidates by vectors: ours, and the plain ones of this channel's pairs."""
-    goes_with, unit = context_scores(space.embeddings, asked), vectors(space.embeddings)
-    plain = ppmi_svd(space.vocabulary, space.edges, asked.channel, unit.shape[1], seed)
+def _vector_scores(space: Space, asked: Asked) -> dict[str, Scores]:
+    """Scores of candidates by our vectors."""
+    unit = vectors(space.embeddings)
     found = {
-        "goes_with": goes_with,
-        "cosine": cosine_scores(unit, asked),
-        "ppmi_svd": cosine_scores(plain, asked),
+        "goes_with": context_scores(space.embeddings, asked),
+        "cosine": _cosines(unit[asked.queries], unit[asked.seen]),
     }
     if space.without_bridge is not None:
         found["without_bridge"] = context_scores(space.without_bridge, asked)
@@ -164,19 +178,18 @@ def context_scores(embeddings: pa.Table, asked: Asked) -> Scores:
     return lambda rows: context[rows] @ candidates + bias
 
 
-def cosine_scores(unit: NDArray[np.float32], asked: Asked) -> Scores:
-    """Cosine of query and candidate, from unit rows ``[nodes, dim]``."""
-    queries = unit[asked.queries]  # [queries, dim]
-    candidates = np.ascontiguousarray(unit[asked.seen].T)  # [dim, candidates]
-    return lambda rows: queries[rows] @ candidates
+def _cosines(queries: NDArray[np.float32], candidates: NDArray[np.float32]) -> Scores:
+    """Cosines of unit rows ``[queries, dim]`` and ``[candidates, dim]``."""
+    columns = np.ascontiguousarray(candidates.T)  # [dim, candidates]
+    return lambda rows: queries[rows] @ columns
 
 
 def _count_ranks(asked: Asked, together: "csr_array", prior: Values) -> Values:
     parts = []
     for start in range(0, len(asked.queries), ROWS):
         part = slice(start, start + ROWS)
-        rows = together[asked.queries[part]]
-        parts.append(sparse_ranks(rows, prior, asked.answers[part], asked.own[part]))
+        rows, own = together[part], asked.own[part]
+        parts.append(sparse_ranks(rows, prior, asked.answers[part], own))
     return np.concatenate(parts)
 
 
@@ -195,10 +208,13 @@ def _blended(asked: Asked, together: "csr_array", goes_with: Scores) -> dict[str
 
     def scores(weight: float) -> Scores:
         def blend(rows: Nodes) -> NDArray[np.float32]:
-            logits = goes_with(rows)  # [rows, candidates]
-            chance = np.exp(logits - logits.max(axis=1, keepdims=True))
+            chance = goes_with(rows)  # [rows, candidates]
+            chance -= chance.max(axis=1, keepdims=True)
+            np.exp(chance, out=chance)
             chance *= np.float32(weight) / chance.sum(axis=1, keepdims=True)
-            chance += together[asked.queries[rows]].toarray()
+            counts = together[rows]
+            of_entry = np.repeat(np.arange(len(rows)), np.diff(counts.indptr))
+            chance[of_entry, counts.indices] += counts.data
             return chance
 
         return blend

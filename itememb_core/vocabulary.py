@@ -181,9 +181,9 @@ def _lookup(
     own = np.append(nodes[rows], UNKNOWN).astype(np.int32)  # the last: not found
     if not pa.types.is_dictionary(item_ids.type):
         return own[_positions(item_ids, value_set)]
-    chunks = item_ids.chunks if isinstance(item_ids, pa.ChunkedArray) else [item_ids]
-    parts = [own[_dictionary_positions(chunk, value_set)] for chunk in chunks]
-    return np.concatenate([np.empty(0, np.int32), *parts])
+    # One dictionary for all chunks: each look-up hashes the whole set.
+    merged = item_ids.combine_chunks() if isinstance(item_ids, pa.ChunkedArray) else item_ids
+    return own[_dictionary_positions(merged, value_set)]
 
 
 def _positions(ids: pa.Array | pa.ChunkedArray, value_set: pa.Array) -> np.ndarray:
@@ -192,10 +192,10 @@ def _positions(ids: pa.Array | pa.ChunkedArray, value_set: pa.Array) -> np.ndarr
     return found.fill_null(-1).to_numpy()
 
 
-def _dictionary_positions(chunk: pa.DictionaryArray, value_set: pa.Array) -> np.ndarray:
+def _dictionary_positions(ids: pa.DictionaryArray, value_set: pa.Array) -> np.ndarray:
     """As ``_positions``, looked up once a distinct id."""
-    of_code = np.append(_positions(chunk.dictionary, value_set), -1)
-    return of_code[chunk.indices.fill_null(len(chunk.dictionary)).to_numpy(zero_copy_only=False)]
+    of_code = np.append(_positions(ids.dictionary, value_set), -1)
+    return of_code[ids.indices.fill_null(len(ids.dictionary)).to_numpy(zero_copy_only=False)]
 
 
 def _array(values: pa.Array | pa.ChunkedArray) -> pa.Array:

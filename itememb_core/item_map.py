@@ -118,8 +118,7 @@ def _scatter(
         mine = label == name
         colour = colormaps["tab10"](i % 10) if own_colour else "lightgrey"
         size, front = (5, 2) if own_colour else (3, 1)
-        panel.scatter(
-            *points[mine].T, s=size, color=colour, zorder=front, linewidths=0, label=f"{name}"
-        )
+        x, y = points[mine].T
+        panel.scatter(x, y, s=size, color=colour, zorder=front, linewidths=0, label=str(name))
     panel.set(title=title, xticks=[], yticks=[])
     panel.legend(fontsize=7, markerscale=3, loc="center left", bbox_to_anchor=(1, 0.5))

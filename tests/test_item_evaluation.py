@@ -142,9 +142,7 @@ def test_every_figure_has_its_baselines_and_an_interval(figures: dict):
 
 def test_the_same_seed_gives_the_same_table():
     words = vocabulary()
-    first, again, other = (
-        evaluate(words, LATER, s).table for s in (0, 0, 1)
-    )
+    first, again, other = (evaluate(words, LATER, s).table for s in (0, 0, 1))
     assert first.equals(again)
     assert not first.equals(other)
 
@@ -169,7 +167,9 @@ def test_a_blend_knows_what_vectors_know_and_plain_vectors_what_counts_know(figu
 def test_vectors_without_the_bridge_are_judged_where_they_are_given():
     words = vocabulary()
     found = evaluate(words, LATER, without_bridge=embeddings(words)).table.to_pylist()
-    by_method = {r["method"]: r["value"] for r in found if (r["metric"], r["slice"]) == ("mrr", "all")}
+    by_method = {
+        r["method"]: r["value"] for r in found if (r["metric"], r["slice"]) == ("mrr", "all")
+    }
     assert by_method["without_bridge"] == by_method["goes_with"] == 1.0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from itememb_core.evaluation.probe import category_probe, domain_mixing, nearest, vote
+from itememb_core.evaluation.probe import category_probe, domain_mixing, vote
 from itememb_core.schemas import item_embeddings
 from itememb_core.settings import DomainSettings
 from itememb_core.vocabulary import build_vocabulary
@@ -17,17 +17,6 @@ def circle(angles: np.ndarray) -> np.ndarray:
 def test_votes_by_hand():
     labels = np.array([[1, 2, 2, 3], [1, 2, 2, 1], [3, 1, 2, 4]])
     assert vote(labels).tolist() == [2, 1, 3]
-
-
-def test_an_item_is_no_neighbour_of_itself():
-    rows = circle(np.arange(30) * 0.01)
-    near = nearest(rows, np.array([0, 15]))
-    assert near.shape == (2, 10)
-    assert near[0].tolist() == list(range(1, 11))
-    assert sorted(near[1].tolist()) == [*range(10, 15), *range(16, 21)]
-    same = nearest(np.ones((30, 2), np.float32), np.arange(30))
-    assert same.shape == (30, 10)
-    assert not (same == np.arange(30)[:, None]).any()
 
 
 def items(names: list[str], angles: np.ndarray) -> tuple[pa.Table, pa.Table]:
@@ -60,7 +49,11 @@ def test_a_category_that_lies_together_is_told_and_a_scattered_one_is_not():
     unknown: dict[str, str | None] = {f"fmcg_u{k}": None for k in range(5)}
     angles = np.concatenate([np.arange(20) * 0.01, 2 + np.arange(12) * 0.01, np.full(5, 2.0)])
     found = probe({**tea, **coffee, **unknown}, angles)
-    assert (found["catalog"], found["catalog, retail"], found["catalog, marketplace"]) == (32, 20, 12)
+    assert (found["catalog"], found["catalog, retail"], found["catalog, marketplace"]) == (
+        32,
+        20,
+        12,
+    )
     for metric in ("category_accuracy", "domain_accuracy"):
         assert found["nearest_10", metric] == 1.0
         assert found["majority", metric] == 20 / 32

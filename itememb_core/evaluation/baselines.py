@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 #: Weights of popularity, in co-occurrences, that smoothed counts choose from.
-SMOOTHING_WEIGHTS: Final = (30.0, 100.0, 300.0, 1000.0, 3000.0)
+SMOOTHING_WEIGHTS: Final = (100.0, 300.0, 1000.0, 3000.0)
 
 
 class CountedPairs(NamedTuple):

@@ -4,7 +4,7 @@ What belongs here: methods as scores, and what they are worth by query. What doe
 are asked about (``baskets``), means and intervals (``figures``).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 ROWS: Final = 256
 BLOCK_BYTES: Final = 2**26
 #: Queries of a half that a blend's weight is chosen on, for the other half.
-TUNING_QUERIES: Final = 500
+TUNING_QUERIES: Final = 300
 #: Quantiles of training counts in a channel that end the tail and the torso.
 TAIL_END, TORSO_END = 0.90, 0.99
 
@@ -86,18 +86,19 @@ class Asked:
         """The queries as candidates: they take no part, ``[queries]``."""
         return self.place[self.queries]
 
-    def ranks(self, scores: Scores, rows: Nodes | None = None) -> Values:
-        """Rank of each answer, of all queries or of ``rows``; ``scores`` takes places of queries.
-
-        Each block that ``scores`` gives is overwritten.
-        """
-        rows = np.arange(len(self.queries)) if rows is None else rows
+    def blocks(self, rows: Nodes) -> Iterator[Nodes]:
+        """Parts of ``rows`` (places of queries) whose scores fit ``BLOCK_BYTES``."""
         size = int(np.clip(BLOCK_BYTES // (4 * len(self.seen)), 1, ROWS))
+        yield from (rows[start : start + size] for start in range(0, len(rows), size))
+
+    def ranks(self, scores: Scores) -> Values:
+        """Rank of each answer; ``scores`` takes places of queries, its blocks are overwritten."""
+        own = self.own
         parts = [
-            tied_ranks(scores(part), self.answers[part], self.own[part])
-            for part in (rows[start : start + size] for start in range(0, len(rows), size))
+            tied_ranks(scores(part), self.answers[part], own[part])
+            for part in self.blocks(np.arange(len(self.queries)))
         ]
-        return np.concatenate([np.empty(0), *parts])
+        return np.concatenate(parts)
 
 
 def judge_pairs(space: Space, pairs: Mapping[str, tuple[Nodes, Nodes]], seed: int) -> list[Judged]:
@@ -112,7 +113,7 @@ def judge_pairs(space: Space, pairs: Mapping[str, tuple[Nodes, Nodes]], seed: in
         For each channel ``hit@20``, ``hit@100`` and ``mrr`` of every method, with slices by channel
         and by ``head``, ``torso`` and ``tail``: the answer's training count in the channel. The
         smoothed counts' weight is each figure's best on these very queries, which favours them;
-        the blend's is chosen on one half of the queries for the other half.
+        the blend's is the best by hit@20 on one half of the queries, for the other half.
     """
     known = counted_pairs(space.vocabulary, space.edges)
     return [
@@ -133,18 +134,19 @@ def _judge(space: Space, known: CountedPairs, asked: Asked, seed: int) -> Judged
     together = cooccurrence(known, asked.queries, asked.place)
     plain = ppmi_svd(known, asked.place, vectors(space.embeddings).shape[1], seed)
     scores = {**_vector_scores(space, asked), "ppmi_svd": _cosines(plain[asked.own], plain)}
+    ranks = {
+        **dict(_plain_ranks(asked, together, scores)),
+        "blend": _blended(asked, together, scores["goes_with"]),
+    }
     values = {
-        (method, metric): of(ranks)
-        for method, ranks in _plain_ranks(asked, together, scores)
+        (method, metric): of(found)
+        for method, found in ranks.items()
         for metric, of in METRICS.items()
     }
     smoothed = _smoothed(asked, together)
-    for metric in METRICS:
-        values["counts_smoothed", metric] = smoothed[metric]
-    for metric, found in _blended(asked, together, scores["goes_with"]).items():
-        values["blend", metric] = found
-    return Judged(values, _chance(asked), {asked.channel: np.ones(len(asked.queries), bool)}
-                  | _bands(asked))  # fmt: skip
+    values |= {("counts_smoothed", metric): found for metric, found in smoothed.items()}
+    slices = {asked.channel: np.ones(len(asked.queries), bool), **_bands(asked)}
+    return Judged(values, _chance(asked), slices)
 
 
 def _plain_ranks(
@@ -203,40 +205,40 @@ def _smoothed(asked: Asked, together: "csr_array") -> dict[str, Values]:
     }
 
 
-def _blended(asked: Asked, together: "csr_array", goes_with: Scores) -> dict[str, Values]:
-    """Counts plus a weight times the model's probabilities instead of popularity."""
-
-    def scores(weight: float) -> Scores:
-        def blend(rows: Nodes) -> NDArray[np.float32]:
-            chance = goes_with(rows)  # [rows, candidates]
-            chance -= chance.max(axis=1, keepdims=True)
-            np.exp(chance, out=chance)
-            chance *= np.float32(weight) / chance.sum(axis=1, keepdims=True)
-            counts = together[rows]
-            of_entry = np.repeat(np.arange(len(rows)), np.diff(counts.indptr))
-            chance[of_entry, counts.indices] += counts.data
-            return chance
-
-        return blend
-
+def _blended(asked: Asked, together: "csr_array", goes_with: Scores) -> Values:
+    """Ranks by counts plus a weight times the model's probabilities instead of popularity."""
     everyone = np.arange(len(asked.queries))
     halves = everyone[::2], everyone[1::2]
-    out = {metric: np.empty(len(everyone)) for metric in METRICS}
+    out = np.empty(len(everyone))
     for half, other in (halves, halves[::-1]):
-        tuned = {w: asked.ranks(scores(w), other[:TUNING_QUERIES]) for w in SMOOTHING_WEIGHTS}
-        best = _best_weights(tuned)
-        ranks = {weight: asked.ranks(scores(weight), half) for weight in set(best.values())}
-        for metric, weight in best.items():
-            out[metric][half] = METRICS[metric](ranks[weight])
+        tuning = other[:TUNING_QUERIES]
+        tuned = _blend_ranks(asked, together, goes_with, tuning, SMOOTHING_WEIGHTS)
+        best = max(tuned, key=lambda weight: float(hit_at(tuned[weight], 20).sum()))
+        out[half] = _blend_ranks(asked, together, goes_with, half, (best,))[best]
     return out
 
 
-def _best_weights(ranks: Mapping[float, Values]) -> dict[str, float]:
-    """The weight with the highest mean of each metric."""
-    return {
-        metric: max(ranks, key=lambda weight: float(of(ranks[weight]).sum()))
-        for metric, of in METRICS.items()
-    }
+def _blend_ranks(
+    asked: Asked,
+    together: "csr_array",
+    goes_with: Scores,
+    rows: Nodes,
+    weights: tuple[float, ...],
+) -> dict[float, Values]:
+    """Ranks of the answers of ``rows`` by each weight."""
+    found: dict[float, list[Values]] = {weight: [np.empty(0)] for weight in weights}
+    for part in asked.blocks(rows):
+        chance = goes_with(part)  # [part, candidates]
+        chance -= chance.max(axis=1, keepdims=True)
+        np.exp(chance, out=chance)
+        chance /= chance.sum(axis=1, keepdims=True)
+        counts = together[part]
+        of_entry = np.repeat(np.arange(len(part)), np.diff(counts.indptr))
+        for weight in weights:
+            scores = chance * np.float32(weight)
+            scores[of_entry, counts.indices] += counts.data
+            found[weight].append(tied_ranks(scores, asked.answers[part], asked.own[part]))
+    return {weight: np.concatenate(parts) for weight, parts in found.items()}
 
 
 def _chance(asked: Asked) -> dict[tuple[str, str], Values]:

@@ -23,7 +23,7 @@ from itememb_core.vocabulary import UNKNOWN, node_counts, node_index
 
 #: Recall among so many candidates.
 DEPTHS: Final = (20, 100)
-#: Items ranked at once.
+#: Users ranked at once.
 ROWS: Final = 256
 
 Nodes = NDArray[np.int64]
@@ -122,11 +122,11 @@ def _dense_ranks(
     row: Nodes,
     answers: Nodes,
 ) -> Values:
-    """Rank of each answer by the scores of its row of ``queries``, ``[answers]``."""
+    """Rank of each answer by the scores of its row of ``queries``, ascending, ``[answers]``."""
     columns = np.ascontiguousarray(candidates.T)  # [dim, candidates]
     parts = []
-    for start in range(0, len(row), ROWS):
-        part = slice(start, start + ROWS)
-        scores = queries[row[part]] @ columns + bias
-        parts.append(tied_ranks(scores, answers[part]))
+    for start in range(0, len(queries), ROWS):
+        mine = (row >= start) & (row < start + ROWS)
+        scores = queries[start : start + ROWS] @ columns + bias
+        parts.append(tied_ranks(scores, answers[mine], rows=row[mine] - start))
     return np.concatenate([np.empty(0), *parts])

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core.evaluation.figures import Judged, Values
-from itememb_core.vectors import top_k, vectors
+from itememb_core.vectors import nearest_others, vectors
 from itememb_core.vocabulary import ALL_SIDE, node_counts
 
 #: Neighbours that vote.
@@ -55,7 +55,8 @@ def category_probe(
     domain, domains = _codes(vocabulary["domain"].take(pa.array(nodes)))
     category = _codes(known["category"].take(pa.array(named[nodes])))[0]
     asked = np.sort(rng.permutation(len(nodes))[:QUERIES])
-    near = nearest(vectors(embeddings)[nodes], asked)
+    rows = vectors(embeddings)[nodes]
+    near = nearest_others(rows, asked, NEIGHBOURS, np.arange(len(nodes)))
     values: dict[tuple[str, str], Values] = {}
     for metric, label in (("category_accuracy", category), ("domain_accuracy", domain)):
         for method, right in _accuracies(label, asked, near).items():
@@ -81,7 +82,7 @@ def domain_mixing(
     some = np.sort(rng.permutation(len(rows))[:CANDIDATES])
     rows, domain = rows[some], domain[some]
     asked = np.sort(rng.permutation(len(rows))[:QUERIES])
-    near = nearest(rows, asked)  # [queries, neighbours]
+    near = nearest_others(rows, asked, NEIGHBOURS, np.arange(len(rows)))  # [queries, neighbours]
     foreign = (domain[near] != domain[asked][:, None]).mean(axis=1)
     sizes = np.bincount(domain)[domain[asked]]
     return foreign, (len(rows) - sizes) / (len(rows) - 1), domain[asked]
@@ -100,23 +101,6 @@ def mixing_figures(
     slices = {f"items, {name}": of == i for i, name in enumerate(names)}
     slices = {"items": np.ones(len(of), bool), **slices}
     return Judged({("nearest_10", metric): found}, {("random", metric): chance}, slices)
-
-
-def nearest(rows: NDArray[np.float32], asked: Codes) -> Codes:
-    """The ten rows nearest to each asked one by inner product, itself left out, nearest first.
-
-    Args:
-        rows: ``[items, dim]``.
-        asked: Rows to answer for, ``[queries]``.
-
-    Returns:
-        Rows ``[queries, min(10, items - 1)]``.
-    """
-    found, _ = top_k(rows[asked], rows, NEIGHBOURS + 1)
-    other = found != asked[:, None]
-    # Of equal vectors the item itself may not be among the eleven: then the last is left out.
-    other[other.all(axis=1), -1] = False
-    return found[other].reshape(len(asked), -1)
 
 
 def vote(labels: Codes) -> Codes:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Most items shown, a seeded sample; with fewer than the least there is no picture.
-SHOWN: Final = 2500
+SHOWN: Final = 2000
 LEAST: Final = 10
 #: Components of the PCA that t-SNE starts from, its steps, neighbourhood and coarseness.
 COMPONENTS: Final = 50

@@ -167,8 +167,7 @@ def stage(
         raw: Channels or file names of the raw layout that it reads.
         code: Code version; a new one makes what was made with another stale.
         after: Assets whose blocking checks must pass first, beside the inputs.
-        descends: Whether a version starts from the one before (``ctx.parent``), which its id then
-            tells; being up to date does not depend on it.
+        descends: Whether a version starts from the one before (``ctx.parent``); its id tells.
     """
 
     def declare(compute: Callable[..., Any]) -> Stage:

@@ -183,6 +183,7 @@ def test_the_check_warns_of_vectors_that_moved_far_and_never_blocks(tmp_path: Pa
     assert "no version before" in vectors_stay_in_place.judge(load_drift(tmp_path)).why
 
 
+@pytest.mark.slow
 def test_a_retrain_descends_from_the_version_before_and_force_makes_it_again(
     made, tiny_raw: Path, tmp_path: Path
 ):

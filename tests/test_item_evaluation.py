@@ -1,19 +1,29 @@
 """Later baskets, what is drawn from them, and figures that can be checked by hand."""
 
+import shutil
 from datetime import date, datetime, timedelta
 
 import ibis
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_array
 
 from itememb_core.evaluation.baselines import cooccurrence, counted_pairs, ppmi_svd
 from itememb_core.evaluation.baskets import draw_next_baskets, draw_pairs, holdout_baskets
-from itememb_core.evaluation.goes_with import METRICS, Space, judge_pairs
+from itememb_core.evaluation.goes_with import (
+    BLENDS,
+    METRICS,
+    Asked,
+    Space,
+    blend_ranks,
+    judge_pairs,
+)
 from itememb_core.evaluation.items import ItemEvaluation, draw_questions, item_evaluation
 from itememb_core.schemas import EDGES, EVALUATION, USER_ITEMS, item_embeddings
-from itememb_core.settings import DomainSettings
+from itememb_core.settings import DomainSettings, ItemEvaluationSettings
 from itememb_core.vocabulary import build_vocabulary, node_index
+from tests.conftest import TINY_SETTINGS, run, table
 
 ITEMS = [f"i{k:03d}" for k in range(200)]
 NO_IDS = pa.array([], pa.string())
@@ -159,7 +169,7 @@ def test_no_holdout_leaves_the_probes_and_a_reason():
 
 
 def test_a_blend_knows_what_vectors_know_and_plain_vectors_what_counts_know(figures: dict):
-    for metric in METRICS:
+    for metric in ("hit@20", "hit@100"):
         assert figures["blend", metric, "all"]["value"] == 1.0
     assert figures["ppmi_svd", "hit@20", "all"]["value"] >= 0.5
 
@@ -173,7 +183,7 @@ def test_vectors_without_the_bridge_are_judged_where_they_are_given():
     assert by_method["without_bridge"] == by_method["goes_with"] == 1.0
 
 
-def test_a_blend_is_weighed_on_the_other_half_of_the_queries():
+def test_a_blend_finds_what_either_counts_or_vectors_know():
     words = vocabulary()
     place = {item: i for i, item in enumerate(words["item_id"].to_pylist())}
     # The model knows all answers of even queries and hides those of odd ones behind 20 others.
@@ -198,10 +208,27 @@ def test_a_blend_is_weighed_on_the_other_half_of_the_queries():
     )
     (found,) = judge_pairs(Space(table, words, known), {"receipts": (queries, answers)}, 0)
     hits = found.values["blend", "hit@20"]
-    # Weights up to 1000 put 50 at most on each of the 20 hidden behind: all of them hit.
     assert hits[::2].mean() == 1.0
     assert hits[1::2].mean() == 1.0
     assert found.values["goes_with", "hit@20"][1::2].mean() == 0.0
+
+
+def test_a_blend_is_smoothed_counts_times_a_power_of_the_models_lift():
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 50, 30)
+    met = np.triu(rng.integers(0, 3, (30, 30)), 1)
+    met += met.T
+    scores = rng.standard_normal((20, 30)).astype(np.float32)
+    every = np.arange(30)
+    asked = Asked("receipts", every[:20], every, every, counts, rng.permutation(30)[:20])
+    found = blend_ranks(asked, csr_array(met[:20]), lambda rows: scores[rows], every[:20], BLENDS)
+    q = counts / counts.sum()
+    for (weight, power), ranks in found.items():
+        dense = np.log(met[:20] + weight * q) + power * (scores - np.log(q))
+        for row, answer in enumerate(asked.answers):
+            if answer != row:
+                others = np.delete(dense[row], row)
+                assert ranks[row] == (others > dense[row, answer]).sum()
 
 
 def test_plain_vectors_put_items_of_one_block_together():
@@ -386,3 +413,22 @@ def test_sessions_are_those_of_co_view_edges():
         ("retail", ["fmcg_5", "fmcg_6"]),
         ("retail", ["fmcg_8", "fmcg_9"]),
     ]
+
+
+@pytest.mark.slow
+def test_a_fit_without_the_bridge_is_compared_where_that_is_set(made, tiny_raw, tmp_path):
+    lake = tmp_path / "lake"
+    shutil.copytree(made[0], lake)
+    wanted = TINY_SETTINGS.model_copy(
+        update={"item_evaluation": ItemEvaluationSettings(without_bridge=True)}
+    )
+    assert run(tiny_raw, lake, settings=wanted, select='key:"item_evaluation"').errors == []
+    before, after = (table(root, "item_evaluation") for root in (made[0], lake))
+    added = after[after.method == "without_bridge"]
+    assert set(added["slice"]) >= {"all", "receipts", "retail", "tail"}
+    assert (added.value > 0).any()
+    mine = (before.method == "goes_with") & (before["slice"] == "all")
+    assert mine.sum() == 3
+    assert "without_bridge" not in set(before.method)
+    probed = {"nearest_10", "majority", "random", "history_mean", "ppmi_svd", "blend"}
+    assert probed <= set(before.method)

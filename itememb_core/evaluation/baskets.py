@@ -18,9 +18,9 @@ from itememb_core.edges.sessions import sessionize
 from itememb_core.vocabulary import channel_codes, node_counts, node_index
 
 #: Most baskets of a channel that are asked about; a seeded sample of them.
-QUERIES: Final = 6000
+QUERIES: Final = 4000
 #: Most users of a channel whose next basket is looked for; a seeded sample of them.
-USERS: Final = 500
+USERS: Final = 400
 
 Nodes = NDArray[np.int64]
 
@@ -123,11 +123,10 @@ def draw_next_baskets(
     moment are ordered by their key.
     """
     items = _known(vocabulary, baskets)
-    begun = np.full(int(items.basket.max(initial=-1)) + 1, np.iinfo(np.int64).max)
     found = {}
     for c in np.unique(items.code):
         rows = np.flatnonzero(items.code == c)
-        begun[:] = np.iinfo(np.int64).max
+        begun = np.full(int(items.basket.max()) + 1, np.iinfo(np.int64).max)
         np.minimum.at(begun, items.basket[rows], items.at[rows])
         basket, user = items.basket[rows], items.user[rows]
         order = np.lexsort((basket, begun[basket], user))

@@ -4,7 +4,7 @@ What belongs here: methods as scores, and what they are worth by query. What doe
 are asked about (``baskets``), means and intervals (``figures``).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -39,8 +39,11 @@ if TYPE_CHECKING:
 #: Most queries, and most bytes of scores, at once.
 ROWS: Final = 256
 BLOCK_BYTES: Final = 2**26
-#: Queries of a half that a blend's weight is chosen on, for the other half.
+#: Queries of a half that a blend is chosen on, for the other half.
 TUNING_QUERIES: Final = 300
+#: Blends of counts and vectors: weights of popularity in the counts, powers of the model.
+Blend = tuple[float, float]
+BLENDS: Final = ((300.0, 0.4), (1000.0, 0.2), (1000.0, 0.4), (1000.0, 0.7))
 #: Quantiles of training counts in a channel that end the tail and the torso.
 TAIL_END, TORSO_END = 0.90, 0.99
 
@@ -113,7 +116,7 @@ def judge_pairs(space: Space, pairs: Mapping[str, tuple[Nodes, Nodes]], seed: in
         For each channel ``hit@20``, ``hit@100`` and ``mrr`` of every method, with slices by channel
         and by ``head``, ``torso`` and ``tail``: the answer's training count in the channel. The
         smoothed counts' weight is each figure's best on these very queries, which favours them;
-        the blend's is the best by hit@20 on one half of the queries, for the other half.
+        the blend is the best of ``BLENDS`` by hit@20 on one half of the queries, for the other.
     """
     known = counted_pairs(space.vocabulary, space.edges)
     return [
@@ -206,39 +209,40 @@ def _smoothed(asked: Asked, together: "csr_array") -> dict[str, Values]:
 
 
 def _blended(asked: Asked, together: "csr_array", goes_with: Scores) -> Values:
-    """Ranks by counts plus a weight times the model's probabilities instead of popularity."""
+    """Ranks by smoothed counts times a power of what the model adds to popularity."""
     everyone = np.arange(len(asked.queries))
     halves = everyone[::2], everyone[1::2]
     out = np.empty(len(everyone))
     for half, other in (halves, halves[::-1]):
         tuning = other[:TUNING_QUERIES]
-        tuned = _blend_ranks(asked, together, goes_with, tuning, SMOOTHING_WEIGHTS)
-        best = max(tuned, key=lambda weight: float(hit_at(tuned[weight], 20).sum()))
-        out[half] = _blend_ranks(asked, together, goes_with, half, (best,))[best]
+        tuned = blend_ranks(asked, together, goes_with, tuning, BLENDS)
+        best = max(tuned, key=lambda blend: float(hit_at(tuned[blend], 20).sum()))
+        out[half] = blend_ranks(asked, together, goes_with, half, (best,))[best]
     return out
 
 
-def _blend_ranks(
-    asked: Asked,
-    together: "csr_array",
-    goes_with: Scores,
-    rows: Nodes,
-    weights: tuple[float, ...],
-) -> dict[float, Values]:
-    """Ranks of the answers of ``rows`` by each weight."""
-    found: dict[float, list[Values]] = {weight: [np.empty(0)] for weight in weights}
+def blend_ranks(
+    asked: Asked, together: "csr_array", goes_with: Scores, rows: Nodes, blends: Sequence[Blend]
+) -> dict[Blend, Values]:
+    """Ranks of the answers of ``rows`` by each blend of weight w and power p.
+
+    A candidate's score is log(n + w q) + p (s - log q), q its popularity and s the model's score,
+    which is a log probability but for what is the same for all candidates of a query. Where n is
+    0, that is (1 - p) log q + p s and a constant, so that only counted candidates are touched.
+    """
+    share = popularity(asked.counts)
+    log_share = np.log(share).astype(np.float32)
+    found: dict[Blend, list[Values]] = {blend: [np.empty(0)] for blend in blends}
     for part in asked.blocks(rows):
-        chance = goes_with(part)  # [part, candidates]
-        chance -= chance.max(axis=1, keepdims=True)
-        np.exp(chance, out=chance)
-        chance /= chance.sum(axis=1, keepdims=True)
-        counts = together[part]
+        model, counts = goes_with(part), together[part]
         of_entry = np.repeat(np.arange(len(part)), np.diff(counts.indptr))
-        for weight in weights:
-            scores = chance * np.float32(weight)
-            scores[of_entry, counts.indices] += counts.data
-            found[weight].append(tied_ranks(scores, asked.answers[part], asked.own[part]))
-    return {weight: np.concatenate(parts) for weight, parts in found.items()}
+        for weight, power in blends:
+            scores = np.float32(power) * model + np.float32(1 - power) * log_share
+            gain = np.log1p(counts.data / (weight * share[counts.indices]))
+            scores[of_entry, counts.indices] += gain.astype(np.float32)
+            ranks = tied_ranks(scores, asked.answers[part], asked.own[part])
+            found[weight, power].append(ranks)
+    return {blend: np.concatenate(parts) for blend, parts in found.items()}
 
 
 def _chance(asked: Asked) -> dict[tuple[str, str], Values]:

@@ -191,9 +191,9 @@ def test_a_blend_finds_what_either_counts_or_vectors_know():
     queries, answers = node[0:80], node[100:180]
     rows = words.num_rows
     context = np.zeros((rows, rows), np.float32)
-    context[queries[::2], answers[::2]] = 20
+    context[queries[::2], answers[::2]] = 5
     for k in range(1, 80, 2):
-        context[queries[k], node[180:200]] = 20
+        context[queries[k], node[180:200]] = 5
     fixed = [
         pa.FixedSizeListArray.from_arrays(pa.array(m.astype(np.float32).ravel()), rows)
         for m in (np.eye(rows), context)

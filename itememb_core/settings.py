@@ -77,6 +77,14 @@ class ItemModelSettings(StageSettings):
     validation_days: int = Field(7, ge=0, description="Last days before the cut, for stopping.")
 
 
+class ItemEvaluationSettings(StageSettings):
+    """What the backtest's item vectors are compared with."""
+
+    without_bridge: bool = Field(
+        False, description="Whether a fit without the bridge is made, too, only to be compared."
+    )
+
+
 class ItemIndexSettings(StageSettings):
     """The stored index over item vectors."""
 
@@ -202,6 +210,7 @@ class Settings(StageSettings):
     bridge_edges: BridgeSettings = BridgeSettings()
     link_holdout: LinkHoldoutSettings = LinkHoldoutSettings()
     item_model: ItemModelSettings = ItemModelSettings()
+    item_evaluation: ItemEvaluationSettings = ItemEvaluationSettings()
     item_index: ItemIndexSettings = ItemIndexSettings()
     similar_items: SimilarItemsSettings = SimilarItemsSettings()
     link_pool: LinkPoolSettings = LinkPoolSettings()

@@ -70,6 +70,8 @@ def _stamps(
         found = {f"day={d.isoformat()}": planner.stamp(stage, d, planner.stored) for d in ctx.days}
     else:
         found[None] = planner.stamp(stage, None, planner.stored)
+    if stage.descends:
+        found[None] = planner.with_parent(stage, found[None])
     if stage.by_month:
         months = planner.months_to_make(stage, force)
         found |= {f"month={month}": stamp for month, stamp in months.items()}
@@ -121,6 +123,8 @@ def run_stage(context: AssetExecutionContext, stage: Stage, stages: Sequence[Sta
     force = FORCE_TAG in context.run.tags
     ctx = stage_context(context, stage, planner, settings, force)
     stamps = _stamps(stage, planner, ctx, force)
+    if stage.descends and stamps[None].parent:
+        ctx.parent = lake.version_folder(stage.key, stamps[None].parent)
     if stage.by_month:
         inputs = _of_days(inputs, ctx.days)
     try:

@@ -146,6 +146,19 @@ class Planner:
         held = {month: self.lake.stamp(stage.key, f"month={month}") for month in stamps}
         return {m: s for m, s in stamps.items() if not (h := held[m]) or h.recipe != s.recipe}
 
+    def with_parent(self, stage: Stage, stamp: Stamp) -> Stamp:
+        """Return the stamp of a version with the version that it starts from.
+
+        That is the current one; a version that is made again keeps its own, so that the bytes are
+        the same. One that is no more in the lake is none.
+        """
+        current = self.lake.stamp(stage.key)
+        if current is None:
+            return stamp
+        parent = current.parent if current.recipe == stamp.recipe else current.id
+        there = parent is not None and self.lake.version_folder(stage.key, parent).is_dir()
+        return replace(stamp, parent=parent if there else None)
+
     def _input_recipes(
         self, stage: Stage, spec: Input, day: date | None, recipe: Recipe
     ) -> Iterable[str]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from dagster import AssetExecutionContext, TimeWindowPartitionMapping
 
 from itememb_core.errors import ItemembError
+from itememb_core.model.checkpoint import Checkpoint
 from itememb_core.settings import Settings
 from itememb_dagster.counts import with_file_rows
 from itememb_dagster.engine import EMBEDDED, connect
@@ -125,6 +126,8 @@ def run_stage(context: AssetExecutionContext, stage: Stage, stages: Sequence[Sta
     stamps = _stamps(stage, planner, ctx, force)
     if stage.descends and stamps[None].parent:
         ctx.parent = lake.version_folder(stage.key, stamps[None].parent)
+    if None in stamps:
+        ctx.checkpoint = Checkpoint(lake.checkpoint(stage.key), stamps[None].recipe)
     if stage.by_month:
         inputs = _of_days(inputs, ctx.days)
     try:

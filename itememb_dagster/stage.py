@@ -18,6 +18,7 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
+from itememb_core.model.checkpoint import Checkpoint
 from itememb_core.progress import Progress
 from itememb_core.raw import RawScan
 from itememb_core.settings import Settings
@@ -117,6 +118,7 @@ class StageContext:
         cut: The first day that the backtest does not see; None without temporal holdout.
         metadata: Facts for the UI, filled by the stage; ``plots`` its pictures (PNG).
         nothing: Why the stage had nothing to do; None where it had.
+        checkpoint: Where a long fit keeps how far it came; gone once the version is there.
         parent: Folder of the version before, for a stage that descends from it, if there is one.
         bad_days: Days that the stage could not make, with the reason; they stay as they were.
     """
@@ -133,6 +135,7 @@ class StageContext:
     plots: dict[str, bytes] = field(default_factory=dict)
     nothing: str | None = None
     parent: Path | None = None
+    checkpoint: Checkpoint | None = None
 
     @cached_property
     def con(self) -> ibis.BaseBackend:

@@ -133,6 +133,7 @@ def drift_facts(version: ModelVersion) -> dict[str, str]:
     kinds=("pytorch",),
     settings=FIT,
     inputs={**BACKTEST_EDGES, **BACKTEST_NODES},
+    code="2",
 )
 def backtest_item_model(
     ctx: StageContext,
@@ -155,7 +156,8 @@ def backtest_item_model(
         last_day=last,
         recent_edges=recent.to_pyarrow(),
     )
-    return _tell(ctx, fit(data, settings, ctx.settings.seed, progress=ctx.progress))
+    seed, checkpoint = ctx.settings.seed, ctx.checkpoint
+    return _tell(ctx, fit(data, settings, seed, checkpoint=checkpoint, progress=ctx.progress))
 
 
 @stage(
@@ -183,8 +185,9 @@ def item_model(
         settings=settings,
         last_day=ctx.days[-1],
     )
-    seed, like = ctx.settings.seed, backtest.history
-    model = _tell(ctx, fit(data, settings, seed, like=like, progress=ctx.progress))
+    seed, like, checkpoint = ctx.settings.seed, backtest.history, ctx.checkpoint
+    model = fit(data, settings, seed, like=like, checkpoint=checkpoint, progress=ctx.progress)
+    model = _tell(ctx, model)
     version = aligned(model, vocabulary, load_rows(ctx.parent) if ctx.parent else None, seed)
     ctx.metadata |= drift_facts(version)
     return version

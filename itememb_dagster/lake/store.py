@@ -153,6 +153,10 @@ class Lake:
         """Return where the version of an id lies, whether it is there or not."""
         return self.root.joinpath("_versions", *key, version)
 
+    def checkpoint(self, key: Key) -> Path:
+        """Return where a fit keeps how far it came, whether there is one or not."""
+        return self.root.joinpath("_checkpoints", *key)
+
     def _months_stamp(self, key: Key) -> Path:
         return self.root.joinpath("_stamps", *key).with_suffix(".json")
 
@@ -188,6 +192,7 @@ class Lake:
             shutil.rmtree(staged, ignore_errors=True)
         with self.staged(self.table(key) / POINTER) as pointer:
             pointer.write_text(stamp.to_json() + "\n")
+        self.checkpoint(key).unlink(missing_ok=True)
         keep = {stamp.id, stamp.parent, before.id if before else stamp.id}
         for old in folder.iterdir():
             if old.name not in keep:

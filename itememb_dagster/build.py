@@ -1,8 +1,9 @@
 """Stages to Dagster assets: partitions, inputs, stamps and metadata, in one place."""
 
 import base64
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any, Final
 
 import dagster as dg
@@ -23,6 +24,10 @@ from itememb_dagster.resources import progress_for
 from itememb_dagster.stage import Input, Stage, StageContext, dagster_type
 
 RESOURCES = {"settings", "raw", "lake"}
+
+#: Rows of input that the embedded engine takes at a time; days beyond them are another query. So
+#: memory does not grow with the days of a run, and no sort is over all of them.
+ROWS_AT_ONCE: Final = 4_000_000
 
 #: Tag of a run that makes what is up to date, too: every month of a table by month.
 FORCE_TAG: Final = "itememb/force"
@@ -85,6 +90,40 @@ def _of_days(inputs: dict[str, ir.Table], days: Sequence[date]) -> dict[str, ir.
     }
 
 
+def _portions(
+    stage: Stage, planner: Planner, stamps: Mapping[str | None, Stamp], days: Sequence[date]
+) -> list[list[date]]:
+    """Return the days in portions of at most ``ROWS_AT_ONCE`` rows of input, or of one day."""
+    portions: list[list[date]] = []
+    left = 0
+    for day in days:
+        stamp = stamps[f"day={day.isoformat()}"]
+        rows = sum(file["rows"] or 0 for file in stamp.counts.get("files", {}).values())
+        for spec in stage.inputs.values():
+            held = planner.held(planner.stages[spec.key], day)
+            rows += held.counts["rows"] if held else 0
+        if not portions or rows > left:
+            portions.append([])
+            left = ROWS_AT_ONCE
+        portions[-1].append(day)
+        left -= rows
+    return portions
+
+
+def _compute_days(
+    stage: Stage, ctx: StageContext, inputs: dict[str, ir.Table], portions: Iterable[list[date]]
+) -> list[ir.Table]:
+    """Return a table for each portion of days, made of no other days' rows than it needs."""
+    tables, reasons = [], []
+    before = timedelta(days=max((spec.before for spec in stage.inputs.values()), default=0))
+    for days in portions:
+        part = replace(ctx, days=tuple(days), nothing=None)
+        tables.append(stage.compute(part, **_of_days(inputs, [days[0] - before, *days])))
+        reasons.append(part.nothing)
+    ctx.nothing = reasons[0] if all(reasons) else None
+    return tables
+
+
 def stage_context(context: AssetExecutionContext, stage: Stage, planner: Planner,
                   settings: Settings, force: bool) -> StageContext:  # fmt: skip
     """Return what the stage's function gets beside its inputs."""
@@ -101,7 +140,7 @@ def stage_context(context: AssetExecutionContext, stage: Stage, planner: Planner
         cut=planner.cut,
         scan=planner.scan,
         lake=planner.lake,
-        connect=lambda: connect(engine),
+        connect=lambda: connect(engine, planner.lake.root),
         progress=progress_for(context),
     )
 
@@ -124,7 +163,12 @@ def run_stage(context: AssetExecutionContext, stage: Stage, stages: Sequence[Sta
     if stage.by_month:
         inputs = _of_days(inputs, ctx.days)
     try:
-        value = stage.compute(ctx, **inputs)
+        if stage.daily:
+            whole = resources.lake.engine != EMBEDDED  # a cluster cuts its work itself
+            portions = [list(ctx.days)] if whole else _portions(stage, planner, stamps, ctx.days)
+            value = _compute_days(stage, ctx, inputs, portions)
+        else:
+            value = stage.compute(ctx, **inputs)
     except ItemembError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
     if ctx.nothing:

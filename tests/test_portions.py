@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from itememb_core.errors import ItemembError
-from itememb_dagster import build
+from itememb_dagster import make
 from itememb_dagster.cli.options import parse_settings
 from itememb_dagster.engine import connect, stream
 from itememb_dagster.lake import Lake
@@ -19,9 +19,9 @@ DAILY = '+key:"copurchase_edges" or +key:"coview_edges" or key:"user_items"'
 
 
 def test_days_in_portions_are_the_same_files(months_raw, months_lake, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "ROWS_AT_ONCE", 200)
-    portions, made = build._portions, []
-    monkeypatch.setattr(build, "_portions", lambda *args: made.append(portions(*args)) or made[-1])
+    monkeypatch.setattr(make, "ROWS_AT_ONCE", 200)
+    portions, made = make._portions, []
+    monkeypatch.setattr(make, "_portions", lambda *args: made.append(portions(*args)) or made[-1])
     place = place_for(months_raw, tmp_path / "lake")
     settings = parse_settings((HOLDOUT,))
     assert Runner(Request(place, settings, select=DAILY, end=date_of(5))).run().errors == []

@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 import ibis
@@ -48,9 +48,8 @@ def loop(lines: pd.DataFrame) -> dict[str, int]:
     """Plain Python over the groups of a DataFrame."""
     pairs: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0])
     for (day, _, _), basket in lines.groupby(["day", "user_id", "transaction_hash"]):
-        items = basket["item_id"].value_counts()
-        ordered = sorted(items.items(), key=lambda item: (-item[1], item[0]))[:CAP]
-        kept = sorted(item for item, _ in ordered)
+        items = Counter(basket["item_id"])
+        kept = sorted(sorted(items, key=lambda item: (-items[item], item))[:CAP])
         share = 2**20 // len(kept)
         for i, first in enumerate(kept):
             for second in kept[i + 1 :]:

@@ -49,7 +49,7 @@ class Planner:
         self.lake, self.scan, self.settings = lake, scan, settings
         self.days = lake_days(scan)
         self._expected: dict[tuple[Key, date | None], str] = {}
-        self._stored: dict[tuple[Key, date | None], str] = {}
+        self._held: dict[tuple[Key, date | None], Stamp | None] = {}
         self._prints: dict[str, str] = {}
 
     @cached_property
@@ -186,12 +186,16 @@ class Planner:
 
     def stored(self, stage: Stage, day: date | None) -> str:
         """Return the recipe that the lake holds; ``missing`` where it holds nothing."""
+        stamp = self.held(stage, day)
+        return stamp.recipe if stamp else "missing"
+
+    def held(self, stage: Stage, day: date | None) -> Stamp | None:
+        """Return the stamp of what the lake holds; each is read once."""
         at = (stage.key, day)
-        if at not in self._stored:
+        if at not in self._held:
             segment = f"day={day.isoformat()}" if stage.daily and day else None
-            stamp = self.lake.stamp(stage.key, segment)
-            self._stored[at] = stamp.recipe if stamp else "missing"
-        return self._stored[at]
+            self._held[at] = self.lake.stamp(stage.key, segment)
+        return self._held[at]
 
     def stale_days(self, days: Iterable[date]) -> dict[Key, list[date]]:
         """Return which of ``days`` each daily stage has to make."""

@@ -37,7 +37,8 @@ class TableSpec:
 
     Attributes:
         schema: Its Arrow schema; None when vectors' width decides (then the value's own).
-        sort: Columns that order the rows totally (relational tables only).
+        sort: Columns that order the rows totally (relational tables only); those that
+            are not in the schema are not written.
         segment: The column that names the folders: ``day``, ``month`` or None.
     """
 

@@ -85,7 +85,8 @@ def test_the_final_fit_repeats_length_and_rates(monkeypatch: pytest.MonkeyPatch)
 def test_the_rate_falls_evenly(model: ItemModel):
     steps, rates = (model.history[n].to_pylist() for n in ("step", "rate"))
     assert steps == [250, 500]
-    assert rates == pytest.approx([SETTINGS.learning_rate, SETTINGS.learning_rate / 2])
+    halfway = (1 + SETTINGS.last_rate) / 2
+    assert rates == pytest.approx([SETTINGS.learning_rate, SETTINGS.learning_rate * halfway])
 
 
 def test_validation_judges_late_pairs():

@@ -190,7 +190,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     progress: Progress = silent,
 ) -> ItemModel:
-    """Train item vectors; the rate falls evenly to nothing and is halved on a plateau.
+    """Train item vectors; the rate falls evenly to ``last_rate`` and is halved on a plateau.
 
     Args:
         data: Pairs and bags of the vocabulary's nodes.
@@ -224,7 +224,8 @@ def fit(
 def _interval(trainer: Trainer, stand: _Stand, rates: dict[int, float], last: int) -> None:
     """Take the steps to the next evaluation, evaluate, keep the tables if they are the best."""
     step = min(stand.done + INTERVAL, last)
-    rate = rates.get(step, stand.schedule.rate * (1 - stand.done / last))
+    fall = (1 - trainer.settings.last_rate) * stand.done / last
+    rate = rates.get(step, stand.schedule.rate * (1 - fall))
     losses = _run(trainer, range(stand.done, step), rate)
     judged = {} if rates else trainer.validate()
     stand.done = step

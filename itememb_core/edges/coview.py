@@ -67,12 +67,19 @@ def coview_stats(
 def _items(events: ir.Table, settings: CoviewSettings, first_day: date, last_day: date) -> ir.Table:
     """Distinct items of each session that closes in the range."""
     near = events.filter(events.day.between(first_day - timedelta(days=1), last_day)).select(
-        "day", "user_id", "channel", "timestamp", "source_file", "source_row", "item_id", "strength"
+        "day", "user_id", "channel", "timestamp", "item_id", "strength"
     )
     seen = sessionize(near, settings.gap_minutes)
     session = ["user_id", "channel", "session"]
     items = seen.group_by(*session, "item_id").agg(
         strength=seen.strength.max(), first=seen.timestamp.min(), closes=seen.closes.max()
     )
-    closed = items.mutate(day=items.closes.max().over(group_by=session)).drop("closes")
+    # What pairs use twice is made once only if the table is selected, not dropped from.
+    closed = items.select(
+        *session,
+        "item_id",
+        "strength",
+        "first",
+        day=items.closes.max().over(group_by=session),
+    )
     return closed.filter(closed.day.between(first_day, last_day) & (closed.strength > 0))

@@ -59,22 +59,33 @@ class ItemModelSettings(StageSettings):
         "spectral", description="Where the vectors start: PPMI and a randomised SVD, or random."
     )
     batch_size: int = Field(1024, ge=2, description="Pairs a step; each is a negative of the rest.")
-    max_steps: int = Field(3000, ge=1, description="Most steps of the backtest fit.")
+    max_steps: int = Field(8000, ge=1, description="Most steps of the backtest fit.")
     bridge_share: float = Field(
-        0.7, ge=0.0, le=1.0, description="Share of the steps' pairs drawn from the bridge."
+        0.5, ge=0.0, le=1.0, description="Share of the steps' pairs drawn from the bridge."
     )
     bridge: bool = Field(True, description="Whether pairs across channels are used at all.")
-    learning_rate: float = Field(0.01, gt=0.0, description="Of row-wise Adagrad.")
+    learning_rate: float = Field(0.02, gt=0.0, description="Of row-wise Adagrad.")
+    last_rate: float = Field(
+        0.4, ge=0.0, le=1.0, description="Rate of the last steps, as a share of the first."
+    )
     temperature: float = Field(0.1, gt=0.0, description="Softmax temperature of cosines.")
     window_days: int = Field(30, ge=2, le=3650, description="Span of a bridge's sliding window.")
     context_rate: float = Field(
-        20.0, ge=0.0, description="Rate of the context table as a share of the learning rate."
+        40.0, ge=0.0, description="Rate of the context table as a share of the learning rate."
     )
     context_correction: float = Field(
         1.0, ge=0.0, le=1.0, description="Power of the log-q correction of within-channel pairs."
     )
     half_life_days: float = Field(180.0, gt=0.0, description="Age at which a pair counts half.")
     validation_days: int = Field(7, ge=0, description="Last days before the cut, for stopping.")
+
+
+class ItemEvaluationSettings(StageSettings):
+    """What the backtest's item vectors are compared with."""
+
+    without_bridge: bool = Field(
+        False, description="Whether a fit without the bridge is made, too, only to be compared."
+    )
 
 
 class ItemIndexSettings(StageSettings):
@@ -209,6 +220,7 @@ class Settings(StageSettings):
     bridge_edges: BridgeSettings = BridgeSettings()
     link_holdout: LinkHoldoutSettings = LinkHoldoutSettings()
     item_model: ItemModelSettings = ItemModelSettings()
+    item_evaluation: ItemEvaluationSettings = ItemEvaluationSettings()
     item_index: ItemIndexSettings = ItemIndexSettings()
     similar_items: SimilarItemsSettings = SimilarItemsSettings()
     link_pool: LinkPoolSettings = LinkPoolSettings()

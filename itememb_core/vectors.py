@@ -115,6 +115,27 @@ def top_k(
     return rows, best
 
 
+def nearest_others(
+    rows: NDArray[np.float32], asked: NDArray[np.int64], k: int, among: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The ``k`` rows of ``among`` nearest to each asked one by inner product, itself left out.
+
+    Args:
+        rows: float32 [items, dim].
+        asked: Rows to answer for, [n].
+        k: Neighbours wanted; one fewer than there are candidates are given at most.
+        among: Rows that may be neighbours, distinct, at least one.
+
+    Returns:
+        Rows int64 [n, min(k, candidates - 1)], nearest first.
+    """
+    found = among[top_k(rows[asked], rows[among], k + 1)[0]]
+    other = found != asked[:, None]
+    # An asked row that is no candidate, or one of many equal ones: the last is one too many.
+    other[other.all(axis=1), -1] = False
+    return found[other].reshape(len(asked), found.shape[1] - 1)
+
+
 def score_blocks(
     queries: NDArray[np.float32], base: NDArray[np.float32], block_bytes: int = BLOCK_BYTES
 ) -> Iterator[tuple[slice, "Tensor"]]:

@@ -1,4 +1,4 @@
-"""Stages to Dagster assets: partitions, inputs, stamps and metadata, in one place."""
+"""Stages to Dagster assets: partitions, inputs and metadata, in one place."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -6,19 +6,17 @@ from datetime import date
 from typing import Any, Final
 
 import dagster as dg
-import ibis
-import ibis.expr.types as ir
 import pyarrow as pa
 from dagster import AssetExecutionContext, TimeWindowPartitionMapping
 
 from itememb_core.errors import ItemembError
 from itememb_core.settings import Settings
-from itememb_dagster.counts import with_file_rows
 from itememb_dagster.engine import EMBEDDED, connect
-from itememb_dagster.lake import Key, Stamp
+from itememb_dagster.lake import Key
 from itememb_dagster.lake.io_manager import Made
+from itememb_dagster.make import make_stage
 from itememb_dagster.observe import recorder
-from itememb_dagster.plan import Planner, ranges
+from itememb_dagster.plan import Planner
 from itememb_dagster.resources import progress_for
 from itememb_dagster.stage import Input, Stage, StageContext, dagster_type
 
@@ -61,35 +59,6 @@ def _plot(png: bytes) -> dg.MetadataValue:
     return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
-def _stamps(
-    stage: Stage, planner: Planner, ctx: StageContext, force: bool = False
-) -> dict[str | None, Stamp]:
-    """Return the stamps of what is to be made: days, months, the table or version."""
-    found: dict[str | None, Stamp] = {}
-    if stage.daily:
-        found = {f"day={d.isoformat()}": planner.stamp(stage, d, planner.stored) for d in ctx.days}
-    else:
-        found[None] = planner.stamp(stage, None, planner.stored)
-    if stage.by_month:
-        months = planner.months_to_make(stage, force)
-        found |= {f"month={month}": stamp for month, stamp in months.items()}
-    return with_file_rows(stage, found, ctx) if stage.counts_files else found
-
-
-def _of_days(inputs: dict[str, ir.Table], days: Sequence[date]) -> dict[str, ir.Table]:
-    """Return the inputs' rows of the months to write; the engine opens no other days' files.
-
-    An input without days is taken whole.
-    """
-    parts = ranges(days)
-    return {
-        name: table.filter(ibis.or_(*(table.day.between(*part) for part in parts)))
-        if "day" in table.columns
-        else table
-        for name, table in inputs.items()
-    }
-
-
 def stage_context(context: AssetExecutionContext, stage: Stage, planner: Planner,
                   settings: Settings, force: bool) -> StageContext:  # fmt: skip
     """Return what the stage's function gets beside its inputs."""
@@ -106,7 +75,7 @@ def stage_context(context: AssetExecutionContext, stage: Stage, planner: Planner
         cut=planner.cut,
         scan=planner.scan,
         lake=planner.lake,
-        connect=lambda: connect(engine),
+        connect=lambda: connect(engine, planner.lake.root),
         progress=progress_for(context),
     )
 
@@ -125,11 +94,8 @@ def run_stage(context: AssetExecutionContext, stage: Stage, stages: Sequence[Sta
         planner.prune()
     force = FORCE_TAG in context.run.tags
     ctx = stage_context(context, stage, planner, settings, force)
-    stamps = _stamps(stage, planner, ctx, force)
-    if stage.by_month:
-        inputs = _of_days(inputs, ctx.days)
     try:
-        value = stage.compute(ctx, **inputs)
+        made = make_stage(stage, planner, ctx, inputs, force)
     except ItemembError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
     if ctx.nothing:
@@ -137,8 +103,7 @@ def run_stage(context: AssetExecutionContext, stage: Stage, stages: Sequence[Sta
     facts = {**ctx.metadata, **{name: _plot(png) for name, png in ctx.plots.items()}}
     if facts and not stage.daily:
         context.add_output_metadata(facts)
-    kept = planner.month_stamps(stage) if stage.by_month else ()
-    return Made(stage, value, stamps, ctx.bad_days, tuple(f"month={month}" for month in kept))
+    return made
 
 
 def build_asset(

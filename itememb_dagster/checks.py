@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from itememb_core.drift import DriftReport
 from itememb_core.links.enrich import gains
 from itememb_core.tables import conservation_violations
 from itememb_core.vectors import vectors
@@ -19,6 +20,10 @@ ENOUGH_MATCHES: Final = 100
 GROSSLY_OFF: Final = 0.1
 #: The same for users that are judged.
 ENOUGH_USERS: Final = 100
+
+#: A version whose items moved further from the one before: a warning.
+LEAST_COSINE: Final = 0.4
+LEAST_OVERLAP: Final = 0.2
 
 BACKTEST_VECTORS: Final = {name: (BACKTEST, name) for name in ("item_embeddings", "vocabulary")}
 
@@ -206,6 +211,22 @@ def goes_with_beats_popularity(item_evaluation: pa.Table) -> Verdict:
     return Verdict(ours > popular, why, {"hit@20": ours, "popularity": popular}, warn=True)
 
 
+@check(("item_model",), blocking=False)
+def vectors_stay_in_place(item_model: DriftReport) -> Verdict:
+    """A retrain moves few items far from where the version before had them."""
+    bands = {row["band"]: row for row in item_model.table.to_pylist()}
+    if not bands:
+        return Verdict(True, "no version before that these vectors could be compared with")
+    cosine, overlap = bands["all"]["cosine"], bands["all"]["overlap@10"]
+    why = (
+        f"mean cosine {cosine:.3f} with the version before (wanted {LEAST_COSINE}), "
+        f"{overlap:.0%} of the ten nearest as before (wanted {LEAST_OVERLAP:.0%}), "
+        f"{bands['all']['items']:,} items"
+    )
+    stays = cosine >= LEAST_COSINE and overlap >= LEAST_OVERLAP
+    return Verdict(stays, why, {"cosine": cosine, "overlap": overlap}, warn=True)
+
+
 @check(("user_evaluation",))
 def recommendations_beat_popularity(user_evaluation: pa.Table) -> Verdict:
     """What users met later is ranked higher than by popularity of their channels."""
@@ -243,6 +264,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     link_probabilities_hold,
     every_line_enriched_once,
     goes_with_beats_popularity,
+    vectors_stay_in_place,
     recommendations_beat_popularity,
     every_user_has_a_vector,
 )

@@ -1,16 +1,18 @@
 """Connections to the relational engines, readers of the lake's files, results in order.
 
-One connection an engine serves a process; results do not depend on threads, workers or engine.
-What does not belong here: how a Spark session is started (``spark``).
+One connection an engine and lake serves a process; results do not depend on threads, workers,
+memory or engine. What does not belong here: how a Spark session is started (``spark``).
 """
 
 import atexit
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import duckdb
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
@@ -23,6 +25,10 @@ from itememb_dagster.spark import spark_session
 EMBEDDED: Final = "duckdb"
 SPARK: Final = "spark"
 ENGINES: Final = (EMBEDDED, SPARK)
+
+#: What the embedded engine may hold unless ``ITEMEMB_MEMORY`` says otherwise; beyond it, it spills
+#: to the lake's disk.
+MEMORY: Final = "2GB"
 
 Scratch = Callable[[], AbstractContextManager[Path]]
 
@@ -38,19 +44,35 @@ def checked_engine(engine: str) -> str:
     return engine
 
 
-@cache
-def connect(engine: str) -> ibis.BaseBackend:
-    """Return the process's connection to an engine.
+def connect(engine: str, lake: Path) -> ibis.BaseBackend:
+    """Return the process's connection to an engine, for the work on a lake.
 
     Raises:
         ItemembError: If the engine is unknown, or Spark cannot be started.
     """
-    if checked_engine(engine) == SPARK:
-        session = spark_session()  # before Ibis imports pyspark, which needs a word to be quiet
-        con = ibis.pyspark.connect(session)
-    else:
+    return _spark() if checked_engine(engine) == SPARK else _duckdb(lake.absolute())
+
+
+@cache
+def _spark() -> ibis.BaseBackend:
+    session = spark_session()  # before Ibis imports pyspark, which needs a word to be quiet
+    con = ibis.pyspark.connect(session)
+    atexit.register(con.disconnect)
+    return con
+
+
+@cache
+def _duckdb(lake: Path) -> ibis.BaseBackend:
+    memory = os.environ.get("ITEMEMB_MEMORY") or MEMORY
+    try:
         # The order of rows is asked for where it matters; keeping it elsewhere costs memory.
-        con = ibis.duckdb.connect(preserve_insertion_order=False)
+        con = ibis.duckdb.connect(
+            preserve_insertion_order=False,
+            memory_limit=memory,
+            temp_directory=str(lake / f"_scratch{os.getpid():08}"),
+        )
+    except duckdb.ParserException as error:
+        raise ItemembError(f"ITEMEMB_MEMORY: found {memory!r}, expected such as 2GB") from error
     atexit.register(con.disconnect)
     return con
 

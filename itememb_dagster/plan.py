@@ -49,7 +49,7 @@ class Planner:
         self.lake, self.scan, self.settings = lake, scan, settings
         self.days = lake_days(scan)
         self._expected: dict[tuple[Key, date | None], str] = {}
-        self._stored: dict[tuple[Key, date | None], str] = {}
+        self._held: dict[tuple[Key, date | None], Stamp | None] = {}
         self._prints: dict[str, str] = {}
 
     @cached_property
@@ -146,6 +146,19 @@ class Planner:
         held = {month: self.lake.stamp(stage.key, f"month={month}") for month in stamps}
         return {m: s for m, s in stamps.items() if not (h := held[m]) or h.recipe != s.recipe}
 
+    def with_parent(self, stage: Stage, stamp: Stamp) -> Stamp:
+        """Return the stamp of a version with the version that it starts from.
+
+        That is the current one; a version that is made again keeps its own, so that the bytes are
+        the same. One that is no more in the lake is none.
+        """
+        current = self.lake.stamp(stage.key)
+        if current is None:
+            return stamp
+        parent = current.parent if current.recipe == stamp.recipe else current.id
+        there = parent is not None and self.lake.version_folder(stage.key, parent).is_dir()
+        return replace(stamp, parent=parent if there else None)
+
     def _input_recipes(
         self, stage: Stage, spec: Input, day: date | None, recipe: Recipe
     ) -> Iterable[str]:
@@ -173,12 +186,16 @@ class Planner:
 
     def stored(self, stage: Stage, day: date | None) -> str:
         """Return the recipe that the lake holds; ``missing`` where it holds nothing."""
+        stamp = self.held(stage, day)
+        return stamp.recipe if stamp else "missing"
+
+    def held(self, stage: Stage, day: date | None) -> Stamp | None:
+        """Return the stamp of what the lake holds; each is read once."""
         at = (stage.key, day)
-        if at not in self._stored:
+        if at not in self._held:
             segment = f"day={day.isoformat()}" if stage.daily and day else None
-            stamp = self.lake.stamp(stage.key, segment)
-            self._stored[at] = stamp.recipe if stamp else "missing"
-        return self._stored[at]
+            self._held[at] = self.lake.stamp(stage.key, segment)
+        return self._held[at]
 
     def stale_days(self, days: Iterable[date]) -> dict[Key, list[date]]:
         """Return which of ``days`` each daily stage has to make."""

@@ -147,7 +147,8 @@ class Runner:
 
     def _execute(self, job: str, keys: Collection[Key], tags: dict[str, str]) -> bool:
         if any(s.relational for s in STAGES if s.key in keys):
-            connect(self.request.place.engine)  # if it cannot start: one error, not one a stage
+            # If it cannot start: one error, not one a stage.
+            connect(self.request.place.engine, self.lake.root)
         config = {
             "resources": {
                 "settings": {"config": self.request.settings.model_dump(mode="json")},

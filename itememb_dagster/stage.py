@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
@@ -17,6 +18,7 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
+from itememb_core.model.checkpoint import Checkpoint
 from itememb_core.progress import Progress
 from itememb_core.raw import RawScan
 from itememb_core.settings import Settings
@@ -35,7 +37,8 @@ class TableSpec:
 
     Attributes:
         schema: Its Arrow schema; None when vectors' width decides (then the value's own).
-        sort: Columns that order the rows totally (relational tables only).
+        sort: Columns that order the rows totally (relational tables only); those that
+            are not in the schema are not written.
         segment: The column that names the folders: ``day``, ``month`` or None.
     """
 
@@ -67,6 +70,7 @@ class Stage:
     raw: tuple[str, ...]
     code: str
     after: tuple[Key, ...]
+    descends: bool
 
     @property
     def name(self) -> str:
@@ -115,6 +119,8 @@ class StageContext:
         cut: The first day that the backtest does not see; None without temporal holdout.
         metadata: Facts for the UI, filled by the stage; ``plots`` its pictures (PNG).
         nothing: Why the stage had nothing to do; None where it had.
+        checkpoint: Where a long fit keeps how far it came; gone once the version is there.
+        parent: Folder of the version before, for a stage that descends from it, if there is one.
         bad_days: Days that the stage could not make, with the reason; they stay as they were.
     """
 
@@ -129,6 +135,8 @@ class StageContext:
     bad_days: dict[date, str] = field(default_factory=dict)
     plots: dict[str, bytes] = field(default_factory=dict)
     nothing: str | None = None
+    parent: Path | None = None
+    checkpoint: Checkpoint | None = None
 
     @cached_property
     def con(self) -> ibis.BaseBackend:
@@ -148,6 +156,7 @@ def stage(
     raw: tuple[str, ...] = (),
     code: str = "1",
     after: tuple[Key, ...] = (),
+    descends: bool = False,
 ) -> Callable[[Callable[..., Any]], Stage]:
     """Declare a stage; parameters of the function beyond ``ctx`` are its inputs, by asset name.
 
@@ -162,6 +171,7 @@ def stage(
         raw: Channels or file names of the raw layout that it reads.
         code: Code version; a new one makes what was made with another stale.
         after: Assets whose blocking checks must pass first, beside the inputs.
+        descends: Whether a version starts from the one before (``ctx.parent``); its id tells.
     """
 
     def declare(compute: Callable[..., Any]) -> Stage:
@@ -170,7 +180,7 @@ def stage(
         own = key or (compute.__name__,)
         wired = {name: given.get(name, Input((name,))) for name in names}
         return Stage(
-            own, compute, wired, daily, group, kinds, table, settings, raw, code, after
+            own, compute, wired, daily, group, kinds, table, settings, raw, code, after, descends
         )  # fmt: skip
 
     return declare

@@ -62,9 +62,10 @@ def write_side_tables(raw: Path) -> None:
 
 
 def with_vectors(table: pa.Table) -> pa.Table:
-    """The same rows, every other one with a vector."""
+    """The same rows, every other one with a vector instead of what ``embedding`` held."""
     lists = [[float(k), -0.5] if k % 2 else None for k in range(table.num_rows)]
-    return table.append_column("embedding", pa.array(lists, pa.list_(pa.float32())))
+    at = table.schema.get_field_index("embedding")
+    return table.set_column(at, "embedding", pa.array(lists, pa.list_(pa.float32())))
 
 
 def with_rows(path: Path, rows: list[dict[str, Any]]) -> pa.Table:

@@ -1,59 +1,82 @@
 """Plans of batches against brute force over the pairs."""
 
 import numpy as np
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itememb_core.model.batches import Batch, plan
+from itememb_core.model.batches import BLOCK, Batch, plan
 
-sizes = st.tuples(st.integers(1, 4), st.integers(1, 12), st.integers(1, 15), st.integers(0, 2**31))
+sizes = st.tuples(
+    st.integers(1, 4), st.integers(1, 12), st.integers(0, 4), st.integers(1, 15),
+    st.integers(0, 2**31),
+)  # fmt: skip
 
 
-def drawn(batches: int, batch: int, nodes: int, seed: int) -> tuple[np.ndarray, ...]:
+def drawn(batches: int, pairs: int, extra: int, nodes: int, seed: int) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    query, candidate = rng.integers(nodes, size=(2, batches, batch)).astype(np.int32)
-    return query, candidate, rng.random((batches, batch), np.float32)
+    query = rng.integers(nodes, size=(batches, pairs)).astype(np.int32)
+    candidate = rng.integers(nodes, size=(batches, pairs + extra)).astype(np.int32)
+    return [query, candidate, rng.random((batches, nodes), np.float32)]
 
 
-def planned(*drawn_pairs: np.ndarray) -> list[Batch]:
-    return list(plan(*drawn_pairs, "cpu"))
+def planned(query: np.ndarray, candidate: np.ndarray, weights: np.ndarray) -> list[Batch]:
+    return list(plan(query, candidate, list(weights), "cpu"))
 
 
 @settings(max_examples=60, deadline=None)
 @given(sizes)
-def test_rows_and_places_give_the_ends_again(size):
-    query, candidate, weight = drawn(*size)
-    found = planned(query, candidate, weight)
+def test_every_pair_finds_its_ends_and_each_side_is_distinct(size):
+    query, candidate, weights = drawn(*size)
+    found = planned(query, candidate, weights)
     assert len(found) == len(query)
     for i, batch in enumerate(found):
-        assert batch.rows.tolist() == sorted({*query[i].tolist(), *candidate[i].tolist()})
-        assert batch.rows[batch.query.row].tolist() == query[i].tolist()
-        assert batch.rows[batch.candidate.row].tolist() == candidate[i].tolist()
-        assert batch.weight.tolist() == weight[i].tolist()
+        pairs = batch.pairs
+        ends = batch.query[batch.pair_query], batch.candidate[batch.pair_candidate]
+        expected = zip(query[i].tolist(), candidate[i, :pairs].tolist(), strict=True)
+        assert sorted(zip(*(e.tolist() for e in ends), strict=True)) == sorted(expected)
+        for side, nodes in ((batch.query, query[i]), (batch.candidate, candidate[i])):
+            distinct = sorted(set(nodes.tolist()))
+            assert side.tolist()[: len(distinct)] == distinct
+            assert len(side) % BLOCK == 0
+            assert set(side.tolist()[len(distinct) :]) <= {distinct[0]}
 
 
 @settings(max_examples=60, deadline=None)
 @given(sizes)
-def test_totals_are_the_sums_over_the_pairs_of_a_row(size):
+def test_counts_are_the_draws_and_padding_counts_none(size):
+    query, candidate, weights = drawn(*size)
+    for i, batch in enumerate(planned(query, candidate, weights)):
+        nodes, draws = np.unique(candidate[i], return_counts=True)
+        assert batch.count.tolist() == [*draws, *[0] * (len(batch.candidate) - len(nodes))]
+        assert batch.weight.tolist()[: len(nodes)] == weights[i][nodes].tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes)
+def test_starts_cut_the_pairs_into_those_of_each_node(size):
     for batch in planned(*drawn(*size)):
-        for side in (batch.query, batch.candidate):
-            values = torch.randn(len(side.row), 3, dtype=torch.float64)
-            expected = torch.zeros(len(batch.rows), 3, dtype=torch.float64)
-            expected.index_add_(0, side.row, values)
-            torch.testing.assert_close(side.total(values), expected)
+        pairs = list(range(batch.pairs))
+        for starts, order, places in (
+            (batch.query_starts, pairs, batch.pair_query),
+            (batch.candidate_starts, batch.by_candidate.tolist(), batch.pair_candidate),
+        ):
+            assert sorted(order) == pairs
+            ends = [*starts.tolist()[1:], batch.pairs]
+            cut = [order[a:b] for a, b in zip(starts.tolist(), ends, strict=True)]
+            assert cut == [[p for p in order if places[p] == row] for row in range(len(starts))]
 
 
 @settings(max_examples=60, deadline=None)
 @given(sizes)
-def test_hits_are_the_candidates_equal_to_the_query_or_its_partner(size):
-    query, candidate, weight = drawn(*size)
-    n = query.shape[1]
-    for i, batch in enumerate(planned(query, candidate, weight)):
+def test_same_cells_are_those_of_one_node(size):
+    query, candidate, weights = drawn(*size)
+    for i, batch in enumerate(planned(query, candidate, weights)):
+        queries, width = len(set(query[i].tolist())), len(batch.candidate)
+        candidates = len(set(candidate[i].tolist()))
         expected = {
-            a * n + b
-            for a in range(n)
-            for b in range(n)
-            if a != b and candidate[i, b] in (query[i, a], candidate[i, a])
+            a * width + b
+            for a in range(queries)
+            for b in range(candidates)
+            if batch.query[a] == batch.candidate[b]
         }
-        assert set(batch.hits.tolist()) == expected
+        assert set(batch.same.tolist()) == expected

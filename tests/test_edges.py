@@ -146,6 +146,26 @@ def every_table(table, days):
     }
 
 
+def test_ranks_order_a_days_rows_as_channels_and_ids_do(con):
+    rng = random.Random(5)
+    rows = [
+        event(at(rng.uniform(9, 9.4), rng.randrange(2)), f"i{rng.randrange(12)}", user,
+              channel=rng.choice(("receipts", "retail", "marketplace", "offers")))
+        for user in range(60) for _ in range(12)
+    ]  # fmt: skip
+    table, last = events_table(con, rows), START + timedelta(days=1)
+    receipts = table.filter(table.channel == "receipts")
+    catalog = table.filter(table.channel != "receipts")
+    for ranked in (
+        edges.copurchase_edges(receipts, CopurchaseSettings(), ranks=True),
+        edges.coview_edges(catalog, CoviewSettings(), START, last, ranks=True),
+    ):
+        found = ranked.order_by("day", "rank_a", "rank_b").to_pyarrow()
+        plain = found.drop_columns(["rank_a", "rank_b"])
+        assert plain.num_rows > 50
+        assert plain == plain.sort_by([(name, "ascending") for name in plain.column_names[:4]])
+
+
 @pytest.mark.parametrize("rows", [[], [event(at(9), "a")], lines("a")])
 def test_nothing_to_do_gives_the_full_schema(con, rows):
     tables = every_table(events_table(con, rows), [START])

@@ -1,22 +1,29 @@
-"""Later baskets, pairs drawn from them, and figures that can be checked by hand."""
+"""Later baskets, what is drawn from them, and figures that can be checked by hand."""
 
-from datetime import date
+import shutil
+from datetime import date, datetime, timedelta
 
 import ibis
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_array
 
-from itememb_core.evaluation.baselines import cooccurrence
-from itememb_core.evaluation.items import (
+from itememb_core.evaluation.baselines import cooccurrence, counted_pairs, ppmi_svd
+from itememb_core.evaluation.baskets import draw_next_baskets, draw_pairs, holdout_baskets
+from itememb_core.evaluation.goes_with import (
+    BLENDS,
     METRICS,
-    draw_pairs,
-    holdout_baskets,
-    item_evaluation,
+    Asked,
+    Space,
+    blend_ranks,
+    judge_pairs,
 )
-from itememb_core.schemas import EDGES, EVALUATION, item_embeddings
-from itememb_core.settings import DomainSettings
+from itememb_core.evaluation.items import ItemEvaluation, draw_questions, item_evaluation
+from itememb_core.schemas import EDGES, EVALUATION, USER_ITEMS, item_embeddings
+from itememb_core.settings import DomainSettings, ItemEvaluationSettings
 from itememb_core.vocabulary import build_vocabulary, node_index
+from tests.conftest import TINY_SETTINGS, run, table
 
 ITEMS = [f"i{k:03d}" for k in range(200)]
 NO_IDS = pa.array([], pa.string())
@@ -33,10 +40,38 @@ def vocabulary(holdout: tuple = ()) -> pa.Table:
     return build_vocabulary(counts, NO_IDS, pa.array(holdout, pa.string()), DomainSettings())
 
 
-def baskets(*rows: tuple[str, str, str]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) if rows else [(), (), ()]
-    names = ("channel", "basket", "item_id")
-    return pa.table({n: pa.array(c, pa.string()) for n, c in zip(names, columns, strict=True)})
+MIDNIGHT = datetime(2018, 1, 1)
+
+
+def baskets(*rows: tuple) -> pa.Table:
+    """Rows of channel, basket, item and, where they matter, user and hour."""
+    full = [(*row, *(7, 0)[len(row) - 3 :]) for row in rows]
+    channel, basket, item, user, hour = zip(*full, strict=True) if full else [()] * 5
+    return pa.table(
+        {
+            "channel": pa.array(channel, pa.string()),
+            "basket": pa.array(basket, pa.string()),
+            "item_id": pa.array(item, pa.string()),
+            "user_id": pa.array(user, pa.int64()),
+            "at": pa.array([MIDNIGHT + timedelta(hours=h) for h in hour], pa.timestamp("us")),
+        }
+    )
+
+
+def histories(*rows: tuple[int, str, str]) -> pa.Table:
+    """Rows of user, channel, item."""
+    user, channel, item = zip(*rows, strict=True) if rows else [()] * 3
+    columns = (user, channel, item, [1] * len(rows), [1] * len(rows))
+    return pa.table(dict(zip(USER_ITEMS.names, columns, strict=True)), schema=USER_ITEMS)
+
+
+CATALOG = pa.table({"item_id": ["fmcg_1", "fmcg_2"], "category": ["tea", None]})
+
+
+def evaluate(words: pa.Table, later: pa.Table, seed: int = 0, **space) -> ItemEvaluation:
+    made = Space(embeddings(words), words, KNOWN, **space)
+    had = histories(*((7, "receipts", item) for item in ITEMS[:3]))
+    return item_evaluation(made, draw_questions(words, later, seed), had, CATALOG, seed)
 
 
 def edges(*rows: tuple[str, str, str, int]) -> pa.Table:
@@ -77,7 +112,7 @@ KNOWN = edges(*(("receipts", ITEMS[k], ITEMS[k + 1], 3) for k in range(0, 100, 2
 @pytest.fixture(scope="module")
 def figures() -> dict[tuple[str, str, str], dict]:
     words = vocabulary()
-    found = item_evaluation(embeddings(words), words, KNOWN, LATER, seed=0)
+    found = evaluate(words, LATER)
     assert found.reason is None
     assert found.queries == 100
     assert found.table.schema == EVALUATION
@@ -105,7 +140,7 @@ def test_popularity_hits_for_the_popular_answers_alone(figures: dict):
 
 
 def test_every_figure_has_its_baselines_and_an_interval(figures: dict):
-    slices = {name for _, _, name in figures}
+    slices = {name for method, _, name in figures if method == "goes_with"}
     assert slices == {"all", "receipts", "head", "torso", "tail"}
     for name in slices:
         for metric in METRICS:
@@ -117,23 +152,140 @@ def test_every_figure_has_its_baselines_and_an_interval(figures: dict):
 
 def test_the_same_seed_gives_the_same_table():
     words = vocabulary()
-    first, again, other = (
-        item_evaluation(embeddings(words), words, KNOWN, LATER, seed=s).table for s in (0, 0, 1)
-    )
+    first, again, other = (evaluate(words, LATER, s).table for s in (0, 0, 1))
     assert first.equals(again)
     assert not first.equals(other)
 
 
-def test_no_holdout_is_an_empty_table_with_a_reason():
-    words = vocabulary()
-    nothing = item_evaluation(embeddings(words), words, KNOWN, baskets(), seed=0)
-    assert (nothing.table.num_rows, nothing.table.schema) == (0, EVALUATION)
+def test_no_holdout_leaves_the_probes_and_a_reason():
+    nothing = evaluate(vocabulary(), baskets())
+    assert nothing.table.schema == EVALUATION
+    assert set(nothing.table["metric"].to_pylist()) == {"other_domain_share", "n"}
     assert "no baskets" in nothing.reason
-    alone = item_evaluation(
-        embeddings(words), words, KNOWN, baskets(("receipts", "b", "i001")), seed=0
-    )
-    assert alone.table.num_rows == 0
+    alone = evaluate(vocabulary(), baskets(("receipts", "b", "i001")))
+    assert "next basket" in alone.table["slice"].to_pylist()
+    assert "all" not in alone.table["slice"].to_pylist()
     assert "no later basket" in alone.reason
+
+
+def test_a_blend_knows_what_vectors_know_and_plain_vectors_what_counts_know(figures: dict):
+    for metric in ("hit@20", "hit@100"):
+        assert figures["blend", metric, "all"]["value"] == 1.0
+    assert figures["ppmi_svd", "hit@20", "all"]["value"] >= 0.5
+
+
+def test_vectors_without_the_bridge_are_judged_where_they_are_given():
+    words = vocabulary()
+    found = evaluate(words, LATER, without_bridge=embeddings(words)).table.to_pylist()
+    by_method = {
+        r["method"]: r["value"] for r in found if (r["metric"], r["slice"]) == ("mrr", "all")
+    }
+    assert by_method["without_bridge"] == by_method["goes_with"] == 1.0
+
+
+def test_a_blend_finds_what_either_counts_or_vectors_know():
+    words = vocabulary()
+    place = {item: i for i, item in enumerate(words["item_id"].to_pylist())}
+    # The model knows all answers of even queries and hides those of odd ones behind 20 others.
+    node = np.array([place[item] for item in ITEMS])
+    queries, answers = node[0:80], node[100:180]
+    rows = words.num_rows
+    context = np.zeros((rows, rows), np.float32)
+    context[queries[::2], answers[::2]] = 5
+    for k in range(1, 80, 2):
+        context[queries[k], node[180:200]] = 5
+    fixed = [
+        pa.FixedSizeListArray.from_arrays(pa.array(m.astype(np.float32).ravel()), rows)
+        for m in (np.eye(rows), context)
+    ]
+    columns = [words[n].combine_chunks() for n in ("item_id", "side", "domain")]
+    table = pa.Table.from_arrays(
+        [*columns, *fixed, pa.array(np.zeros(rows, np.float32))], schema=item_embeddings(rows)
+    )
+    # Counts know the answers of odd queries, met 100 times.
+    known = edges(
+        *(("receipts", *sorted((ITEMS[k], ITEMS[100 + k])), 100) for k in range(1, 80, 2))
+    )
+    (found,) = judge_pairs(Space(table, words, known), {"receipts": (queries, answers)}, 0)
+    hits = found.values["blend", "hit@20"]
+    assert hits[::2].mean() == 1.0
+    assert hits[1::2].mean() == 1.0
+    assert found.values["goes_with", "hit@20"][1::2].mean() == 0.0
+
+
+def test_a_blend_is_smoothed_counts_times_a_power_of_the_models_lift():
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 50, 30)
+    met = np.triu(rng.integers(0, 3, (30, 30)), 1)
+    met += met.T
+    scores = rng.standard_normal((20, 30)).astype(np.float32)
+    every = np.arange(30)
+    asked = Asked("receipts", every[:20], every, every, counts, rng.permutation(30)[:20])
+    found = blend_ranks(asked, csr_array(met[:20]), lambda rows: scores[rows], every[:20], BLENDS)
+    q = counts / counts.sum()
+    for (weight, power), ranks in found.items():
+        dense = np.log(met[:20] + weight * q) + power * (scores - np.log(q))
+        for row, answer in enumerate(asked.answers):
+            if answer != row:
+                others = np.delete(dense[row], row)
+                assert ranks[row] == (others > dense[row, answer]).sum()
+
+
+def test_plain_vectors_put_items_of_one_block_together():
+    words = vocabulary()
+    blocks = [ITEMS[k : k + 5] for k in range(0, 200, 5)]
+    known = edges(
+        *(("receipts", a, b, 4) for block in blocks for a in block for b in block if a < b)
+    )
+    everyone = np.arange(words.num_rows)
+    rows = ppmi_svd(counted_pairs(words, known).of("receipts"), everyone, 64, 0)
+    place = {item: i for i, item in enumerate(words["item_id"].to_pylist())}
+    one, two, other = (rows[place[i]] for i in ("i000", "i001", "i005"))
+    assert one @ two > 0.9
+    assert abs(one @ other) < 0.1
+    assert not rows[place["fmcg_1"]].any()
+
+
+def test_the_next_basket_is_the_first_of_a_user_in_a_channel():
+    words = vocabulary()
+    rows = baskets(
+        ("receipts", "b1", "i005", 1, 9), ("receipts", "b2", "i006", 1, 3),
+        ("receipts", "b2", "i007", 1, 4), ("receipts", "b3", "i008", 2, 1),
+        ("retail", "b4", "fmcg_1", 1, 5), ("receipts", "b0", "new", 1, 0),
+    )  # fmt: skip
+    found = draw_next_baskets(words, rows, np.random.default_rng(0))
+    ids = words["item_id"].to_pylist()
+    told = {
+        channel: [(int(b.user[r]), ids[n]) for r, n in zip(b.row, b.node, strict=True)]
+        for channel, b in found.items()
+    }
+    assert told["receipts"] == [(1, "i006"), (1, "i007"), (2, "i008")]
+    assert told["retail"] == [(1, "fmcg_1")]
+
+
+def test_next_baskets_by_hand():
+    words = vocabulary()
+    # User 1 had i100 twice and i101 once, and takes i100 and i150 next; user 2 has no history.
+    later = baskets(
+        ("receipts", "b1", "i100", 1, 1), ("receipts", "b1", "i150", 1, 1),
+        ("receipts", "b2", "i000", 2, 1),
+    )  # fmt: skip
+    had = histories(*((1, "receipts", i) for i in ("i100", "i100", "i101")))
+    space = Space(embeddings(words), words, KNOWN)
+    made = item_evaluation(space, draw_questions(words, later, 0), had, CATALOG, 0)
+    found = {
+        (r["method"], r["metric"]): r["value"]
+        for r in made.table.to_pylist()
+        if r["slice"] == "next basket, receipts"
+    }
+    assert found["users", "n"] == 1
+    # i100 is found by its own vector; i150 ties with all that was never had, far behind.
+    for method in ("history_mean", "own_most_frequent"):
+        assert found[method, "recall@20"] == 0.5
+    assert found["channel_popularity", "recall@100"] == 0.0
+    # i100's context points at its partner i101 alone.
+    assert found["history_goes_with", "recall@20"] == 0.5
+    assert found["random", "recall@20"] == pytest.approx(20 / 201)
 
 
 def test_pairs_hold_only_items_seen_in_the_channel():
@@ -183,43 +335,100 @@ def test_counts_sum_over_months_and_both_directions_for_queries_alone():
         ("receipts", "gone", "i001", 9),
     )  # fmt: skip
     one, two, three = node_index(words, pa.array(["i001", "i002", "i003"]), "receipts").tolist()
-    found = cooccurrence(words, table, "receipts", np.array([two]))
-    assert (found[two, one], found[two, three], found.sum()) == (5, 7, 12)
+    pairs, place = counted_pairs(words, table).of("receipts"), np.arange(words.num_rows)
+    found = cooccurrence(pairs, np.array([two, three, two]), place)
+    assert found.shape == (3, words.num_rows)
+    for row in (0, 2):
+        assert (found[row, one], found[row, three], found[[row]].sum()) == (5, 7, 12)
+    assert (found[1, two], found[[1]].sum()) == (7, 7)
+    place[one] = -1  # no candidate
+    assert cooccurrence(pairs, np.array([two]), place).sum() == 7
 
 
-def test_later_baskets_by_hand():
-    day, other = date(2018, 1, 1), date(2018, 1, 2)
+FIRST = date(2018, 1, 2)
+#: Before the cut, on it, and the day after.
+BEFORE, ON, AFTER = (FIRST + timedelta(days=k) for k in (-1, 0, 1))
 
-    def events(*rows: tuple) -> ibis.Table:
-        names = ("day", "user_id", "channel", "transaction_hash", "item_id", "strength")
-        columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-        return ibis.memtable(pa.table({
-            "day": pa.array(columns["day"], pa.date32()),
-            "user_id": pa.array(columns["user_id"], pa.int64()),
-            **{n: pa.array(columns[n], pa.string())
-               for n in ("channel", "transaction_hash", "item_id")},
-            "strength": pa.array(columns["strength"], pa.int32()),
-        }))  # fmt: skip
 
+def events(*rows: tuple) -> ibis.Table:
+    """Rows of day, minute of the day, user, channel, transaction, item, strength."""
+    day, minute, user, channel, transaction, item, strength = zip(*rows, strict=True)
+    at = [datetime.combine(d, datetime.min.time()) + timedelta(minutes=m)
+          for d, m in zip(day, minute, strict=True)]  # fmt: skip
+    return ibis.memtable(
+        pa.table(
+            {
+                "day": pa.array(day, pa.date32()),
+                "timestamp": pa.array(at, pa.timestamp("us")),
+                "user_id": pa.array(user, pa.int64()),
+                "channel": pa.array(channel, pa.string()),
+                "transaction_hash": pa.array(transaction, pa.string()),
+                "item_id": pa.array(item, pa.string()),
+                "strength": pa.array(strength, pa.int32()),
+                "source_file": pa.array(["f"] * len(rows), pa.string()),
+                "source_row": pa.array(range(len(rows)), pa.int64()),
+            }
+        )
+    )
+
+
+def groups(receipts: ibis.Table, catalog: ibis.Table) -> list[tuple[str, list[str]]]:
+    table = ibis.duckdb.connect().to_pyarrow(holdout_baskets(receipts, catalog, FIRST, 30))
+    found: dict = {}
+    for row in table.to_pylist():
+        found.setdefault((row["channel"], row["user_id"], row["basket"]), []).append(row["item_id"])
+    return sorted((channel, sorted(items)) for (channel, _, _), items in found.items())
+
+
+def test_baskets_are_of_a_user_transaction_and_day_after_the_cut():
     receipts = events(
-        (day, 1, "receipts", "t1", "a", 8), (day, 1, "receipts", "t1", "a", 8),
-        (day, 1, "receipts", "t1", "b", 8), (other, 1, "receipts", "t1", "c", 8),
-        (day, 2, "receipts", "t1", "d", 8), (day, 1, "receipts", None, "e", 8),
+        (ON, 0, 1, "receipts", "t1", "a", 8), (ON, 5, 1, "receipts", "t1", "a", 8),
+        (ON, 900, 1, "receipts", "t1", "b", 8), (AFTER, 0, 1, "receipts", "t1", "c", 8),
+        (ON, 0, 2, "receipts", "t1", "d", 8), (ON, 0, 1, "receipts", None, "e", 8),
+        (BEFORE, 0, 1, "receipts", "t1", "z", 8),
     )  # fmt: skip
+    none = events((BEFORE, 0, 1, "retail", None, "fmcg_9", 8))
+    assert groups(receipts, none) == [
+        ("receipts", ["a", "b"]), ("receipts", ["c"]), ("receipts", ["d"]), ("receipts", ["e"]),
+    ]  # fmt: skip
+
+
+def test_sessions_are_those_of_co_view_edges():
+    none = events((BEFORE, 0, 1, "receipts", "t", "z", 8))
     catalog = events(
-        (day, 1, "retail", None, "fmcg_1", 8), (day, 1, "retail", None, "fmcg_2", 1),
-        (day, 1, "retail", None, "fmcg_3", 0), (day, 1, "offers", None, "offer_1", 8),
+        # A gap of 31 minutes ends a session; an item of strength 0 bridges one but takes no part.
+        (ON, 600, 1, "retail", None, "fmcg_1", 8), (ON, 630, 1, "retail", None, "fmcg_0", 0),
+        (ON, 650, 1, "retail", None, "fmcg_2", 1), (ON, 682, 1, "retail", None, "fmcg_3", 1),
+        (ON, 610, 1, "offers", None, "offer_1", 8), (ON, 610, 2, "retail", None, "fmcg_4", 8),
+        # Over midnight, and over the cut: what was before it was seen.
+        (ON, 1430, 3, "retail", None, "fmcg_5", 1), (AFTER, 5, 3, "retail", None, "fmcg_6", 1),
+        (BEFORE, 1430, 4, "retail", None, "fmcg_7", 1), (ON, 5, 4, "retail", None, "fmcg_8", 1),
+        (ON, 8, 4, "retail", None, "fmcg_9", 1),
     )  # fmt: skip
-    rows = ibis.duckdb.connect().to_pyarrow(holdout_baskets(receipts, catalog)).to_pylist()
-    groups: dict = {}
-    for row in rows:
-        groups.setdefault((row["channel"], row["basket"]), []).append(row["item_id"])
-    found = sorted((channel, sorted(items)) for (channel, _), items in groups.items())
-    assert found == [
+    assert groups(none, catalog) == [
         ("offers", ["offer_1"]),
-        ("receipts", ["a", "b"]),
-        ("receipts", ["c"]),
-        ("receipts", ["d"]),
-        ("receipts", ["e"]),
         ("retail", ["fmcg_1", "fmcg_2"]),
+        ("retail", ["fmcg_3"]),
+        ("retail", ["fmcg_4"]),
+        ("retail", ["fmcg_5", "fmcg_6"]),
+        ("retail", ["fmcg_8", "fmcg_9"]),
     ]
+
+
+@pytest.mark.slow
+def test_a_fit_without_the_bridge_is_compared_where_that_is_set(made, tiny_raw, tmp_path):
+    lake = tmp_path / "lake"
+    shutil.copytree(made[0], lake)
+    wanted = TINY_SETTINGS.model_copy(
+        update={"item_evaluation": ItemEvaluationSettings(without_bridge=True)}
+    )
+    assert run(tiny_raw, lake, settings=wanted, select='key:"item_evaluation"').errors == []
+    before, after = (table(root, "item_evaluation") for root in (made[0], lake))
+    added = after[after.method == "without_bridge"]
+    assert set(added["slice"]) >= {"all", "receipts", "retail", "tail"}
+    assert (added.value > 0).any()
+    mine = (before.method == "goes_with") & (before["slice"] == "all")
+    assert mine.sum() == 3
+    assert "without_bridge" not in set(before.method)
+    probed = {"nearest_10", "majority", "random", "history_mean", "ppmi_svd", "blend"}
+    assert probed <= set(before.method)

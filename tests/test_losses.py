@@ -2,62 +2,99 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from itememb_core.model.losses import info_nce, normalise, normalise_backward
+from itememb_core.model.batches import Batch, plan
+from itememb_core.model.losses import LossAndGradients, info_nce, normalise, normalise_backward
 from itememb_core.model.optimizer import RowAdagrad
 
-NONE = torch.empty(0, dtype=torch.int64)
-TEMPERATURE = 0.1
+
+def batch_of(query: list[int], candidate: list[int]) -> Batch:
+    """A batch of few pairs, with weights 1."""
+    ones = np.ones(1 + max(*query, *candidate), np.float32)
+    (batch,) = plan(np.array([query]), np.array([candidate]), [ones], "cpu")
+    return batch
+
+
+def by_node(query: torch.Tensor, candidate: torch.Tensor, weight: torch.Tensor, batch: Batch):
+    """The loss of vectors and weights given by node."""
+    rows = query[batch.query], candidate[batch.candidate], weight[batch.candidate]
+    return info_nce(*rows, batch)
 
 
 def test_info_nce_by_hand():
-    # scores [[2, 0], [1.2, 1.6]]; the second candidate is drawn four times less often.
-    query = torch.tensor([[2.0, 0.0], [1.2, 1.6]])
-    candidate = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    found = info_nce(query, candidate, torch.tensor([1.0, 4.0]), NONE)
+    # Pairs (0, 2) and (1, 3): scores [[2, 0], [1.2, 1.6]]; 3 is drawn four times less often.
+    vectors = torch.tensor([[2.0, 0.0], [1.2, 1.6], [1.0, 0.0], [0.0, 1.0]])
+    weight = torch.tensor([1.0, 1.0, 1.0, 4.0])
+    found = by_node(vectors, vectors, weight, batch_of([0, 1], [2, 3]))
     first = [math.exp(2.0), 4 * math.exp(0.0)]
     second = [math.exp(1.2), 4 * math.exp(1.6)]
     expected = -(math.log(first[0] / sum(first)) + math.log(second[1] / sum(second))) / 2
     assert found.loss == pytest.approx(expected, abs=1e-6)
-    assert found.bias is None
+    # By the bias of 3: its share in either row, less its own pair.
+    share = (first[1] / sum(first) + second[1] / sum(second) - 1) / 2
+    assert found.bias[1].item() == pytest.approx(share, abs=1e-6)
 
 
-def test_a_masked_cell_takes_no_part():
-    query = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
-    candidate = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    found = info_nce(query, candidate, torch.ones(2), torch.tensor([1, 2]))
+def test_what_is_the_query_or_the_partner_is_no_negative():
+    vectors = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+    # Each pair's only other candidate is its own query.
+    found = by_node(vectors, vectors, torch.ones(2), batch_of([0, 1], [1, 0]))
     assert found.loss == pytest.approx(0.0, abs=1e-6)
     assert found.query.abs().max().item() == pytest.approx(0.0, abs=1e-6)
+    # Or its own partner, drawn twice more as an extra negative.
+    found = by_node(vectors, vectors, torch.ones(2), batch_of([0], [1, 1, 1]))
+    assert found.loss == pytest.approx(0.0, abs=1e-6)
 
 
-def random_batch(batch: int = 24, dim: int = 8) -> dict[str, torch.Tensor]:
-    draw = torch.Generator().manual_seed(0)
-    rand = lambda *shape: torch.randn(*shape, generator=draw)  # noqa: E731
-    return {
-        "query": normalise(rand(batch, dim))[0] / TEMPERATURE,
-        "candidate": normalise(rand(batch, dim))[0],
-        "bias": rand(batch),
-        "weight": rand(batch).exp(),
-        "hits": torch.tensor([1, 5, 2 * batch + 7, 9 * batch]),
-    }
+def dense_loss(query, candidate, bias, weight, ends):
+    """The loss over every drawn pair and negative, one cell each."""
+    a, b = ends
+    s = query[a] @ candidate[b].T + bias[b] + weight[b].log()
+    none = (b[None, :] == a[:, None]) | (b[None, :] == b[: len(a), None])
+    none[torch.arange(len(a)), torch.arange(len(a))] = False
+    log_share = torch.log_softmax(s.masked_fill(none, -torch.inf), dim=1)
+    return -log_share[:, : len(a)].diagonal().mean()
 
 
-def test_gradients_equal_autograd():
-    x = random_batch()
-    query, candidate, bias = (x[n].clone().requires_grad_() for n in ("query", "candidate", "bias"))
-    mask = torch.zeros(len(query) ** 2)
-    mask[x["hits"]] = -torch.inf
-    s = query @ candidate.T + mask.view(len(query), -1) + bias + x["weight"].log()
-    loss = -torch.log_softmax(s, dim=1).diagonal().mean()
+def random_ends(pairs: int, extra: int, nodes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of two different nodes each, then extra negatives."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(nodes, size=pairs), rng.integers(nodes, size=pairs + extra)
+    b[:pairs] = np.where(a == b[:pairs], (a + 1) % nodes, b[:pairs])
+    return a, b
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(0, 9), st.integers(2, 60), st.integers(0, 2**31))
+def test_gradients_equal_autograd(pairs, extra, nodes, seed):
+    draw = torch.Generator().manual_seed(seed)
+    leaves = [torch.randn(nodes, 8, generator=draw) for _ in range(2)]
+    leaves = [part.requires_grad_() for part in (*leaves, torch.randn(nodes, generator=draw))]
+    weight = torch.rand(nodes, generator=draw) + 0.2
+    a, b = random_ends(pairs, extra, nodes, seed)
+    loss = dense_loss(*leaves, weight, (torch.from_numpy(a), torch.from_numpy(b)))
     loss.backward()
-    weight = x["bias"].exp() * x["weight"]
-    found = info_nce(x["query"], x["candidate"], weight, x["hits"], bias=True)
+    (batch,) = plan(a[None], b[None], [weight.numpy()], "cpu")
+    query, candidate, bias = (part.detach() for part in leaves)
+    found = by_node(query, candidate, bias.exp() * weight, batch)
     assert found.loss == pytest.approx(loss.item(), abs=1e-5)
-    torch.testing.assert_close(found.query, query.grad, atol=1e-5, rtol=0)
-    torch.testing.assert_close(found.candidate, candidate.grad, atol=1e-5, rtol=0)
-    torch.testing.assert_close(found.bias, bias.grad, atol=1e-5, rtol=0)
+    for leaf, gradient in zip(leaves, of_nodes(found, batch, nodes), strict=True):
+        torch.testing.assert_close(gradient, leaf.grad, atol=1e-5, rtol=0)
+
+
+def of_nodes(found: LossAndGradients, batch: Batch, nodes: int) -> list[torch.Tensor]:
+    """Gradients by query, candidate and bias, summed by node; padding adds nothing."""
+    parts = (found.query, batch.query), (found.candidate, batch.candidate)
+    parts = (*parts, (found.bias, batch.candidate))
+    return [
+        torch.zeros(nodes, *gradient.shape[1:]).index_add_(0, rows, gradient)
+        for gradient, rows in parts
+    ]
 
 
 def test_normalise_backward_equals_autograd():
@@ -71,14 +108,18 @@ def test_normalise_backward_equals_autograd():
 
 
 def test_bfloat16_products_stay_close():
-    x = random_batch()
+    draw = torch.Generator().manual_seed(0)
+    query, candidate = (normalise(torch.randn(60, 8, generator=draw))[0] for _ in range(2))
+    weight = torch.rand(60, generator=draw) + 0.2
+    batch = batch_of(*(part.tolist() for part in random_ends(40, 5, 60, 0)))
     exact, low = (
-        info_nce(x["query"].to(kind), x["candidate"].to(kind), x["weight"], x["hits"])
+        by_node((query / 0.1).to(kind), candidate.to(kind), weight, batch)
         for kind in (torch.float32, torch.bfloat16)
     )
     assert low.loss == pytest.approx(exact.loss, abs=0.05)
-    assert low.query.dtype == low.candidate.dtype == torch.float32
-    assert torch.nn.functional.cosine_similarity(low.query, exact.query).min() > 0.98
+    assert low.query.dtype == low.candidate.dtype == low.bias.dtype == torch.float32
+    asked = exact.query.norm(dim=1) > 0
+    assert torch.cosine_similarity(low.query, exact.query)[asked].min() > 0.98
 
 
 def test_row_adagrad_by_hand():
@@ -92,3 +133,11 @@ def test_row_adagrad_by_hand():
     step.step(torch.tensor([1]), torch.tensor([[2.0, 0.0]]), 0.1)
     torch.testing.assert_close(table[1], first - 0.1 / math.sqrt(7) * torch.tensor([2.0, 0.0]))
     assert table[[0, 2]].abs().max() == 0
+
+
+def test_a_row_on_both_sides_sums_its_squares_first():
+    table = torch.zeros(2, 2)
+    gradients = torch.tensor([[3.0, 1.0], [1.0, 1.0]])
+    RowAdagrad(table).step(torch.tensor([1, 1]), gradients, 0.1)
+    # Mean squares 5 and 1.
+    torch.testing.assert_close(table[1], -0.1 / math.sqrt(6) * torch.tensor([4.0, 2.0]))

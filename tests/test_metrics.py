@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from itememb_core.evaluation.metrics import (
     bootstrap_intervals,
@@ -11,6 +12,7 @@ from itememb_core.evaluation.metrics import (
     random_hit_at,
     random_reciprocal,
     reciprocal,
+    sparse_ranks,
     tied_ranks,
 )
 
@@ -40,6 +42,25 @@ def test_ranks_of_all_candidates_average_to_the_middle(scores: list[int]):
     others = range(1, len(scores))
     found = [rank([float(s) for s in scores], answer, 0) for answer in others]
     assert np.mean(found) == pytest.approx((len(scores) - 2) / 2)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 2), min_size=5, max_size=5), min_size=1, max_size=6),
+    st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=5, max_size=5),
+    st.integers(0, 4),
+    st.integers(1, 4),
+    st.booleans(),
+)
+def test_sparse_ranks_are_those_of_dense_scores(
+    counts: list[list[int]], prior: list[float], answer: int, step: int, all_take_part: bool
+):
+    dense, share = np.array(counts, np.float32), np.array(prior)
+    answers = np.full(len(dense), answer)
+    excluded = None if all_take_part else (answers + step) % 5
+    found = sparse_ranks(csr_array(dense), share, answers, excluded)
+    wanted = tied_ranks((dense + share).astype(np.float32), answers, excluded)
+    assert found.tolist() == wanted.tolist()
 
 
 def test_the_random_order_by_hand():

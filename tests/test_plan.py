@@ -11,7 +11,7 @@ import pytest
 from itememb_core.raw import scan
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
-from itememb_dagster.lake import Lake
+from itememb_dagster.lake import Lake, Stamp
 from itememb_dagster.lake.writer import write_file
 from itememb_dagster.plan import Planner, ranges
 from tests.layout_worlds import START, order, put, tracked
@@ -95,6 +95,28 @@ def test_a_changed_day_makes_its_month_stale_and_no_other(months_raw, tmp_path):
     backtest = plan.stages["backtest", "edges"]
     assert set(plan.month_stamps(backtest)) == {"2017-01"}
     assert plan.months_to_make(backtest) == {}
+
+
+def test_a_version_descends_from_the_current_one_and_a_redone_one_from_its_own(world):
+    raw, lake = world
+    plan = planner(raw, lake)
+    stage = plan.stages["item_model",]
+
+    def make(inputs: str) -> Stamp:
+        stamp = plan.with_parent(stage, Stamp("item_model", inputs, {}, "1"))
+        with lake.new_version(stage.key, stamp):
+            pass
+        return stamp
+
+    first, second = make("a"), make("b")
+    assert (first.parent, second.parent) == (None, first.id)
+    # Made again and again: the parent stays in the lake, though it is neither new nor the last.
+    assert make("b") == make("b") == second
+    third = make("a")
+    assert (third.parent, third.recipe) == (second.id, first.recipe)
+    assert third.id != first.id
+    shutil.rmtree(lake.version_folder(stage.key, second.id))
+    assert make("a").parent is None
 
 
 def test_days_that_raw_no_longer_covers_leave_the_lake(world):

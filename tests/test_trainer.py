@@ -10,47 +10,13 @@ import pytest
 import torch
 
 from itememb_core.errors import ItemembError
-from itememb_core.model.data import Bags, Pairs, TrainingData
-from itememb_core.model.fit import HALVINGS, PATIENCE, Schedule, Trainer, fit
+from itememb_core.model.data import Pairs, TrainingData
+from itememb_core.model.fit import Trainer, fit
 from itememb_core.model.item_model import ItemModel, load_model
+from itememb_core.model.schedule import HALVINGS, PATIENCE, Schedule
 from itememb_core.model.start import start_vectors
 from itememb_core.schemas import VOCABULARY, item_embeddings
-from itememb_core.settings import ItemModelSettings
-
-PRODUCTS, USERS, DAYS = 40, 150, 60
-SETTINGS = ItemModelSettings(dim=16, batch_size=64, max_steps=500, bridge_share=0.7)
-
-
-def twin_world(seed: int = 0) -> TrainingData:
-    """Products with a receipts node p and a retail node PRODUCTS + p; users repeat a few."""
-    rng = np.random.default_rng(seed)
-    taste = np.stack([rng.choice(PRODUCTS, 4, replace=False) for _ in range(USERS)])
-    rows, a, b, channel = set(), [], [], []
-    for user, day in ((u, d) for u in range(USERS) for d in range(0, DAYS, 6)):
-        for side in (0, 1):
-            basket = sorted({side * PRODUCTS + int(p) for p in rng.choice(taste[user], 3)})
-            rows |= {(side, user, day, node) for node in basket}
-            for i, first in enumerate(basket):
-                for second in basket[i + 1 :]:
-                    a.append(first)
-                    b.append(second)
-                    channel.append(side)
-    code, user_of, day_of, node = np.array(sorted(rows), np.int32).T
-    counts = np.zeros((2 * PRODUCTS, 4), np.int64)
-    np.add.at(counts, (node, code), 1)
-    weight = np.ones(len(a), np.float32)
-    late = rng.random(len(a)) < 0.1
-    ends = np.array(a, np.int32), np.array(b, np.int32), np.array(channel, np.int8), weight
-    return TrainingData(
-        counts=counts,
-        pairs=Pairs(*(x[~late] for x in ends)),
-        bags=Bags(user_of, day_of, code.astype(np.int8), node),
-        validation_pairs=Pairs(*(x[late] for x in ends)),
-        validation_from=DAYS - 6,
-    )
-
-
-WORLD = twin_world()
+from tests.twin_world import DAYS, PRODUCTS, SETTINGS, WORLD
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +85,8 @@ def test_the_final_fit_repeats_length_and_rates(monkeypatch: pytest.MonkeyPatch)
 def test_the_rate_falls_evenly(model: ItemModel):
     steps, rates = (model.history[n].to_pylist() for n in ("step", "rate"))
     assert steps == [250, 500]
-    assert rates == pytest.approx([SETTINGS.learning_rate, SETTINGS.learning_rate / 2])
+    halfway = (1 + SETTINGS.last_rate) / 2
+    assert rates == pytest.approx([SETTINGS.learning_rate, SETTINGS.learning_rate * halfway])
 
 
 def test_validation_judges_late_pairs():
@@ -127,8 +94,8 @@ def test_validation_judges_late_pairs():
     assert set(trainer.validation) == {r.name for r in trainer.relations}
     late = set(WORLD.bags.node[WORLD.bags.day >= DAYS - 6].tolist())
     first, second = trainer.validation["receipts~retail"]
-    assert set(first.rows[first.query.row].tolist()) <= late
-    assert set(second.rows[second.candidate.row].tolist()) <= late
+    assert set(first.query.tolist()) <= late
+    assert set(second.candidate.tolist()) <= late
     nothing = Trainer(final(WORLD), SETTINGS, 0, start_vectors(WORLD, SETTINGS, 0))
     assert nothing.validation == {}
 

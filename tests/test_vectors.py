@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itememb_core.errors import ItemembError
-from itememb_core.vectors import top_k, vectors
+from itememb_core.vectors import nearest_others, top_k, vectors
 from tests.links_world import unit
 
 
@@ -83,3 +83,17 @@ def test_top_k_of_two_dimensions_is_an_error():
 def test_top_k_of_nothing_is_nothing():
     ids, scores = top_k(np.ones((2, 3), np.float32), np.ones((0, 3), np.float32), 5)
     assert ids.shape == scores.shape == (2, 0)
+
+
+def test_an_item_is_no_neighbour_of_itself_and_candidates_are_those_given():
+    angle = np.arange(30) * 0.01
+    rows = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    everyone = np.arange(30)
+    near = nearest_others(rows, np.array([0, 15]), 4, everyone)
+    assert near[0].tolist() == [1, 2, 3, 4]
+    assert sorted(near[1].tolist()) == [13, 14, 16, 17]
+    some = np.array([2, 10, 20])
+    assert nearest_others(rows, np.array([0, 10]), 2, some).tolist() == [[2, 10], [2, 20]]
+    same = nearest_others(np.ones((30, 2), np.float32), everyone, 10, everyone)
+    assert same.shape == (30, 10)
+    assert not (same == everyone[:, None]).any()

@@ -10,7 +10,7 @@ from typing import Final
 import ibis
 import ibis.expr.types as ir
 
-from itememb_core.edges.pairs import cap_stats, capped_pairs, ranked_items
+from itememb_core.edges.pairs import cap_stats, capped_pairs
 from itememb_core.edges.sessions import sessionize
 from itememb_core.settings import CoviewSettings
 
@@ -18,7 +18,11 @@ _KEYS: Final = ("day", "user_id", "channel", "session")
 
 
 def coview_edges(
-    events: ir.Table, settings: CoviewSettings, first_day: date, last_day: date
+    events: ir.Table,
+    settings: CoviewSettings,
+    first_day: date,
+    last_day: date,
+    ranks: bool = False,
 ) -> ir.Table:
     """Pairs of distinct items of one session, summed by channel and closing day.
 
@@ -32,15 +36,18 @@ def coview_edges(
         settings: Gap (minutes) and cap.
         first_day: First closing day wanted.
         last_day: Last closing day wanted; sessions of the last day of events may close one later.
+        ranks: Whether to give ``rank_a`` and ``rank_b``, too: int32 that order a day's rows as
+            ``channel``, ``item_a`` and ``item_b`` do, and faster.
 
     Returns:
         ``day`` (closing) and the columns of ``schemas.EDGES``, ``item_a < item_b``; a session of
         ``size`` kept items adds ``min(strength_a, strength_b) * (2**20 // size)`` to a pair's
         weight, an item's strength being that of its strongest action; ``n`` counts sessions.
     """
-    ranked = _items(events, settings, first_day, last_day)
-    pairs = capped_pairs(ranked, _KEYS, ("day", "channel"), settings.session_cap)
-    return pairs.select("day", "channel", "item_a", "item_b", "weight", "n")
+    items = _items(events, settings, first_day, last_day)
+    strongest = [ibis.desc("strength"), "first"]
+    pairs = capped_pairs(items, _KEYS, ("day", "channel"), strongest, settings.session_cap)
+    return pairs if ranks else pairs.drop("rank_a", "rank_b")
 
 
 def coview_stats(
@@ -50,23 +57,29 @@ def coview_stats(
 
     Sessions of strength 0 alone are not counted. Arguments as in ``coview_edges``.
     """
-    ranked = _items(events, settings, first_day, last_day)
-    stats = cap_stats(ranked, ("day", "channel"), settings.session_cap)
+    items = _items(events, settings, first_day, last_day)
+    stats = cap_stats(items, _KEYS, ("day", "channel"), settings.session_cap)
     return stats.select("day", "channel", "capped", "items_cut", sessions="sets").relocate(
         "sessions", after="channel"
     )
 
 
 def _items(events: ir.Table, settings: CoviewSettings, first_day: date, last_day: date) -> ir.Table:
-    """Distinct items of each session that closes in the range, ranked for the cap."""
+    """Distinct items of each session that closes in the range."""
     near = events.filter(events.day.between(first_day - timedelta(days=1), last_day)).select(
-        "day", "user_id", "channel", "timestamp", "source_file", "source_row", "item_id", "strength"
+        "day", "user_id", "channel", "timestamp", "item_id", "strength"
     )
     seen = sessionize(near, settings.gap_minutes)
     session = ["user_id", "channel", "session"]
     items = seen.group_by(*session, "item_id").agg(
         strength=seen.strength.max(), first=seen.timestamp.min(), closes=seen.closes.max()
     )
-    closed = items.mutate(day=items.closes.max().over(group_by=session)).drop("closes")
-    made = closed.filter(closed.day.between(first_day, last_day) & (closed.strength > 0))
-    return ranked_items(made, _KEYS, [ibis.desc("strength"), "first", "item_id"])
+    # What pairs use twice is made once only if the table is selected, not dropped from.
+    closed = items.select(
+        *session,
+        "item_id",
+        "strength",
+        "first",
+        day=items.closes.max().over(group_by=session),
+    )
+    return closed.filter(closed.day.between(first_day, last_day) & (closed.strength > 0))

@@ -9,6 +9,9 @@ longer than the setting has both ends in [M - 24 h, M], where M - 24 h itself co
 the part before M then closes on the day before M. So the events of days D - 1 and D are enough for
 the sessions that close on day D: a chain that runs on from D - 1 either started after a gap within
 D - 1, or is cut at the midnight between the two.
+
+Events of one moment are of one session, whichever comes first: so times alone order them, and each
+window over them ends with the whole of a moment.
 """
 
 from typing import Any, Final
@@ -17,21 +20,21 @@ import ibis
 import ibis.expr.types as ir
 
 _USER: Final = ("user_id", "channel")
-_ORDER: Final = ("timestamp", "source_file", "source_row")
 
 
 def sessionize(events: ir.Table, gap_minutes: int) -> ir.Table:
-    """Number the sessions and find the day on which each event would close its own.
+    """Find each event's session and the day on which the event would close it.
 
     Args:
-        events: Clean rows of the catalog channels, ``day`` and the columns of ``schemas.EVENTS``;
-            a whole number of days, each complete.
+        events: Clean rows of the catalog channels: ``day``, ``user_id``, ``channel``,
+            ``timestamp`` and any others; a whole number of days, each complete.
         gap_minutes: A longer gap starts a new session; at most 12 hours.
 
     Returns:
-        ``events`` with ``session`` (int64, within user and channel) and ``closes`` (date): a
-        session closes on the greatest ``closes`` of its events. Sessions that close on the first
-        day of ``events`` are whole only if no earlier day has events.
+        ``events`` with ``session`` (the time of its first event, which tells it from others of the
+        user and channel) and ``closes`` (date): a session closes on the greatest ``closes`` of its
+        events. Sessions that close on the first day of ``events`` are whole only if no earlier day
+        has events.
     """
     gap = ibis.interval(minutes=gap_minutes)
     timed = events.mutate(previous=_lag(events.timestamp))
@@ -42,9 +45,9 @@ def sessionize(events: ir.Table, gap_minutes: int) -> ir.Table:
     before = broken.mutate(previous_day=_lag(broken.day), previous_broken=_lag(broken.broken))
     cut = (before.day != before.previous_day) & ~before.previous_broken
     starts = before.previous.isnull() | (before.timestamp > before.previous + gap) | cut
-    running = ibis.window(group_by=_USER, order_by=_ORDER, preceding=(None, 0))
+    moments = ibis.range_window(group_by=_USER, order_by="timestamp", preceding=(None, 0))
     sessions = before.mutate(
-        session=starts.cast("int64").sum().over(running),
+        session=starts.ifelse(before.timestamp, ibis.null()).max().over(moments),
         # Not broken: the chain is cut at the midnight that follows, whatever comes after.
         closes=ibis.ifelse(before.broken, (before.timestamp + gap).date(), before.day),
     )
@@ -57,5 +60,5 @@ def _midnight(events: ir.Table) -> Any:
 
 
 def _lag(column: ir.Column) -> Any:
-    """The value at the same user's previous event in the channel."""
-    return column.lag().over(group_by=_USER, order_by=_ORDER)
+    """The value at an event before the user's event in the channel, by time."""
+    return column.lag().over(group_by=_USER, order_by="timestamp")

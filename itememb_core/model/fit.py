@@ -4,7 +4,7 @@ What belongs here: the loop, its schedule, when it stops. What does not: losses,
 rows, files.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,11 +12,13 @@ import pyarrow as pa
 
 from itememb_core.errors import ItemembError
 from itememb_core.model.batches import Batch
+from itememb_core.model.checkpoint import Checkpoint
 from itememb_core.model.data import TrainingData
 from itememb_core.model.item_model import ItemModel, history_table
 from itememb_core.model.losses import info_nce, normalise, normalise_backward
 from itememb_core.model.optimizer import RowAdagrad
 from itememb_core.model.relations import Relation, relations_of, validation_batches
+from itememb_core.model.schedule import Schedule
 from itememb_core.model.start import start_vectors
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import ItemModelSettings
@@ -26,11 +28,6 @@ if TYPE_CHECKING:
 
 #: Steps between two evaluations.
 INTERVAL: Final = 250
-#: The rate is halved after so many evaluations without a better loss; so many halvings end a fit.
-PATIENCE: Final = 2
-HALVINGS: Final = 4
-#: How much worse than the best a later checkpoint's validation loss may be, as a share.
-TOLERANCE: Final = 0.01
 #: Bias of a node that no within-channel pair holds.
 LEAST_LOG_SHARE: Final = -18.0
 
@@ -70,6 +67,11 @@ class Trainer:
             "bias": RowAdagrad(self.tables.bias),
         }
 
+    def tensors(self) -> "dict[str, Tensor]":
+        """Return everything that steps change, by name."""
+        sums = {f"sums.{name}": step.sums for name, step in self._steps.items()}
+        return {**vars(self.tables), **sums}
+
     def next_relation(self) -> Relation:
         """Return the relation that lies furthest behind its share of the steps."""
         total = sum(r.steps for r in self.relations) + 1
@@ -87,42 +89,32 @@ class Trainer:
 
     def _bridge(self, batch: Batch, rate: float) -> float:
         """InfoNCE between unit vectors over the temperature."""
-        unit, length = normalise(self.tables.embedding.index_select(0, batch.rows))
+        import torch
+
+        rows = torch.cat([batch.query, batch.candidate])
+        unit, length = normalise(self.tables.embedding.index_select(0, rows))
         low, temperature = unit.to(self.product), self.settings.temperature
-        found = info_nce(
-            low.index_select(0, batch.query.row) / temperature,
-            low.index_select(0, batch.candidate.row),
-            batch.weight,
-            batch.hits,
-        )
+        queries = len(batch.query)
+        found = info_nce(low[:queries] / temperature, low[queries:], batch.weight, batch)
         if rate:
-            total = batch.query.total(found.query).div_(temperature)
-            total += batch.candidate.total(found.candidate)
+            total = torch.cat([found.query / temperature, found.candidate])
             gradient = normalise_backward(total, unit, length)
-            self._steps["embedding"].step(batch.rows, gradient, rate)
+            self._steps["embedding"].step(rows, gradient, rate)
         return found.loss
 
     def _within(self, batch: Batch, rate: float) -> float:
         """InfoNCE of context(query) · embedding(candidate) + bias(candidate); moves all three."""
         tables, query, candidate = self.tables, batch.query, batch.candidate
-        unit, length = normalise(tables.embedding.index_select(0, batch.rows))
-        context = tables.context.index_select(0, batch.rows).to(self.product)
-        bias = tables.bias.index_select(0, batch.rows)[candidate.row, 0]
-        found = info_nce(
-            context.index_select(0, query.row),
-            unit.to(self.product).index_select(0, candidate.row),
-            bias.exp() * batch.weight,
-            batch.hits,
-            bias=True,
-        )
+        unit, length = normalise(tables.embedding.index_select(0, candidate))
+        context = tables.context.index_select(0, query).to(self.product)
+        bias = tables.bias.index_select(0, candidate)[:, 0]
+        found = info_nce(context, unit.to(self.product), bias.exp() * batch.weight, batch)
         if rate:
-            assert found.bias is not None
-            by_unit = normalise_backward(candidate.total(found.candidate), unit, length)
-            by_context = query.total(found.query)
+            by_unit = normalise_backward(found.candidate, unit, length)
             context_rate = rate * self.settings.context_rate
-            self._steps["embedding"].step(batch.rows, by_unit, rate)
-            self._steps["context"].step(batch.rows, by_context, context_rate)
-            self._steps["bias"].step(batch.rows, candidate.total(found.bias[:, None]), rate)
+            self._steps["embedding"].step(candidate, by_unit, rate)
+            self._steps["context"].step(query, found.query, context_rate)
+            self._steps["bias"].step(candidate, found.bias[:, None], rate)
         return found.loss
 
     def validate(self) -> dict[str, float]:
@@ -155,32 +147,38 @@ def start_bias(relations: list[Relation], nodes: int) -> np.ndarray:
     return bias[:, None].astype(np.float32)
 
 
-class Schedule:
-    """Halves the rate on a plateau; keeps the latest evaluation within reach of the best.
+@dataclass
+class _Stand:
+    """Where a fit stands between two intervals."""
 
-    Next week's pairs are noisy: their loss is flat long before links stop improving, so a later
-    checkpoint is preferred until its loss is worse than the best by more than ``TOLERANCE``.
-    """
+    schedule: Schedule
+    best: Tables
+    done: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def __init__(self, rate: float) -> None:
-        self.rate, self.best, self.best_step = rate, float("inf"), 0
-        self.halvings = self._waited = 0
+    def tensors(self, trainer: Trainer) -> "dict[str, Tensor]":
+        """Return everything that steps change."""
+        best = {f"best.{name}": table for name, table in vars(self.best).items()}
+        return {**trainer.tensors(), **best}
 
-    def tell(self, step: int, loss: float) -> bool:
-        """Take an evaluation; return whether its checkpoint is the one to keep."""
-        self._waited = 0 if loss < self.best else self._waited + 1
-        self.best = min(loss, self.best)
-        if self._waited >= PATIENCE:
-            self.rate, self._waited, self.halvings = self.rate / 2, 0, self.halvings + 1
-        if loss > self.best * (1 + TOLERANCE):
-            return False
-        self.best_step = step
-        return True
+    def write(self, checkpoint: Checkpoint, trainer: Trainer) -> None:
+        """Write where the fit stands."""
+        state = {
+            "done": self.done,
+            "rows": self.rows,
+            "schedule": vars(self.schedule),
+            "steps": [relation.steps for relation in trainer.relations],
+        }
+        checkpoint.write(self.tensors(trainer), state)
 
-    @property
-    def ended(self) -> bool:
-        """Whether the rate was halved often enough."""
-        return self.halvings > HALVINGS
+    def read(self, checkpoint: Checkpoint, trainer: Trainer) -> None:
+        """Go to where the checkpoint stands, if there is one."""
+        state = checkpoint.read(self.tensors(trainer))
+        if state is not None:
+            self.done, self.rows = state["done"], state["rows"]
+            vars(self.schedule).update(state["schedule"])
+            for relation, steps in zip(trainer.relations, state["steps"], strict=True):
+                relation.go_to(steps)
 
 
 def fit(
@@ -189,40 +187,52 @@ def fit(
     seed: int,
     *,
     like: pa.Table | None = None,
+    checkpoint: Checkpoint | None = None,
     progress: Progress = silent,
 ) -> ItemModel:
-    """Train item vectors; the rate falls evenly to nothing and is halved on a plateau.
+    """Train item vectors; the rate falls evenly to ``last_rate`` and is halved on a plateau.
 
     Args:
         data: Pairs and bags of the vocabulary's nodes.
         settings: Of the stage.
         seed: Of the start and of every draw.
         like: History whose rates and length are repeated; None: found by validation.
+        checkpoint: Written from time to time; a fit that was killed goes on from it and ends with
+            the same vectors as one that was not.
         progress: Told of steps.
 
     Raises:
-        ItemembError: If a loss stops being a finite number; it names the step.
+        ItemembError: If a loss stops being a finite number; it names the step. If the checkpoint
+            is damaged, of other dims, or cannot be written.
     """
     trainer = Trainer(data, settings, seed, start_vectors(data, settings, seed, progress))
-    rows: list[dict[str, Any]] = []
-    schedule = Schedule(settings.learning_rate)
-    rates, best = _rates(like), trainer.tables.copy()
+    stand = _Stand(Schedule(settings.learning_rate), trainer.tables.copy())
+    rates = _rates(like)
     last = max(rates, default=settings.max_steps) if trainer.relations else 0
-    for done in range(0, last, INTERVAL):
-        step = min(done + INTERVAL, last)
-        rate = rates.get(step, schedule.rate * (1 - done / last))
-        losses = _run(trainer, range(done, step), rate)
-        progress("item vectors", step, last)
-        judged = {} if rates else trainer.validate()
-        rows.append({"step": step, "rate": rate, "train": losses, "validation": judged})
-        score = _score(trainer, judged)
-        if score is None or schedule.tell(step, score):
-            best = trainer.tables.copy()
-        if schedule.ended:
-            break
-    length = schedule.best_step or last
-    history = history_table([row for row in rows if row["step"] <= length])
-    return ItemModel.of(best, history, _facts(trainer, settings, length))
+    if checkpoint:
+        stand.read(checkpoint, trainer)
+    while stand.done < last and not stand.schedule.ended:
+        _interval(trainer, stand, rates, last)
+        progress("item vectors", stand.done, last)
+        if checkpoint and checkpoint.due:
+            stand.write(checkpoint, trainer)
+    length = stand.schedule.best_step or last
+    history = history_table([row for row in stand.rows if row["step"] <= length])
+    return ItemModel.of(stand.best, history, _facts(trainer, settings, length))
+
+
+def _interval(trainer: Trainer, stand: _Stand, rates: dict[int, float], last: int) -> None:
+    """Take the steps to the next evaluation, evaluate, keep the tables if they are the best."""
+    step = min(stand.done + INTERVAL, last)
+    fall = (1 - trainer.settings.last_rate) * stand.done / last
+    rate = rates.get(step, stand.schedule.rate * (1 - fall))
+    losses = _run(trainer, range(stand.done, step), rate)
+    judged = {} if rates else trainer.validate()
+    stand.done = step
+    stand.rows.append({"step": step, "rate": rate, "train": losses, "validation": judged})
+    score = _score(trainer, judged)
+    if score is None or stand.schedule.tell(step, score):
+        stand.best = trainer.tables.copy()
 
 
 def _rates(like: pa.Table | None) -> dict[int, float]:

@@ -6,10 +6,15 @@ in-batch negatives, Bengio and Senecal 2008, Yi et al. 2019.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from itememb_core.model.batches import Batch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+#: Columns by which a factor is widened so that one product gives a sum beside it; whole tiles.
+EXTRA: Final = 16
 
 
 @dataclass(frozen=True)
@@ -18,52 +23,96 @@ class LossAndGradients:
 
     Attributes:
         loss: The mean over pairs.
-        query: Gradient by the queries ``[batch, dim]``.
-        candidate: Gradient by the candidates ``[batch, dim]``.
-        bias: Gradient by the log of the weights, hence by a candidate's bias ``[batch]``; None
-            where it was not asked for.
+        query: Gradient by the queries ``[q, dim]``.
+        candidate: Gradient by the candidates ``[c, dim]``.
+        bias: Gradient by the log of the weights, hence by a candidate's bias ``[c]``.
     """
 
     loss: float
     query: "Tensor"
     candidate: "Tensor"
-    bias: "Tensor | None" = None
+    bias: "Tensor"
 
 
 def info_nce(
-    query: "Tensor", candidate: "Tensor", weight: "Tensor", hits: "Tensor", *, bias: bool = False
+    query: "Tensor", candidate: "Tensor", weight: "Tensor", batch: Batch
 ) -> LossAndGradients:
     """InfoNCE over a batch of pairs; every other pair's candidate is a negative.
 
-    With s = query candidateᵀ and weights w it is the mean of -log(w_i exp s_ii / Σ_j w_j exp s_ij).
-    A weight is exp(bias) / q of a candidate: q its chance to be drawn (log-q correction).
+    With s = query candidateᵀ, weights w and draws k of a candidate, the loss of pair (a, b) is
+    -log(w_b exp s_ab / z), z = w_b exp s_ab + Σ_j k_j w_j exp s_aj over the candidates j other
+    than a and b: what is the query or the partner itself is no negative. A weight is exp(bias) / q
+    of a candidate: q its chance to be drawn (log-q correction).
 
     Args:
-        query: Vectors ``[batch, dim]``; unit vectors over the temperature, or of any length.
+        query: Vectors ``[q, dim]``; unit vectors over the temperature, or of any length.
             Products run in their type; float32 and bfloat16 both hold exp up to 88, so scores
             need no shift: cosines over a temperature above 0.02, context vectors shorter than 80.
-        candidate: Vectors of the partners ``[batch, dim]``, of the same type.
-        weight: Weights ``[batch]``, float32.
-        hits: Positions i * batch + j, i ≠ j, int64 ``[hits]``, that are no negatives.
-        bias: Whether to return the gradient by the log of the weights.
+        candidate: Vectors ``[c, dim]``, of the same type.
+        weight: Weights ``[c]``, float32.
+        batch: Which cells are pairs, how often each candidate was drawn.
     """
-    batch, dtype = len(query), query.dtype
-    e = (query @ candidate.T).exp_()  # [batch, batch]
-    e.view(-1).index_fill_(0, hits, 0)
-    z = (e @ weight.to(dtype)).float()  # [batch]
-    own = e.diagonal().float()
-    share = 1 / (batch * z)[:, None]  # [batch, 1]
-    # By s the gradient is (E diag(w) / z - I) / batch. A product with Eᵀ is taken from its left,
-    # which suits the order of E in memory.
-    by_query = (e @ (candidate * weight[:, None]).to(dtype)) * share
-    by_candidate = ((query * share).to(dtype).T.contiguous() @ e).T * weight[:, None]
-    by_log_weight = (share[:, 0].to(dtype) @ e).float() * weight - 1 / batch if bias else None
+    e = (query @ candidate.T).exp_()  # [q, c]
+    cells = e.view(-1)
+    own = cells.take(batch.pair_query * len(candidate) + batch.pair_candidate).float()  # [batch]
+    cells.index_fill_(0, batch.same, 0)
+    return _loss_and_gradients(query, candidate, weight, batch, e, own)
+
+
+def _loss_and_gradients(
+    query: "Tensor", candidate: "Tensor", weight: "Tensor", batch: Batch, e: "Tensor", own: "Tensor"
+) -> LossAndGradients:
+    """As :func:`info_nce`, from E = exp S ``[q, c]``, 0 at same nodes, and the pairs' own cells."""
+    import torch
+
+    dim = query.shape[1]
+    mass = (weight * batch.count).to(query.dtype)  # [c]
+    # The widened factor's sums come with the product: Σ_j k_j w_j exp s_aj beside the gradient.
+    found = e @ _widened(candidate, mass)  # [q, dim + EXTRA]
+    of_pair = torch.stack([weight, mass.float()]).index_select(1, batch.pair_candidate)
+    chosen, again = own * of_pair[0], own * (of_pair[1] - of_pair[0])  # [batch]
+    z = found[:, dim].float().index_select(0, batch.pair_query) - again
+    z = torch.maximum(z, chosen)
+    share = 1 / (batch.pairs * z)
+    by_query = z.new_zeros(len(query)).index_add_(0, batch.pair_query, share)  # [q]
+    by_query = by_query.to(query.dtype)
+    # By s the gradient is share k w exp s, but at a pair's own cell, which ``back`` sets right.
+    back = again * share + 1 / batch.pairs  # [batch]
+    # A product with Eᵀ is taken from its left, which suits the order of E in memory.
+    mirrored = (_widened(query, by_query).T.contiguous() @ e).mul_(mass)  # [dim + EXTRA, c]
+    for_query = _bags(candidate, batch.pair_candidate, back, batch.query_starts)
+    for_candidate = _candidate_bags(query, back, batch)
     return LossAndGradients(
-        loss=float((z.log() - own.log() - weight.log()).mean()),
-        query=by_query.float().sub_(candidate, alpha=1 / batch),
-        candidate=by_candidate.float().sub_(query, alpha=1 / batch),
-        bias=by_log_weight,
+        loss=float((z / chosen).log_().mean()),
+        query=(found[:, :dim] * by_query[:, None]).float().sub_(for_query),
+        candidate=mirrored[:dim].T.float().sub_(for_candidate),
+        bias=mirrored[dim].float().index_add_(0, batch.pair_candidate, back, alpha=-1),
     )
+
+
+def _widened(rows: "Tensor", scale: "Tensor") -> "Tensor":
+    """Rows times their scale, then the scale itself and zeros: ``[rows, dim + EXTRA]``."""
+    import torch
+
+    dim = rows.shape[1]
+    wide = rows.new_zeros(len(rows), dim + EXTRA)
+    torch.mul(rows, scale[:, None], out=wide[:, :dim])
+    wide[:, dim] = scale
+    return wide
+
+
+def _bags(rows: "Tensor", members: "Tensor", scale: "Tensor", starts: "Tensor") -> "Tensor":
+    """Sum of ``scale`` times the rows of each bag's members ``[bags, dim]``."""
+    from torch.nn.functional import embedding_bag
+
+    scaled = scale.to(rows.dtype)
+    return embedding_bag(members, rows, starts, mode="sum", per_sample_weights=scaled)
+
+
+def _candidate_bags(query: "Tensor", scale: "Tensor", batch: Batch) -> "Tensor":
+    members = batch.pair_query.index_select(0, batch.by_candidate)
+    ordered = scale.index_select(0, batch.by_candidate)
+    return _bags(query, members, ordered, batch.candidate_starts)
 
 
 def normalise(rows: "Tensor") -> "tuple[Tensor, Tensor]":
@@ -79,4 +128,4 @@ def normalise_backward(gradient: "Tensor", unit: "Tensor", lengths: "Tensor") ->
     import torch
 
     along = torch.linalg.vecdot(gradient, unit)[:, None]  # [batch, 1]
-    return torch.addcmul(gradient, along, unit, value=-1).div_(lengths)
+    return (gradient - unit * along).div_(lengths)

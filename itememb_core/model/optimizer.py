@@ -16,19 +16,24 @@ class RowAdagrad:
 
     def __init__(self, table: "Tensor", epsilon: float = 1e-10) -> None:
         """Wrap a table ``[rows, dim]``, which is changed in place."""
+        import torch
+
         self.table = table
         self.epsilon = epsilon
-        self.sums = table.new_zeros(len(table))  # [rows]
+        self.sums = torch.zeros(len(table), device=table.device)  # [rows]
 
     def step(self, rows: "Tensor", gradients: "Tensor", learning_rate: float) -> None:
         """Update rows.
 
         Args:
-            rows: Distinct rows, int64 ``[touched]``.
+            rows: Rows, int64 ``[touched]``. A row may stand twice, once for each side of a batch:
+                its squares are summed first.
             gradients: Gradient of each ``[touched, dim]``; a row whose gradient is 0 stays.
             learning_rate: Step size.
         """
-        sums = self.sums.index_select(0, rows) + gradients.square().mean(dim=1)
-        self.sums.index_copy_(0, rows, sums)
-        scale = -learning_rate / (sums.sqrt() + self.epsilon)  # [touched]
+        import torch
+
+        squares = torch.linalg.vector_norm(gradients, dim=1).square_()
+        self.sums.index_add_(0, rows, squares, alpha=1 / gradients.shape[1])
+        scale = -learning_rate / (self.sums.index_select(0, rows).sqrt() + self.epsilon)
         self.table.index_add_(0, rows, gradients * scale[:, None])

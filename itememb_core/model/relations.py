@@ -5,7 +5,7 @@ how pairs are drawn, how a batch is laid out, losses.
 """
 
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, islice
 from typing import Final
 
 import numpy as np
@@ -49,7 +49,12 @@ class Relation:
         self._batch, self._power, self._device = batch, power, device
         self._weight_a = self._weights(source.marginal.a)
         self._weight_b = self._weights(source.marginal.b)
-        self._stream = self._draw_blocks(seed, stream)
+        self._seed, self._number = seed, stream
+        self._stream = self._draw_blocks(0)
+
+    def go_to(self, steps: int) -> None:
+        """Stand where ``steps`` batches were taken, without drawing those before."""
+        self.steps, self._stream = steps, self._draw_blocks(steps)
 
     def next_batch(self) -> Batch:
         """Return the next batch of an endless stream."""
@@ -67,18 +72,21 @@ class Relation:
         scaled = np.maximum(share, least) * len(share)
         return (scaled**-self._power).astype(np.float32)  # [nodes]
 
-    def _draw_blocks(self, seed: int, stream: int) -> Iterator[Batch]:
-        size = max(BLOCK // self._batch, 1) * self._batch
-        for block in count():
-            yield from self._cut(*self.source.draw(block_rng(seed, stream, block), size))
+    def _draw_blocks(self, first: int) -> Iterator[Batch]:
+        """Batches from the ``first`` on, counted from 0."""
+        each = max(BLOCK // self._batch, 1)
+        for block in count(first // each):
+            rng = block_rng(self._seed, self._number, block)
+            batches = self._cut(*self.source.draw(rng, each * self._batch))
+            yield from islice(batches, max(first - block * each, 0), None)
 
     def _cut(self, a: np.ndarray, b: np.ndarray) -> Iterator[Batch]:
         """Cut pairs into batches; the ends take turns to ask, so the loss goes both ways."""
         a, b = a.reshape(-1, self._batch), b.reshape(-1, self._batch)
         turn = (np.arange(len(a)) % 2 == 1)[:, None]
         query, candidate = np.where(turn, b, a), np.where(turn, a, b)
-        weight = np.where(turn, self._weight_a[candidate], self._weight_b[candidate])
-        return plan(query, candidate, weight, self._device)
+        weights = [self._weight_a if asked else self._weight_b for asked in turn[:, 0]]
+        return plan(query, candidate, weights, self._device)
 
 
 def relations_of(

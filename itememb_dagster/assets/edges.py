@@ -8,7 +8,8 @@ from itememb_core import schemas
 from itememb_dagster.stage import Input, StageContext, TableSpec, stage
 
 PAIR = ("channel", "item_a", "item_b")
-DAILY_EDGES = TableSpec(schemas.EDGES, PAIR, "day")
+#: Ranks order the rows as ``PAIR`` does.
+DAILY_EDGES = TableSpec(schemas.EDGES, ("rank_a", "rank_b"), "day")
 
 
 @stage(
@@ -16,7 +17,7 @@ DAILY_EDGES = TableSpec(schemas.EDGES, PAIR, "day")
 )
 def copurchase_edges(ctx: StageContext, receipts: ir.Table) -> ir.Table:
     """Pairs of items in one basket, by day."""
-    return core.copurchase_edges(receipts, ctx.settings.copurchase_edges)
+    return core.copurchase_edges(receipts, ctx.settings.copurchase_edges, ranks=True)
 
 
 def _channels(*tables: ir.Table) -> ir.Table:
@@ -42,7 +43,8 @@ def coview_edges(
 ) -> ir.Table:
     """Pairs of items in one session, by the day in which the session closes."""
     events = _channels(retail_events, marketplace_events, offers_events)
-    return core.coview_edges(events, ctx.settings.coview_edges, ctx.days[0], ctx.days[-1])
+    setting = ctx.settings.coview_edges
+    return core.coview_edges(events, setting, ctx.days[0], ctx.days[-1], ranks=True)
 
 
 @stage(

@@ -9,10 +9,14 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from itememb_core import schemas
-from itememb_core.evaluation.items import holdout_baskets
+from itememb_core.evaluation.baskets import holdout_baskets
+from itememb_core.evaluation.goes_with import Space
+from itememb_core.evaluation.items import draw_questions
 from itememb_core.evaluation.items import item_evaluation as judge_items
 from itememb_core.evaluation.links import link_evaluation as judge_links
 from itememb_core.links.fitted import LinkScorer
+from itememb_core.model import ItemModel, fit, training_data
+from itememb_dagster.assets.items import before, last_day
 from itememb_dagster.stage import BACKTEST, Input, StageContext, TableSpec, stage
 
 SPEC: Final = TableSpec(schemas.EVALUATION)
@@ -29,31 +33,50 @@ def _tell(ctx: StageContext, found: Any) -> pa.Table:
     return found.table
 
 
+def _without_bridge(
+    ctx: StageContext, model: ItemModel, edges: pa.Table, user_items: ir.Table, nodes: pa.Table
+) -> pa.Table | None:
+    """Fit as often at the same rates without the bridge, where that comparison is wanted."""
+    if not ctx.settings.item_evaluation.without_bridge:
+        return None
+    settings, bags = ctx.settings.item_model, before(user_items, ctx.cut).to_pyarrow()
+    data = training_data(nodes, edges, bags, settings=settings, last_day=last_day(ctx))
+    seed, like = ctx.settings.seed, model.history
+    control = fit(data.without_bridge(), settings, seed, like=like, progress=ctx.progress)
+    return control.table(nodes)
+
+
 @stage(
     group="evaluation",
     kinds=("numpy",),
     table=SPEC,
-    settings=("seed", "holdout_days"),
-    inputs=_of_backtest("item_embeddings", "vocabulary", "edges"),
+    settings=("item_evaluation", "item_model", "coview_edges", "seed", "holdout_days"),
+    inputs=_of_backtest("item_embeddings", "item_model", "vocabulary", "edges"),
+    code="2",
 )
 def item_evaluation(
     ctx: StageContext,
     item_embeddings: pa.Table,
+    item_model: ItemModel,
     vocabulary: pa.Table,
     edges: pa.Table,
+    user_items: ir.Table,
+    catalog: ir.Table,
     receipts: ir.Table,
     retail_events: ir.Table,
     marketplace_events: ir.Table,
     offers_events: ir.Table,
 ) -> pa.Table:
-    """One item of a later basket or session given another, ranked among the whole channel."""
-    catalog = ibis.union(retail_events, marketplace_events, offers_events)
-    later = ctx.cut or date.max
-    baskets = holdout_baskets(
-        receipts.filter(receipts.day >= later), catalog.filter(catalog.day >= later)
-    )
-    found = judge_items(item_embeddings, vocabulary, edges, baskets.to_pyarrow(), ctx.settings.seed)
-    return _tell(ctx, found)
+    """Later baskets and next baskets, ranked among a whole channel; categories of near items."""
+    met = ibis.union(retail_events, marketplace_events, offers_events)
+    gap, later, seed = ctx.settings.coview_edges.gap_minutes, ctx.cut or date.max, ctx.settings.seed
+    baskets = holdout_baskets(receipts, met, later, gap).to_pyarrow()
+    asked = draw_questions(vocabulary, baskets, seed)
+    own = before(user_items, ctx.cut).filter(user_items.user_id.isin(asked.users))
+    control = _without_bridge(ctx, item_model, edges, user_items, vocabulary)
+    space = Space(item_embeddings, vocabulary, edges, control)
+    known = catalog.select("item_id", "category").to_pyarrow()
+    return _tell(ctx, judge_items(space, asked, own.to_pyarrow(), known, seed))
 
 
 @stage(

@@ -4,10 +4,14 @@ from datetime import date, timedelta
 from typing import Final
 
 import ibis.expr.types as ir
+import numpy as np
 import pyarrow as pa
 
 from itememb_core import edges as edge_tables
 from itememb_core import schemas
+from itememb_core.drift import ModelVersion, aligned, load_rows
+from itememb_core.evaluation.figures import Judged
+from itememb_core.evaluation.probe import mixing_figures
 from itememb_core.index import BuiltIndex, build_index
 from itememb_core.model import ItemModel, fit, training_data
 from itememb_core.similar import similar_items as neighbours
@@ -109,12 +113,27 @@ def _tell(ctx: StageContext, model: ItemModel) -> ItemModel:
     return model
 
 
+def drift_facts(version: ModelVersion) -> dict[str, str]:
+    """Tell how far the items moved since the version before."""
+    if version.reason:
+        return {"drift": version.reason}
+    return {
+        f"drift, {row['band']}": (
+            f"cosine {row['cosine']:.3f} ({row['cosine_unaligned']:.3f} unaligned), "
+            f"{row['overlap@10']:.0%} of ten neighbours as before "
+            f"(chance {row['overlap@10_random']:.2%}), {row['items']:,} items"
+        )
+        for row in version.drift.to_pylist()
+    }
+
+
 @stage(
     key=(BACKTEST, "item_model"),
     group="items",
     kinds=("pytorch",),
     settings=FIT,
     inputs={**BACKTEST_EDGES, **BACKTEST_NODES},
+    code="2",
 )
 def backtest_item_model(
     ctx: StageContext,
@@ -137,7 +156,8 @@ def backtest_item_model(
         last_day=last,
         recent_edges=recent.to_pyarrow(),
     )
-    return _tell(ctx, fit(data, settings, ctx.settings.seed, progress=ctx.progress))
+    seed, checkpoint = ctx.settings.seed, ctx.checkpoint
+    return _tell(ctx, fit(data, settings, seed, checkpoint=checkpoint, progress=ctx.progress))
 
 
 @stage(
@@ -146,6 +166,8 @@ def backtest_item_model(
     settings=FIT,
     inputs={"backtest": Input((BACKTEST, "item_model"))},
     after=(("item_evaluation",), ("link_evaluation",)),
+    code="2",
+    descends=True,
 )
 def item_model(
     ctx: StageContext,
@@ -153,8 +175,8 @@ def item_model(
     user_items: ir.Table,
     vocabulary: pa.Table,
     backtest: ItemModel,
-) -> ItemModel:
-    """The item vectors that ship: the backtest's length and rates, on all data."""
+) -> ModelVersion:
+    """The item vectors that ship: the backtest's length and rates, on all data; aligned."""
     settings = ctx.settings.item_model
     data = training_data(
         vocabulary,
@@ -163,8 +185,12 @@ def item_model(
         settings=settings,
         last_day=ctx.days[-1],
     )
-    seed, like = ctx.settings.seed, backtest.history
-    return _tell(ctx, fit(data, settings, seed, like=like, progress=ctx.progress))
+    seed, like, checkpoint = ctx.settings.seed, backtest.history, ctx.checkpoint
+    model = fit(data, settings, seed, like=like, checkpoint=checkpoint, progress=ctx.progress)
+    model = _tell(ctx, model)
+    version = aligned(model, vocabulary, load_rows(ctx.parent) if ctx.parent else None, seed)
+    ctx.metadata |= drift_facts(version)
+    return version
 
 
 @stage(
@@ -181,10 +207,43 @@ def backtest_item_embeddings(
     return item_model.table(vocabulary)
 
 
-@stage(group="items", kinds=("parquet",), table=TableSpec(None))
-def item_embeddings(ctx: StageContext, item_model: ItemModel, vocabulary: pa.Table) -> pa.Table:
+def _show_mixing(
+    ctx: StageContext, table: pa.Table, vocabulary: pa.Table, catalog: pa.Table
+) -> None:
+    """Show a map of the vectors and how much domains mix among neighbours."""
+    from itememb_core.item_map import item_map
+
+    seed = ctx.settings.seed
+    mixing = mixing_figures(table, vocabulary, np.random.default_rng(seed))
+    told = mixing_facts(mixing) if mixing else {}
+    ctx.metadata |= told
+    picture = item_map(table, vocabulary, catalog, seed, next(iter(told.values()), ""))
+    if picture is not None:
+        ctx.plots["map of items"] = picture
+
+
+def mixing_facts(mixing: Judged) -> dict[str, str]:
+    """Tell how many of the ten nearest are of another domain, beside chance."""
+    found = mixing.values["nearest_10", "other_domain_share"]
+    chance = mixing.exact["random", "other_domain_share"]
+    return {
+        f"near {name}": (
+            f"{found[inside].mean():.0%} of the ten nearest are of another domain, "
+            f"by chance {chance[inside].mean():.0%}"
+        )
+        for name, inside in mixing.slices.items()
+    }
+
+
+@stage(group="items", kinds=("parquet",), table=TableSpec(None), settings=("seed",))
+def item_embeddings(
+    ctx: StageContext, item_model: ItemModel, vocabulary: pa.Table, catalog: ir.Table
+) -> pa.Table:
     """Vectors of all items: `embedding` for likeness and links, `context` for what goes with."""
-    return item_model.table(vocabulary)
+    table = item_model.table(vocabulary)
+    known = catalog.select("item_id", "category").order_by("item_id").to_pyarrow()
+    _show_mixing(ctx, table, vocabulary, known)
+    return table
 
 
 @stage(group="items", kinds=("faiss",), settings=("item_index", "seed", "item_model"))

@@ -39,6 +39,7 @@ SHOWN: Final = 5
 class Made:
     """What a stage made, with a stamp for each segment (key None: the table or version).
 
+    ``value`` of a daily stage is a list of tables, each of some days, in order.
     ``segments``: all that a table by month has, those that stay as they are among them.
     """
 
@@ -153,7 +154,7 @@ def save_days(lake: Lake, made: Made, epoch: date) -> SegmentWriter:
     )
     writer.refused |= {day.isoformat(): why for day, why in made.bad_days.items()}
     try:
-        batches = _batches(lake, made.value, spec)
+        batches = chain.from_iterable(_batches(lake, portion, spec) for portion in made.value)
         writer.write(batches, (str(d).partition("=")[2] for d in made.stamps))
     except ItemembError as error:  # a full disk: the days before are whole
         writer.failure = str(error)
@@ -293,7 +294,7 @@ class LakeIOManager(dg.ConfigurableIOManager):
                 )
         if not parts:
             raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; itememb run makes it")
-        return read_parts(connect(engine or self.engine), parts)
+        return read_parts(connect(engine or self.engine, self.lake.root), parts)
 
 
 def load_arrow(lake: Lake, key: Key) -> pa.Table:

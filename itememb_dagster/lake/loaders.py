@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from itememb_core.drift import DriftReport, load_drift
 from itememb_core.index import BuiltIndex, load_index
 from itememb_core.links.fitted import LinkScorer, load_scorer
 from itememb_core.model import ItemModel, load_model
@@ -11,6 +12,7 @@ from itememb_core.users.store import StoredUserModel
 
 LOADERS: dict[type[Any], Callable[[Path], Any]] = {
     BuiltIndex: load_index,
+    DriftReport: load_drift,
     ItemModel: load_model,
     LinkScorer: load_scorer,
     StoredUserModel: StoredUserModel,

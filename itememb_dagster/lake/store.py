@@ -124,7 +124,7 @@ class Lake:
         pointer, months = self.table(key) / POINTER, self._months_stamp(key)
         if segment is None and pointer.exists():
             stamp = Stamp.from_json(pointer.read_text())
-            return stamp if self._version_folder(key, stamp).is_dir() else None
+            return stamp if self.version_folder(key, stamp.id).is_dir() else None
         if segment is None and months.exists():
             stamp = Stamp.from_json(months.read_text())
             whole = set(stamp.counts.get("segments", ())) <= set(self.segments(key))
@@ -147,10 +147,15 @@ class Lake:
         stamp = self.stamp(key)
         if stamp is None:
             raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; itememb run makes it")
-        return self._version_folder(key, stamp)
+        return self.version_folder(key, stamp.id)
 
-    def _version_folder(self, key: Key, stamp: Stamp) -> Path:
-        return self.root.joinpath("_versions", *key, stamp.id)
+    def version_folder(self, key: Key, version: str) -> Path:
+        """Return where the version of an id lies, whether it is there or not."""
+        return self.root.joinpath("_versions", *key, version)
+
+    def checkpoint(self, key: Key) -> Path:
+        """Return where a fit keeps how far it came, whether there is one or not."""
+        return self.root.joinpath("_checkpoints", *key)
 
     def _months_stamp(self, key: Key) -> Path:
         return self.root.joinpath("_stamps", *key).with_suffix(".json")
@@ -168,7 +173,8 @@ class Lake:
     def new_version(self, key: Key, stamp: Stamp) -> Iterator[Path]:
         """Give an empty folder to fill; the pointer moves to it when all went well.
 
-        The version before stays for readers that hold it; older ones are removed.
+        The version before stays for readers that hold it, the parent for a new try; older ones are
+        removed.
         """
         folder = self.root.joinpath("_versions", *key)
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,7 +192,8 @@ class Lake:
             shutil.rmtree(staged, ignore_errors=True)
         with self.staged(self.table(key) / POINTER) as pointer:
             pointer.write_text(stamp.to_json() + "\n")
-        keep = {stamp.id, before.id if before else stamp.id}
+        self.checkpoint(key).unlink(missing_ok=True)
+        keep = {stamp.id, stamp.parent, before.id if before else stamp.id}
         for old in folder.iterdir():
             if old.name not in keep:
                 shutil.rmtree(old)

@@ -1,0 +1,110 @@
+"""Checkpoints of a fit: where it stands, as one file that is replaced whole.
+
+What belongs here: what a killed fit needs to go on as if nothing had happened. What does not: the
+fit, where the file lies.
+"""
+
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from itememb_core.errors import ItemembError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_STATE: Final = "state"
+
+
+@dataclass
+class Checkpoint:
+    """A file that a fit writes from time to time and goes on from.
+
+    Attributes:
+        path: Its place.
+        identity: What the fit depends on (data, settings, code): another fit's file is no use.
+        seconds: Time between two writes.
+    """
+
+    path: Path
+    identity: str
+    seconds: float = 60.0
+    _written: float = field(default_factory=time.monotonic)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write again."""
+        return time.monotonic() - self._written >= self.seconds
+
+    def write(self, tensors: "dict[str, Tensor]", state: dict[str, Any]) -> None:
+        """Replace the file.
+
+        Args:
+            tensors: On any device.
+            state: What JSON can hold.
+
+        Raises:
+            ItemembError: If the disk is full or refuses; the file is as it was.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        text = json.dumps({"identity": self.identity, "state": state})
+        staged = self.path.with_name(f"_{self.path.name}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({n: t.contiguous() for n, t in tensors.items()}, staged, {_STATE: text})
+            os.replace(staged, self.path)
+        except (OSError, SafetensorError) as error:
+            with suppress(OSError):
+                staged.unlink()
+            raise ItemembError(
+                f"checkpoint {self.path}: cannot be written ({error}); it is as it was"
+            ) from error
+        self._written = time.monotonic()
+
+    def read(self, expected: "dict[str, Tensor]") -> dict[str, Any] | None:
+        """Copy the file's tensors into those expected and return the state.
+
+        Returns:
+            None without a file, or with another fit's, which is removed.
+
+        Raises:
+            ItemembError: If the file is cut short or holds tensors of other dims.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, "pt") as file:
+                told = json.loads(file.metadata()[_STATE])
+                if told["identity"] != self.identity:
+                    self.remove()
+                    return None
+                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise ItemembError(
+                f"checkpoint {self.path}: cut short or damaged ({error}); without it the fit "
+                "starts anew"
+            ) from error
+        self._check(found, expected)
+        for name, tensor in expected.items():
+            tensor.copy_(found[name])
+        return dict(told["state"])
+
+    def remove(self) -> None:
+        """Remove the file: the fit has ended."""
+        self.path.unlink(missing_ok=True)
+
+    def _check(self, found: "dict[str, Tensor]", expected: "dict[str, Tensor]") -> None:
+        shapes, wanted = ({n: tuple(t.shape) for n, t in x.items()} for x in (found, expected))
+        if shapes != wanted:
+            raise ItemembError(
+                f"checkpoint {self.path}: found {shapes}, expected {wanted}; without it the fit "
+                "starts anew"
+            )

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import ibis
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +15,7 @@ from itememb_core import raw
 from itememb_core.channels import CHANNELS, RECEIPTS
 from itememb_core.settings import DomainSettings
 from itememb_core.tables import clean_events
-from tests.bench.shop_days import LONGEST, Shop, write_shop
+from tests.bench.shop_days import DAY_US, LONGEST, Shop, _events, _tastes, write_shop
 from tests.world import FOLDERS
 
 SHOP = Shop(events=60_000, days=4)
@@ -53,12 +54,12 @@ def test_sessions_are_heavy_tailed_and_go_on_over_midnight(shop):
     lines = Counter(rows_of(shop, RECEIPTS).transaction_hash)
     assert 100 < max(lines.values()) <= LONGEST
     assert sum(n == 1 for n in lines.values()) > 0.5 * len(lines)
-    retail = rows_of(shop, "retail").sort_values(["user_id", "timestamp"], ignore_index=True)
-    before = retail.shift()
-    goes_on = (retail.user_id == before.user_id) & (
-        retail.timestamp - before.timestamp < pd.Timedelta(minutes=1)
-    )
-    assert (goes_on & (retail.timestamp.dt.days > before.timestamp.dt.days)).sum() > 5
+    drawn = _events(np.random.default_rng([SHOP.seed, 0]), SHOP, _tastes(SHOP), 0)
+    late = {(u, t) for u, t in zip(drawn["user"], drawn["time"], strict=True) if t >= DAY_US}
+    second = pd.concat(pq.read_table(shop / f / "00001.pq").to_pandas() for f in FOLDERS.values())
+    times = second.timestamp // pd.Timedelta(microseconds=1)
+    assert len(late) > 5
+    assert late <= set(zip(second.user_id, times, strict=True))
 
 
 def test_equal_shops_are_equal_files(shop, tmp_path):

@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 RAW ?= data/raw
 LAKE ?= data/lake
+EVENTS ?= 1000000 10000000
 # Compiling what is never imported takes half of an installation; Python compiles the rest itself.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 
-.PHONY: run test test-all ui lint bench clean
+.PHONY: run test test-all ui lint bench bench-scale clean
 
 $(BIN)/itememb: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +46,11 @@ ui: $(BIN)/itememb
 
 bench: run
 	$(BIN)/python -m tests.bench.demo_truth $(LAKE) $(RAW)_truth.parquet
+	$(BIN)/python -m tests.bench.copurchase
+	$(BIN)/python -m tests.bench.days $(RAW) data/bench
+
+bench-scale: $(BIN)/itememb
+	$(BIN)/python -m tests.bench.scale data/bench $(EVENTS)
 
 clean:
 	rm -rf data .dagster

@@ -90,7 +90,6 @@ class Planner:
         facts = {
             file.path: {"bytes": file.bytes, "fingerprint": self._fingerprint(file)}
             for file in files
-            if file.kept
         }
         counts = {"files": facts} if counted else {}
         return Stamp(stage.name, digest([*parts, *prints]), settings, stage.code, None, counts)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +19,8 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from itememb_core.errors import ItemembError
 from itememb_core.progress import Progress
-from itememb_core.raw import RawScan, scan
-from itememb_core.settings import Settings
+from itememb_core.raw import RawScan, listing_digest, scan
+from itememb_core.settings import DomainSettings, Settings
 from itememb_dagster.engine import checked_engine
 
 DEFAULT_EPOCH: Final = "2017-01-01"
@@ -98,7 +99,14 @@ class RawResource(dg.ConfigurableResource[None]):
 
     def scan(self, settings: Settings) -> RawScan:
         """List the raw files."""
-        return scan(self.root, date.fromisoformat(self.epoch), settings.domains)
+        digest = listing_digest(self.root)
+        return _scan(self.root, date.fromisoformat(self.epoch), settings.domains, digest)
+
+
+@lru_cache(maxsize=4)
+def _scan(root: str, epoch: date, domains: DomainSettings, _digest: str) -> RawScan:
+    """Scan a listing once: every stage asks, and files of many days have to be opened."""
+    return scan(root, epoch, domains)
 
 
 @dataclass(frozen=True)

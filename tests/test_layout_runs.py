@@ -26,12 +26,11 @@ def check_lake(lake: Path) -> pd.DataFrame:
     for stage in STAGES:
         assert lake.joinpath(*stage.key).exists(), stage.name
     inventory = table(lake, "raw_inventory")
-    counted = inventory[inventory.channel != "categories"]
-    assert (counted.rows == counted.clean + counted.rejected).all()
+    assert (inventory.rows == inventory.clean + inventory.rejected).all()
     vectors = np.stack(table(lake, "item_embeddings").embedding)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
     assert len(table(lake, "user_embeddings")) > 0
-    return counted
+    return inventory
 
 
 def test_unknown_actions_are_told_of_their_day(tmp_path):

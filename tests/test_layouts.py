@@ -241,6 +241,7 @@ def test_ozon_items_have_names_categories_and_groups(con: ibis.BaseBackend, tmp_
         {"catalogid": 30, "catalogpath": "clothes/coats", "ids": [30, 20, -1]},
         {"catalogid": 20, "catalogpath": "clothes", "ids": [20, -1]},
         {"catalogid": 30, "catalogpath": "again", "ids": [30, -1]},
+        {"catalogid": None, "catalogpath": "nobody's", "ids": [40, -1]},
     ])  # fmt: skip
     merged = tables.read_catalog(con, raw.scan(tmp_path, EPOCH), None, DOMAINS)
     rows = {row["item_id"]: row for row in merged.rows.to_pyarrow().to_pylist()}
@@ -255,6 +256,15 @@ def test_ozon_items_have_names_categories_and_groups(con: ibis.BaseBackend, tmp_
     assert [row["category"] for row in others] == ["clothes", None, None]
     assert [row["subcategory"] for row in others] == ["clothes", "99", None]
     assert merged.duplicates.to_pyarrow().to_pylist() == [{"item_id": "nfmcg_1", "n": 2}]
+    counts = merged.counts.to_pyarrow().to_pylist()
+    assert {(row["source_file"], row["reason"]): row["n"] for row in counts} == {
+        ("items/a.parquet", None): 3,
+        ("items/b.parquet", None): 2,
+        ("categories.parquet", None): 3,
+        ("categories.parquet", "category_id_missing"): 1,
+    }
+    (bad,) = merged.rejected.to_pyarrow().to_pylist()
+    assert (bad["category"], bad["source_row"]) == ("nobody's", 3)
 
 
 def test_ozon_items_without_categories_keep_their_id(con: ibis.BaseBackend, tmp_path: Path) -> None:

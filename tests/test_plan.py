@@ -14,6 +14,7 @@ from itememb_dagster.assets import STAGES
 from itememb_dagster.lake import Lake, Stamp
 from itememb_dagster.lake.writer import write_file
 from itememb_dagster.plan import Planner, ranges
+from itememb_dagster.resources import RawResource
 from tests.layout_worlds import START, order, put, tracked
 from tests.two_months import DAYS, file_of
 
@@ -156,6 +157,15 @@ def test_a_changed_file_of_many_days_makes_the_days_it_covers_stale(tmp_path):
     }
     put(raw, "categories.parquet", [{"catalogid": 1, "ids": [1, -1]}])
     assert ("catalog",) in planner(raw, lake).stale_tables()
+
+
+def test_files_of_many_days_are_opened_once_until_one_changes(tmp_path):
+    put(tmp_path, "tracker/a.parquet", [tracked(1, day=0)])
+    resource, settings = RawResource(root=str(tmp_path)), Settings()
+    first = resource.scan(settings)
+    assert resource.scan(settings) is first
+    put(tmp_path, "tracker/a.parquet", [tracked(1, day=3)])
+    assert resource.scan(settings).days == [START.date() + timedelta(days=3)]
 
 
 def test_a_setting_makes_its_stages_stale_and_no_other(world):

@@ -66,9 +66,9 @@ def coview_stats(
 
 def _items(events: ir.Table, settings: CoviewSettings, first_day: date, last_day: date) -> ir.Table:
     """Distinct items of each session that closes in the range."""
-    near = events.filter(events.day.between(first_day - timedelta(days=1), last_day)).select(
-        "day", "user_id", "channel", "timestamp", "item_id", "strength"
-    )
+    columns = ["day", "user_id", "channel", "timestamp", "item_id", "strength"]
+    own = events.filter(events.day.between(first_day, last_day)).select(columns)
+    near = own.union(_open_before(events, settings, first_day).select(columns))
     seen = sessionize(near, settings.gap_minutes)
     session = ["user_id", "channel", "session"]
     items = seen.group_by(*session, "item_id").agg(
@@ -83,3 +83,14 @@ def _items(events: ir.Table, settings: CoviewSettings, first_day: date, last_day
         day=items.closes.max().over(group_by=session),
     )
     return closed.filter(closed.day.between(first_day, last_day) & (closed.strength > 0))
+
+
+def _open_before(events: ir.Table, settings: CoviewSettings, first_day: date) -> ir.Table:
+    """Events of the day before of the users whose session may close on ``first_day``.
+
+    Whoever met nothing within the gap before midnight has no session that goes on after it.
+    """
+    before = events.filter(events.day == first_day - timedelta(days=1))
+    late = (before.timestamp + ibis.interval(minutes=settings.gap_minutes)).date() > before.day
+    users = ["user_id", "channel"]
+    return before.semi_join(before.filter(late).select(users).distinct(), users)

@@ -37,7 +37,6 @@ class RawFile:
         day: The day its name claims; None for files of no day or of many.
         bytes: Its size.
         span: First and last day that its rows may have, for files of many days.
-        kept: Whether its rows become rows of a table; False for files that are only looked up in.
     """
 
     path: str
@@ -45,7 +44,6 @@ class RawFile:
     day: date | None
     bytes: int
     span: tuple[date, date] | None = None
-    kept: bool = True
 
     @property
     def first_last(self) -> tuple[date, date] | None:

@@ -91,7 +91,7 @@ def find(root: str, epoch: date) -> tuple[RawFile, ...]:
     events = [file for file in files if file.name == MARKETPLACE]
     items = [file for file in files if file.name == ITEMS]
     single = [
-        RawFile(entry, CATEGORIES, None, file_size(entry, size), kept=False)
+        RawFile(entry, CATEGORIES, None, file_size(entry, size))
         for entry, size in list_folder(root).items()
         if stem_of(entry) == CATEGORIES
     ]
@@ -111,9 +111,11 @@ def shape(con: ibis.BaseBackend, scan: RawScan, name: str, rows: ir.Table) -> ir
     Args:
         con: The engine.
         scan: The raw folder.
-        name: The channel, or its items.
+        name: The channel, its items, or the categories, whose rows stay as they are.
         rows: What :data:`COLUMNS` of one folder name.
     """
+    if name == CATEGORIES:
+        return rows
     plain = cast(ir.StringValue, rows.item_id).strip().nullif("")
     rows = rows.mutate(item_id=ibis.literal(scan.domains.marketplace) + plain)
     if name == MARKETPLACE:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from itememb_core.channels import CATALOG_CHANNELS, RECEIPT_DOMAIN
 from itememb_core.raw import RawScan, read_table
 from itememb_core.raw.columns import not_finite
+from itememb_core.raw.ozon import CATEGORIES
 from itememb_core.raw.reader import conform, empty_table
 from itememb_core.schemas import CATALOG
 from itememb_core.settings import DomainSettings
@@ -25,6 +26,8 @@ from itememb_core.tables.clean import (
 )
 from itememb_core.tables.domains import domain_of, has_catalog_prefix
 from itememb_core.tables.merge import MergedRows, check_widths, merged_rows
+
+CATEGORY_ID_MISSING: Final = "category_id_missing"
 
 VECTORS: Final = ("embedding", "image_embedding", "text_embedding")
 
@@ -52,7 +55,27 @@ def read_catalog(
     items = conform(merged.rows.mutate(listed=True), CATALOG)
     if seen_items is not None:
         items = items.union(_unlisted(items, seen_items, domains))
+    categories = read_table(con, scan, CATEGORIES)
+    if categories is not None:
+        merged = _counted(merged, categories)
     return replace(merged, rows=items)
+
+
+def _counted(merged: MergedRows, categories: ir.Table) -> MergedRows:
+    """Count the rows of categories, which items take their names from, and reject those without id.
+
+    The first row of an id that has a value gives it; all of them count as clean.
+    """
+    plain = cast(ir.StringValue, categories.catalogid)
+    missing = first_reason({CATEGORY_ID_MISSING: plain.isnull() | (plain.strip() == "")})
+    named = categories.mutate(category=categories.catalogpath, reason=missing)
+    judged = conform(named, _JUDGED)
+    counts = judged.group_by("source_file", "reason").agg(n=judged.count())
+    return replace(
+        merged,
+        rejected=merged.rejected.union(judged.filter(judged.reason.notnull())),
+        counts=merged.counts.union(counts),
+    )
 
 
 def _listed(con: ibis.BaseBackend, scan: RawScan, domains: DomainSettings) -> ir.Table:

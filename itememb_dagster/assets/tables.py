@@ -81,7 +81,7 @@ def _without(ctx: StageContext, *names: str) -> None:
     raw=("retail_items", "marketplace_items", "offers_items", "categories"),
     settings=("domains",),
     kinds=("duckdb", "parquet"),
-    code="2",
+    code="3",
 )
 def catalog(ctx: StageContext, user_items: ir.Table) -> core.MergedRows:
     """Catalog items: listed in an items file, or only seen in events (with empty columns)."""

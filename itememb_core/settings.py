@@ -114,6 +114,16 @@ class LinkPoolSettings(StageSettings):
         40, ge=0, le=1000, description="Candidates by the users who bought both, united with them."
     )
     csls_neighbors: int = Field(10, ge=1, description="Neighbourhood of CSLS.")
+    exact_up_to: int = Field(
+        100_000, ge=0, description="Most items of a side compared one by one; more: an index."
+    )
+    recall: float = Field(
+        0.99, gt=0.0, le=1.0, description="Share of the exact ten that the index must find."
+    )
+    recall_sample: int = Field(1000, ge=1, description="Items on which recall is measured.")
+    pairs_at_once: int = Field(
+        20_000_000, ge=1, description="Most pairs with a common user that a thread holds at once."
+    )
     offers: bool = Field(False, description="Whether offers may be candidates.")
     direct_candidates: bool = Field(
         False, description="Whether catalog items that receipts name by their own id may be."

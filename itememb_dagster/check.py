@@ -8,12 +8,15 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetCheckSeverity
 
 from itememb_dagster.lake import Key, Lake
+
+#: Parameters of a check that are no tables.
+FROM_ELSEWHERE: Final = ("settings", "counts")
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,14 @@ class Check:
 def check(
     asset: Key, inputs: Mapping[str, Key] | None = None, blocking: bool = True
 ) -> Callable[[Callable[..., Verdict]], Check]:
-    """Declare a check of ``asset``; parameters are tables, by asset name unless given."""
+    """Declare a check of ``asset``; parameters are tables, by asset name unless given.
+
+    ``settings`` are the run's, ``counts`` what the asset's stamp keeps.
+    """
 
     def declare(judge: Callable[..., Verdict]) -> Check:
         given = inputs or {}
-        names = [n for n in inspect.signature(judge).parameters if n != "settings"]
+        names = [n for n in inspect.signature(judge).parameters if n not in FROM_ELSEWHERE]
         wired = {name: given.get(name, (name,)) for name in names}
         return Check(judge.__name__, asset, judge, wired, blocking)
 
@@ -61,7 +67,7 @@ def check(
 def build_check(item: Check) -> dg.AssetChecksDefinition:
     """Turn a check into a Dagster asset check."""
     kinds = typing.get_type_hints(item.judge)
-    wants_settings = "settings" in inspect.signature(item.judge).parameters
+    wanted = set(inspect.signature(item.judge).parameters)
 
     @dg.asset_check(
         asset=dg.AssetKey(list(item.asset)),
@@ -76,8 +82,11 @@ def build_check(item: Check) -> dg.AssetChecksDefinition:
     def run(context: AssetCheckExecutionContext) -> AssetCheckResult:
         load = context.resources.lake.load
         tables = {name: load(key, kinds[name]) for name, key in item.inputs.items()}
-        if wants_settings:
+        if "settings" in wanted:
             tables["settings"] = context.resources.settings
+        if "counts" in wanted:
+            stamp = context.resources.lake.lake.stamp(item.asset)
+            tables["counts"] = stamp.counts if stamp else {}
         verdict = item.judge(**tables)
         severity = AssetCheckSeverity.WARN if verdict.warn else AssetCheckSeverity.ERROR
         _record(context.resources.lake.lake, item, verdict, severity)

@@ -49,6 +49,9 @@ def make_stage(
         value: Any = _compute_days(stage, ctx, inputs, portions)
     else:
         value = stage.compute(ctx, **inputs)
+        whole = stamps.get(None)
+        if whole is not None and ctx.counts:
+            stamps[None] = replace(whole, counts={**whole.counts, **ctx.counts})
     kept = planner.month_stamps(stage) if stage.by_month else ()
     return Made(stage, value, stamps, ctx.bad_days, tuple(f"month={month}" for month in kept))
 

@@ -118,6 +118,7 @@ class StageContext:
             table by month), else all days of the lake, in order.
         cut: The first day that the backtest does not see; None without temporal holdout.
         metadata: Facts for the UI, filled by the stage; ``plots`` its pictures (PNG).
+        counts: Facts that the stamp of its table or version keeps, for checks to read.
         nothing: Why the stage had nothing to do; None where it had.
         checkpoint: Where a long fit keeps how far it came; gone once the version is there.
         parent: Folder of the version before, for a stage that descends from it, if there is one.
@@ -134,6 +135,7 @@ class StageContext:
     metadata: dict[str, Any] = field(default_factory=dict)
     bad_days: dict[date, str] = field(default_factory=dict)
     plots: dict[str, bytes] = field(default_factory=dict)
+    counts: dict[str, Any] = field(default_factory=dict)
     nothing: str | None = None
     parent: Path | None = None
     checkpoint: Checkpoint | None = None

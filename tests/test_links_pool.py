@@ -6,9 +6,10 @@ import pytest
 
 from itememb_core.errors import ItemembError
 from itememb_core.links.csls import csls_lists
+from itememb_core.links.csls_index import csls_recall, near_lists
 from itememb_core.links.lists import pool_lists
 from itememb_core.links.nodes import link_nodes, no_links_reason
-from itememb_core.links.pool import LinkData, link_pool
+from itememb_core.links.pool import LinkData, link_pool, open_pool
 from itememb_core.schemas import LINK_POOL
 from itememb_core.settings import LinkPoolSettings
 from tests.links_world import (
@@ -91,6 +92,81 @@ def test_csls_lists_are_what_all_pairs_give():
     rank = np.take_along_axis(rank, order, 1)
     assert np.array_equal(lists.reverse, np.where(rank <= 12, rank, 0))
     assert 0 < (lists.reverse == 0).mean() < 1
+
+
+def crowd(rng, groups, rows, dim=16, apart=0.5):
+    """Unit vectors around common centres."""
+    return unit(groups[rng.integers(0, len(groups), rows)] + apart * rng.normal(size=(rows, dim)))
+
+
+def test_an_index_finds_what_comparing_all_finds():
+    rng = np.random.default_rng(5)
+    groups = rng.normal(size=(40, 16))
+    queries, base = crowd(rng, groups, 1500), crowd(rng, groups, 1200)
+    settings = LinkPoolSettings(size=20, exact_up_to=0, recall_sample=300)
+    lists, about = near_lists(queries, base, settings)
+    exact = csls_lists(queries, base, 20, settings.csls_neighbors)
+    assert about["search"] == "index"
+    assert about["lists, receipts"] > about["lists read, receipts"]
+    pairs = zip(lists.candidate, exact.candidate[:, :10], strict=True)
+    same = [len(np.intersect1d(a, b)) for a, b in pairs]
+    assert about["recall"] >= 0.99
+    assert np.mean(same) / 10 == pytest.approx(about["recall"], abs=0.02)
+    # Values are the formula's whatever found them, and candidates are in their order.
+    cosine = np.einsum("nd,nkd->nk", queries, base[lists.candidate])
+    assert lists.similarity == pytest.approx(cosine, abs=1e-5)
+    hubs = lists.mean_query[:, None] + lists.mean_base[lists.candidate]
+    assert lists.csls == pytest.approx(2 * cosine - hubs, abs=1e-5)
+    assert (np.diff(lists.csls, axis=1) <= 1e-6).all()
+    assert np.abs(lists.mean_query - exact.mean_query).mean() < 1e-3
+    agree = lists.candidate[:, 0] == exact.candidate[:, 0]
+    assert (lists.reverse[agree, 0] == exact.reverse[agree, 0]).mean() > 0.95
+    again, _ = near_lists(queries, base, settings)
+    assert np.array_equal(again.candidate, lists.candidate)
+
+
+def test_a_bad_index_is_seen_by_its_recall():
+    rng = np.random.default_rng(6)
+    queries, base = unit(rng.normal(size=(200, 8))), unit(rng.normal(size=(300, 8)))
+    lists = csls_lists(queries, base, 20, 10)
+    every = np.arange(200)
+    assert csls_recall(queries, base, lists, every) == 1.0
+    worse = lists._replace(candidate=lists.candidate[:, 5:], similarity=lists.similarity[:, 5:])
+    assert csls_recall(queries, base, worse, every) == pytest.approx(0.5)
+
+
+def test_what_no_index_can_part_is_compared_exactly():
+    rng = np.random.default_rng(8)
+    queries, base = unit(rng.normal(size=(300, 64))), unit(rng.normal(size=(400, 64)))
+    lists, about = near_lists(queries, base, LinkPoolSettings(size=20, exact_up_to=0, recall=1.0))
+    assert "most of its lists" in about["search"]
+    assert np.array_equal(lists.candidate, csls_lists(queries, base, 20, 10).candidate)
+
+
+@pytest.mark.parametrize("dim", [6, 16])
+def test_equal_vectors_and_any_dimension_are_indexed(dim):
+    queries, base = unit(np.ones((60, dim))), unit(np.ones((50, dim)))
+    settings = LinkPoolSettings(size=20, exact_up_to=0)
+    lists, about = near_lists(queries, base, settings)
+    assert about["search"] == "index"
+    assert lists.candidate.shape == (60, 20)
+    assert ((lists.candidate >= 0) & (lists.candidate < 50)).all()
+    assert all(len(set(row)) == 20 for row in lists.candidate.tolist())
+    assert about["recall"] == 1.0
+
+
+def test_memory_settings_change_no_pair():
+    world = World(matches=40, opaque=40, alone=10, extra=20)
+    whole = link_pool(world.data(), LinkPoolSettings(size=5, by_users=8))
+    few = link_pool(world.data(), LinkPoolSettings(size=5, by_users=8, pairs_at_once=300))
+    assert open_parts(world, 300) > 10 * open_parts(world, 20_000_000)
+    assert few.drop_columns(["lead_users"]).equals(whole.drop_columns(["lead_users"]))
+    assert np.allclose(few["lead_users"], whole["lead_users"], atol=1e-4)
+
+
+def open_parts(world, pairs_at_once):
+    settings = LinkPoolSettings(size=5, by_users=8, pairs_at_once=pairs_at_once)
+    return len(list(open_pool(world.data(), settings).parts))
 
 
 def test_the_pool_finds_twins_and_no_id_helps():

@@ -140,9 +140,11 @@ def test_links_are_far_better_than_chance_and_need_the_bridge(made, tmp_path, ti
     settings = TINY_SETTINGS.model_copy(
         update={"item_model": TINY_SETTINGS.item_model.model_copy(update={"bridge": False})}
     )
-    run(tiny_world.raw, tmp_path / "lake", settings=settings)
+    outcome = run(tiny_world.raw, tmp_path / "lake", settings=settings)
     assert hits(lake) > 0.2
     assert hits(tmp_path / "lake") < hits(lake) / 4
+    assert set(table(tmp_path / "lake", "cross_domain_links").method) == {"direct"}
+    assert "bridge is off" in outcome.reasons["link_scorer"]
 
 
 def test_direct_links_are_known_ids(made, tiny_world):

@@ -83,6 +83,7 @@ def choose_threshold(judged: Judged, target: float, *, strict: bool) -> Acceptan
     interval to meet the target instead (0.95 needs 73): it leans to accepting nothing.
     """
     order = np.argsort(-judged.probability, kind="stable")
+    order = order[judged.weight[order] > 0.0]
     probability = judged.probability[order]
     weight = judged.weight[order]
     accepted = weight.cumsum()  # [lists]

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from itememb_core.progress import Progress, silent
 from itememb_core.vectors import as_tensor, best_columns, score_blocks, top_k
 
+#: Queries whose candidates' own lists are read at once.
+ROWS = 1024
+
 
 class CslsLists(NamedTuple):
     """The candidates of every query, best first.
@@ -62,14 +65,14 @@ def csls_lists(
         means = np.zeros(len(queries), np.float32), np.zeros(len(base), np.float32)
         return CslsLists(np.empty(shape, np.int64), none, none, np.empty(shape, np.int32), *means)
     _, near = top_k(base, queries, neighbors, progress=progress, what="csls 1/3")
-    half_base = _half_mean(near)  # [m]
+    half_base = half_mean(near)  # [m]
     candidate, score, half_queries = _penalised(
         queries, base, half_base, (size, neighbors), progress
     )
     asked, _ = top_k(base, queries, size, penalty=half_queries, progress=progress, what="csls 3/3")
     similarity = score + half_base[candidate]  # [n, size]
     csls = (score - half_queries[:, None]) * np.float32(2.0)
-    reverse = _reverse_ranks(candidate, asked, len(queries))
+    reverse = reverse_ranks(candidate, asked)
     return CslsLists(candidate, similarity, csls, reverse, 2.0 * half_queries, 2.0 * half_base)
 
 
@@ -90,27 +93,29 @@ def _penalised(
     half_queries = np.empty(n, np.float32)
     taken = as_tensor(half_base)
     for part, scores in score_blocks(queries, base):
-        half_queries[part] = _half_mean(best_columns(scores, neighbors)[1])
+        half_queries[part] = half_mean(best_columns(scores, neighbors)[1])
         scores[:, :m] -= taken
         candidate[part], score[part] = best_columns(scores, size)
         progress("csls 2/3", part.stop, n)
     return candidate, score, half_queries
 
 
-def _half_mean(near: NDArray[np.float32]) -> NDArray[np.float32]:
+def half_mean(near: NDArray[np.float32]) -> NDArray[np.float32]:
     """Half the mean cosine to the nearest, float32 [n], of cosines [n, neighbors]."""
     return (near.mean(axis=1, dtype=np.float64) / 2.0).astype(np.float32)
 
 
-def _reverse_ranks(
-    candidate: NDArray[np.int64], asked: NDArray[np.int64], n: int
-) -> NDArray[np.int32]:
-    """Rank of query i in ``asked[candidate[i, j]]``, int32 [n, size]; 0 where it is not there."""
-    m, depth = asked.shape
-    keys = (np.arange(m)[:, None] * n + asked).ravel()  # [m * depth], one a (row, query) pair
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    wanted = candidate * n + np.arange(n)[:, None]  # [n, size]
-    place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-    rank = order[place] % depth + 1
-    return np.where(keys[place] == wanted, rank, 0).astype(np.int32)
+def reverse_ranks(candidate: NDArray[np.int64], asked: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Rank of query i in ``asked[candidate[i, j]]``, int32 [n, size]; 0 where it is not there.
+
+    Args:
+        candidate: Rows of the other side, [n, size].
+        asked: What each of those rows asks for, best first, [m, depth].
+    """
+    ranks = np.zeros(candidate.shape, np.int32)
+    for start in range(0, len(candidate), ROWS):
+        part = slice(start, min(start + ROWS, len(candidate)))
+        own = np.arange(part.start, part.stop)[:, None, None]
+        hit = asked[candidate[part]] == own  # [rows, size, depth]
+        ranks[part] = np.where(hit.any(axis=2), hit.argmax(axis=2) + 1, 0)
+    return ranks

@@ -24,6 +24,7 @@ def precision_coverage_plot(judged: Mapping[str, Judged], target: float) -> byte
     figure, axes = _axes("share of receipt items accepted", "precision over all accepted")
     for name, each in judged.items():
         order = np.argsort(-each.probability, kind="stable")
+        order = order[each.weight[order] > 0.0]
         weight = each.weight[order]
         accepted = weight.cumsum()
         precision = (weight * each.correct[order]).cumsum() / accepted

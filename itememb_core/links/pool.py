@@ -4,10 +4,10 @@ What belongs here: uniting what vectors and what users find, and one row a pair 
 compared. What does not: scoring (``scorer``), reading it back as lists (``lists``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from itememb_core.index import same_items
 from itememb_core.links import profiles
-from itememb_core.links.csls import CslsLists, csls_lists
+from itememb_core.links.csls import CslsLists
+from itememb_core.links.csls_index import near_lists
 from itememb_core.links.evidence import ItemFacts, ReceiptFacts, compare, item_facts
 from itememb_core.links.likelihood import PairScores, fit_shape
 from itememb_core.links.nodes import LinkNodes, link_nodes
@@ -28,11 +29,15 @@ from itememb_core.vectors import vectors
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-#: Receipt items whose pairs are made at once.
+#: Receipt items whose pairs are made at once, at most.
 CHUNK = 512
 
 #: Days of a window in which an item's purchases are counted for its rhythm and its season.
 RHYTHM_DAYS, SEASON_DAYS = 7, 28
+
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,40 @@ class LinkData:
     catalog: pa.Table
 
 
+class Pool(NamedTuple):
+    """A pool being made.
+
+    Attributes:
+        about: How the nearest by vectors were searched (``near_lists``); empty: not at all.
+        parts: Tables of ``schemas.LINK_POOL`` of some receipt items each, receipt items in the
+            vocabulary's order, their candidates in its order, too.
+    """
+
+    about: dict[str, Any]
+    parts: Iterator[pa.Table]
+
+
 def link_pool(
     data: LinkData,
     settings: LinkPoolSettings,
     expected_dim: int | None = None,
     progress: Progress = silent,
 ) -> pa.Table:
+    """All parts of :func:`open_pool` as one table."""
+    parts = open_pool(data, settings, expected_dim, progress).parts
+    return pa.concat_tables([LINK_POOL.empty_table(), *parts]).combine_chunks()
+
+
+def open_pool(
+    data: LinkData,
+    settings: LinkPoolSettings,
+    expected_dim: int | None = None,
+    progress: Progress = silent,
+) -> Pool:
     """The best candidates by CSLS and by users of opaque items and held-out receipts sides.
+
+    What is held at once: vectors and profiles of both sides, 20 bytes a pair of the pool, and
+    ``settings.pairs_at_once`` a thread.
 
     Args:
         data: Vectors, purchases and facts.
@@ -69,8 +101,7 @@ def link_pool(
         progress: Told of each block of each pass.
 
     Returns:
-        ``schemas.LINK_POOL``, receipt items in the vocabulary's order, their candidates in its
-        order, too; empty where a side is (``no_links_reason`` says which).
+        The pool; without parts where a side is empty (``no_links_reason`` says which).
 
     Raises:
         ItemembError: As :func:`vectors` and :func:`same_items`.
@@ -79,40 +110,46 @@ def link_pool(
     same_items(data.vocabulary, data.embeddings)
     nodes = link_nodes(data.vocabulary, settings)
     if not len(nodes.receipts) or not len(nodes.catalog):
-        return LINK_POOL.empty_table()
-    pairs = _Pairs(data, values, nodes, settings, progress)
-    chunks = list(pairs.chunks())
-    columns = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    columns["lead_users"] = _lead(columns["users"], columns["base"])
-    ids = data.vocabulary["item_id"].combine_chunks()
-    arrays = [
-        ids.take(pa.array(nodes.receipts[columns["query"]])),
-        ids.take(pa.array(nodes.catalog[columns["base"]])),
-        *(_column(columns[field.name], field.type) for field in list(LINK_POOL)[2:]),
-    ]
-    return pa.Table.from_arrays(arrays, schema=LINK_POOL)
+        return Pool({}, iter(()))
+    near, about = near_lists(values[nodes.receipts], values[nodes.catalog], settings, progress)
+    pairs = _Pairs(data, values, nodes, near, settings)
+    return Pool(about, pairs.tables(data.vocabulary, progress))
+
+
+class _Found(NamedTuple):
+    """The pairs of some receipt items: what found them, and by how much; [pairs] each.
+
+    ``query`` counts from the first of ``rows``; a rank of 0: that list does not hold the pair.
+    """
+
+    rows: slice
+    query: NDArray[np.int32]
+    base: NDArray[np.int32]
+    users: NDArray[np.float32]
+    rank_users: NDArray[np.int16]
+    rank_csls: NDArray[np.int16]
+    rank_reverse: NDArray[np.int16]
 
 
 class _Pairs:
-    """Everything by row of the two sides, and the pairs made of it, chunk by chunk."""
+    """Everything by row of the two sides, and the pairs made of it, part by part."""
 
     def __init__(
         self,
         data: LinkData,
         values: NDArray[np.float32],
         nodes: LinkNodes,
+        near: CslsLists,
         settings: LinkPoolSettings,
-        progress: Progress,
     ) -> None:
-        self.settings, self.progress = settings, progress
+        self.nodes, self.near, self.settings = nodes, near, settings
         self.receipts, self.catalog = values[nodes.receipts], values[nodes.catalog]
-        self.near: CslsLists = csls_lists(
-            self.receipts, self.catalog, settings.size, settings.csls_neighbors, progress
-        )
         bought = profiles.purchases(data.user_items, data.vocabulary, nodes)
         self.scores: dict[str, PairScores] = {}
         for name, window in profiles.WINDOWS.items():
             queries, base = profiles.sides(bought, nodes, window)
+            if window is None:
+                self.parts = _parts(queries.counts, base.counts, settings.pairs_at_once)
             shape = float(np.sqrt(fit_shape(queries) * fit_shape(base)))
             self.scores[name] = PairScores(queries, base, shape)
         self.rhythm = profiles.by_time(bought, nodes, RHYTHM_DAYS)
@@ -120,40 +157,53 @@ class _Pairs:
         self.ends = profiles.first_and_last(bought, nodes)
         self.facts: ItemFacts = item_facts(data.facts, data.catalog, data.vocabulary, nodes)
 
-    def chunks(self) -> Iterator[dict[str, NDArray]]:
-        """The pairs of some receipt items at a time, in order: columns of equal length."""
-        n = len(self.receipts)
-        parts = [slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
-        with ThreadPoolExecutor(threads()) as workers:  # products and sorts run without the lock
-            for rows, columns in zip(parts, workers.map(self._chunk, parts), strict=True):
-                yield columns
-                self.progress("link_pool: pairs", rows.stop, n)
+    def tables(self, vocabulary: pa.Table, progress: Progress) -> Iterator[pa.Table]:
+        """The pairs with all that is compared.
 
-    def _chunk(self, rows: slice) -> dict[str, NDArray]:
+        Two passes: what a catalog item's best pairs are is known after the first.
+        """
+        ids = vocabulary["item_id"].combine_chunks()
+        rivals = Rivals(len(self.catalog))
+        kept: list[_Found] = []
+        for found in _few_at_once(self._found, self.parts):
+            rivals.add(found.users, found.base)
+            kept.append(found)
+            progress("link_pool: pairs", found.rows.stop, len(self.receipts))
+        for found, columns in zip(kept, _few_at_once(self._evidence, kept), strict=True):
+            columns["lead_users"] = found.users - rivals.of(found.users, found.base)
+            arrays = [
+                ids.take(pa.array(self.nodes.receipts[found.rows][found.query])),
+                ids.take(pa.array(self.nodes.catalog[found.base])),
+                *(_column(columns[field.name], field.type) for field in list(LINK_POOL)[2:]),
+            ]
+            yield pa.Table.from_arrays(arrays, schema=LINK_POOL)
+            progress("link_pool: evidence", found.rows.stop, len(self.receipts))
+
+    def _found(self, rows: slice) -> _Found:
         m, users = len(self.catalog), self.scores["users"]
         shared = users.shared(rows)
         by_users = _best(shared, users.ratios(shared, rows), self.settings.by_users)
         by_csls = _listed(self.near.candidate[rows], m)
         keys = np.union1d(by_users.key, by_csls.key)
-        query, base = np.divmod(keys, m)  # queries count from the chunk's first
-        return {
-            "query": query + rows.start,
-            "base": base,
-            "rank_csls": _ranks(by_csls.key, by_csls.rank, keys),
-            "rank_reverse": _ranks(by_csls.key, self.near.reverse[rows].ravel(), keys),
-            "users": users.at(shared, rows, query, base),
-            "rank_users": _ranks(by_users.key, by_users.rank, keys),
-            **self._evidence(rows, query, base),
-        }
+        query, base = np.divmod(keys, m)
+        return _Found(
+            rows,
+            query.astype(np.int32),
+            base.astype(np.int32),
+            users.at(shared, rows, query, base),
+            _ranks(by_users.key, by_users.rank, keys),
+            _ranks(by_csls.key, by_csls.rank, keys),
+            _ranks(by_csls.key, self.near.reverse[rows].ravel(), keys),
+        )
 
-    def _evidence(
-        self, rows: slice, query: NDArray[np.int64], base: NDArray[np.int64]
-    ) -> dict[str, NDArray[np.float32]]:
-        """All that is compared but the users, float32 [pairs] each."""
+    def _evidence(self, found: _Found) -> dict[str, NDArray]:
+        """All columns of the pool but the ids and the lead, [pairs] each."""
+        rows, base = found.rows, found.base.astype(np.int64)
+        query = found.query.astype(np.int64)
         own = query + rows.start
         similarity = _dots(self.receipts, self.catalog, own, base)
         hubs = self.near.mean_query[own] + self.near.mean_base[base]
-        columns = {"similarity": similarity, "csls": 2.0 * similarity - hubs}
+        columns = {**found._asdict(), "similarity": similarity, "csls": 2.0 * similarity - hubs}
         for name in ("months", "weeks"):
             scores = self.scores[name]
             columns[name] = scores.at(scores.shared(rows), rows, query, base)
@@ -162,6 +212,33 @@ class _Pairs:
         ends = self.ends[0][own] - self.ends[1][base]  # [pairs, 2]
         columns |= {"first_gap": ends[:, 0], "last_gap": ends[:, 1]}
         return columns | compare(self.facts, own, base)
+
+
+def _parts(queries: "csr_matrix", base: "csr_matrix", most: int) -> list[slice]:
+    """Receipt items in parts of at most ``CHUNK``, and of at most ``most`` pairs that share a user.
+
+    One item is a part at least, whatever it shares.
+    """
+    buyers = np.diff(base.tocsc().indptr)  # catalog items by column
+    shared = np.zeros(queries.shape[0] + 1)
+    shared[1:] = np.minimum((queries > 0) @ buyers, base.shape[0]).cumsum()
+    parts, start = [], 0
+    while start < queries.shape[0]:
+        fits = int(np.searchsorted(shared, shared[start] + most, side="right")) - 1
+        end = min(max(fits, start + 1), start + CHUNK, queries.shape[0])
+        parts.append(slice(start, end))
+        start = end
+    return parts
+
+
+def _few_at_once(work: Callable[[_In], _Out], parts: Sequence[_In]) -> Iterator[_Out]:
+    """What ``work`` gives for each part, in order: no more are made at a time than threads.
+
+    Products and sorts run without the lock.
+    """
+    with ThreadPoolExecutor(threads()) as workers:
+        for start in range(0, len(parts), threads()):
+            yield from workers.map(work, parts[start : start + threads()])
 
 
 class _List(NamedTuple):
@@ -196,9 +273,9 @@ def _listed(candidate: NDArray[np.int64], m: int) -> _List:
 
 def _ranks(
     key: NDArray[np.int64], rank: NDArray[np.int32], wanted: NDArray[np.int64]
-) -> NDArray[np.int32]:
+) -> NDArray[np.int16]:
     """Rank of each wanted key, in ascending order and with all of ``key`` in it; 0: none."""
-    ranks = np.zeros(len(wanted), np.int32)
+    ranks = np.zeros(len(wanted), np.int16)
     ranks[np.searchsorted(wanted, key)] = rank
     return ranks
 
@@ -220,22 +297,32 @@ def _dots(
     return result
 
 
-def _lead(users: NDArray[np.float32], base: NDArray[np.int64]) -> NDArray[np.float32]:
-    """How far a pair stands above the best other of its catalog item's pairs, float32 [pairs].
+class Rivals:
+    """The best two log ratios of every catalog item, over all parts of a pool.
 
-    A stranger's log ratio, 0, is the least that the best other can be.
+    A stranger's log ratio, 0, is the least that a rival can have.
     """
-    order = np.lexsort((-users, base))
-    first = np.flatnonzero(np.diff(base[order], prepend=-1))
-    length = np.diff(first, append=len(order))
-    best = users[order[first]].clip(min=0.0)  # [catalog items]
-    second = users[order[np.minimum(first + 1, len(order) - 1)]].clip(min=0.0)
-    second[length == 1] = 0.0
-    rival = np.repeat(best, length)
-    rival[first] = second
-    lead = np.empty(len(users), np.float32)
-    lead[order] = users[order] - rival
-    return lead
+
+    def __init__(self, catalog: int) -> None:
+        self.best, self.second = np.zeros((2, catalog), np.float32)
+
+    def add(self, users: NDArray[np.float32], base: NDArray[np.int32]) -> None:
+        """Take in some pairs, [pairs] each."""
+        order = np.lexsort((-users, base))
+        first = np.flatnonzero(np.diff(base[order], prepend=-1))
+        length = np.diff(first, append=len(order))
+        item = base[order[first]]  # [catalog items here]
+        top = users[order[first]].clip(min=0.0)
+        second = users[order[np.minimum(first + 1, len(order) - 1)]].clip(min=0.0)
+        second[length == 1] = 0.0
+        lower = np.minimum(self.best[item], top)
+        self.second[item] = np.maximum(np.maximum(self.second[item], second), lower)
+        self.best[item] = np.maximum(self.best[item], top)
+
+    def of(self, users: NDArray[np.float32], base: NDArray[np.int32]) -> NDArray[np.float32]:
+        """The best other of each pair's catalog item, float32 [pairs]."""
+        best = self.best[base]
+        return np.where(users == best, self.second[base], best)
 
 
 def _column(values: NDArray, kind: pa.DataType) -> pa.Array:

@@ -11,7 +11,7 @@ from typing import Any
 SAME_PRICE, NEAR_PRICE = 0.05, 0.25
 
 #: Correlations of weeks from which the rhythm says something.
-SAME_WEEKS, OTHER_WEEKS = 0.3, -0.1
+SAME_WEEKS, OTHER_WEEKS = 0.3, -0.25
 
 
 def reasons(pair: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """From vectors and purchases to links: the pool, the scorer, candidates, links."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import ibis.expr.types as ir
@@ -12,8 +13,7 @@ from itememb_core.links.enrich import enriched_receipts as enrich
 from itememb_core.links.evidence import receipt_facts
 from itememb_core.links.fitted import LinkScorer
 from itememb_core.links.nodes import no_links_reason
-from itememb_core.links.pool import LinkData
-from itememb_core.links.pool import link_pool as pool_of
+from itememb_core.links.pool import LinkData, open_pool
 from itememb_core.links.scorer import fit_scorer
 from itememb_dagster.assets.items import before
 from itememb_dagster.stage import BACKTEST, Input, StageContext, TableSpec, stage
@@ -31,7 +31,7 @@ def _pool(
     user_items: ir.Table,
     receipts: ir.Table,
     catalog: ir.Table,
-) -> pa.Table:
+) -> Iterator[pa.Table]:
     """Candidates by vectors and by users; the reason in the metadata where there are none."""
     settings = ctx.settings
     ctx.nothing = no_links_reason(vocabulary, settings.link_pool)
@@ -44,7 +44,10 @@ def _pool(
         receipt_facts(receipts),
         catalog.select("item_id", "price", "brand_id").to_pyarrow(),
     )
-    return pool_of(data, settings.link_pool, settings.item_model.dim, ctx.progress)
+    pool = open_pool(data, settings.link_pool, settings.item_model.dim, ctx.progress)
+    ctx.metadata |= pool.about
+    ctx.counts |= pool.about
+    return pool.parts
 
 
 @stage(
@@ -63,7 +66,7 @@ def backtest_link_pool(
     user_items: ir.Table,
     receipts: ir.Table,
     catalog: ir.Table,
-) -> pa.Table:
+) -> Iterator[pa.Table]:
     """The wide pool of candidates of every opaque item and held-out match, in the backtest."""
     bought, lines = before(user_items, ctx.cut), before(receipts, ctx.cut)
     return _pool(ctx, item_embeddings, vocabulary, bought, lines, catalog)
@@ -96,6 +99,8 @@ def link_scorer(
         "importances": scorer.importances,
     }
     ctx.nothing = scorer.reason
+    if scorer.reason and not ctx.settings.item_model.bridge:
+        ctx.nothing = f"item_model.bridge is off, nothing joins the channels: {scorer.reason}"
     return scorer
 
 
@@ -107,7 +112,7 @@ def link_pool(
     user_items: ir.Table,
     receipts: ir.Table,
     catalog: ir.Table,
-) -> pa.Table:
+) -> Iterator[pa.Table]:
     """The wide pool of candidates of every opaque receipt item, with the evidence."""
     return _pool(ctx, item_embeddings, vocabulary, user_items, receipts, catalog)
 

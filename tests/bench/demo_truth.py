@@ -91,7 +91,7 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")
 
 
-def _right(pairs: pd.DataFrame, truth: Truth) -> np.ndarray:
+def right_links(pairs: pd.DataFrame, truth: Truth) -> np.ndarray:
     """Flag the pairs that are true links; an item without twin has none."""
     twin = pairs["receipt_item"].map(truth.twin)
     return np.asarray((twin == pairs["catalog_item"]) & twin.notna(), dtype=bool)
@@ -100,7 +100,7 @@ def _right(pairs: pd.DataFrame, truth: Truth) -> np.ndarray:
 def _hits(pairs: pd.DataFrame, rank: str, name: str, truth: Truth) -> dict[str, float]:
     """Return hit@1 and hit@10 by a column of ranks that count from 1."""
     mine = pairs[pairs["receipt_item"].isin(truth.well)]
-    ranks = mine.loc[_right(mine, truth), rank]
+    ranks = mine.loc[right_links(mine, truth), rank]
     return {f"{name}@{k}": _share(int((ranks <= k).sum()), len(truth.well)) for k in (1, 10)}
 
 
@@ -110,7 +110,7 @@ def _pool_hits(lake: Path, truth: Truth) -> dict[str, float]:
         return {}
     pool = read_table(lake, "link_pool")
     well = pool[pool["receipt_item"].isin(truth.well)]
-    held = _share(int(_right(well, truth).sum()), len(truth.well))
+    held = _share(int(right_links(well, truth).sum()), len(truth.well))
     return _hits(pool, "rank_csls", "csls_hit", truth) | {"pool_holds": held}
 
 
@@ -147,10 +147,13 @@ def _accepted(links: pd.DataFrame, truth: Truth) -> dict[str, float]:
     direct = links[links["method"] == "direct"]
     same = direct["receipt_item"] == direct["catalog_item"]
     well = learned["receipt_item"].isin(truth.well)
+    right = right_links(learned, truth)
     return {
         "accepted": len(learned),
-        "precision": _share(int(_right(learned, truth).sum()), len(learned)),
-        "well_seen_precision": _share(int(_right(learned[well], truth).sum()), int(well.sum())),
+        "precision": _share(int(right.sum()), len(learned)),
+        "well_seen_precision": _share(
+            int(right_links(learned[well], truth).sum()), int(well.sum())
+        ),
         "coverage": _share(int(well.sum()), len(truth.well)),
         "direct_links": len(direct),
         "direct_right": _share(
@@ -165,7 +168,7 @@ def _hindsight(first: pd.DataFrame, truth: Truth, wanted: float) -> float:
     ordered = first.assign(score=score).sort_values(
         ["score", "receipt_item"], ascending=[False, True]
     )
-    right = _right(ordered, truth)
+    right = right_links(ordered, truth)
     precision = np.cumsum(right) / np.arange(1, len(right) + 1)
     # A threshold cannot part equal scores.
     last_of_score = np.append(np.diff(ordered["score"].to_numpy()) != 0, True)[: len(right)]

@@ -13,7 +13,7 @@ from itememb_core.links.calibration import Calibration, fit_calibration
 from itememb_core.links.candidates import cross_domain_links, link_candidates
 from itememb_core.links.features import FEATURES, best_other, candidate_features
 from itememb_core.links.fitted import SCORER_FILE, load_scorer
-from itememb_core.links.heldout import fold_of, held_out
+from itememb_core.links.heldout import fold_of, held_out, stands_first
 from itememb_core.links.lists import COMPARED, PoolLists
 from itememb_core.links.nodes import Support, support
 from itememb_core.links.pool import link_pool
@@ -92,6 +92,19 @@ def test_best_other_of_ties_and_of_one():
     assert best_other(np.array([[3, 3, 1]], np.float32)).tolist() == [[3, 3, 3]]
     assert best_other(np.array([[3, -np.inf]], np.float32))[0, 0] == 3
     assert best_other(np.array([[2.0]], np.float32)).tolist() == [[2]]
+
+
+def test_equal_candidates_share_their_rank():
+    counts = Support(np.full(9, 2), np.arange(9))
+    x = candidate_features(lists([[1.0, 3.0, 3.0, 2.0]]), counts)[0]
+    ranks = np.expm1(x[:, FEATURES.index("users_rank")])
+    assert ranks == pytest.approx([3, 0, 0, 2])
+
+
+def test_a_twin_that_shares_the_first_place_is_not_found():
+    scores = np.array([[0.9, 0.9, 0.1], [0.2, 0.9, 0.1], [0.3, 0.2, 0.1], [0.3, 0.2, 0.1]])
+    assert stands_first(scores, np.array([0, 1, -1, 1])).tolist() == [False, True, False, False]
+    assert not stands_first(np.empty((2, 0)), np.array([-1, -1])).any()
 
 
 def test_a_twin_taken_out_leaves_what_a_list_without_it_has():

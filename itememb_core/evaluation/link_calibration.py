@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from itememb_core.links.accept import Judged
-from itememb_core.links.heldout import HeldOut
+from itememb_core.links.heldout import HeldOut, stands_first
 
 #: Resamples of the bootstrap, of matches: a list and its copy stay together.
 RESAMPLES = 1000
@@ -73,7 +73,7 @@ def examples(held: HeldOut, scores: NDArray[np.float64], vocabulary: pa.Table) -
         return EXAMPLE.empty_table()
     first = scores.argmax(axis=1)
     probability = scores.max(axis=1)
-    right = first == held.place
+    right = stands_first(scores, held.place)
     order = np.argsort(-probability, kind="stable")
     rows = np.concatenate([order[right[order]][:EXAMPLES], order[~right[order]][:EXAMPLES]])
     node = held.lists.catalog[rows, first[rows]]

@@ -62,9 +62,8 @@ def candidate_features(lists: PoolLists, counts: Support) -> NDArray[np.float32]
     columns = {name: lists.compared[name] for name in TAKEN}
     for name in RANKED:
         values = lists.score(name)
-        order = np.argsort(-values, axis=1, kind="stable")
         columns[f"{name}_gap"] = lists.compared[name] - best_other(values)
-        columns[f"{name}_rank"] = np.log1p(_places(order))
+        columns[f"{name}_rank"] = np.log1p(_places(values))
     users = lists.score("users")
     total = _log_sum(users)[:, None]  # [n, 1]
     columns["users_share"] = users - total
@@ -109,8 +108,14 @@ def _log_shares(counts: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.log(counts.clip(min=1) / max(int(counts.sum()), 1)).astype(np.float32)
 
 
-def _places(order: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Rank of each candidate from 0, of an order by rows."""
-    ranks = np.empty(order.shape, np.int32)
-    np.put_along_axis(ranks, order, np.arange(order.shape[1], dtype=np.int32)[None], axis=1)
+def _places(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """How many candidates of the row score higher, [n, size]: equal ones share their rank."""
+    order = np.argsort(-values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    number = np.arange(values.shape[1])[None]
+    fresh = np.ones(values.shape, bool)
+    fresh[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    ranks = np.empty(values.shape, np.int64)
+    shared = np.maximum.accumulate(np.where(fresh, number, 0), axis=1)
+    np.put_along_axis(ranks, order, shared, axis=1)
     return ranks

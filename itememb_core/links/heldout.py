@@ -71,6 +71,17 @@ def held_out(pool: pa.Table, vocabulary: pa.Table, holdout: pa.Table) -> HeldOut
     return HeldOut(ids, lists, twin, place, seen, len(held) - len(apart))
 
 
+def stands_first(scores: NDArray[np.floating], place: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the candidate at ``place`` [n] scores above all others of its list, bool [n].
+
+    One that shares the first place is not told from the others: that is no proof of a match.
+    """
+    if not scores.shape[1]:
+        return np.zeros(len(place), bool)
+    own = np.take_along_axis(scores, place[:, None].clip(min=0), axis=1)  # [n, 1]
+    return (place >= 0) & ((scores >= own).sum(axis=1) == 1)
+
+
 def fold_of(ids: pa.Array, folds: int, seed: int) -> NDArray[np.int64]:
     """Fold of each id by a stable hash, int64 [ids]."""
     hashes = (zlib.crc32(f"{seed}:{item}".encode()) % folds for item in ids.to_pylist())

@@ -17,7 +17,7 @@ from itememb_core.links.accept import Acceptance, Judged, choose_threshold
 from itememb_core.links.calibration import Calibration, fit_calibration
 from itememb_core.links.features import FEATURES, candidate_features
 from itememb_core.links.fitted import NEVER, Fitted, LinkScorer, logits
-from itememb_core.links.heldout import HeldOut, fold_of, held_out
+from itememb_core.links.heldout import HeldOut, fold_of, held_out, stands_first
 from itememb_core.links.lists import PoolLists, pool_lists
 from itememb_core.links.nodes import Support, support
 from itememb_core.links.population import (
@@ -138,7 +138,7 @@ def judge(
         2 n lists: element i is match i, element n + i its copy.
     """
     n = len(held.place)
-    right = (scores.argmax(axis=1) == held.place) if n else np.empty(0, bool)
+    right = stands_first(scores, held.place)
     best = [each.max(axis=1, initial=-1.0) for each in (scores, scores_without)]
     return Judged(
         np.concatenate(best), np.concatenate([right, np.zeros(n, bool)]), np.concatenate(weights)
@@ -225,7 +225,7 @@ def _known(case: _Case, trees: tuple[Trees, ...]) -> _Known:
         rows = np.flatnonzero(fold == number)
         scores[rows] = logits(held.lists.take(rows), counts, model)
         scores_without[rows] = logits(without.take(rows), counts, model)
-    right = scores.argmax(axis=1) == held.place
+    right = stands_first(scores, held.place)
     return _Known(scores.max(axis=1), right, scores_without.max(axis=1))
 
 

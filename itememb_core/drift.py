@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
 from itememb_core.model.item_model import ItemModel, load_model
+from itememb_core.model.start import Earlier
 from itememb_core.vectors import nearest_others
 from itememb_core.vocabulary import node_counts
 
@@ -139,6 +140,25 @@ def aligned(model: ItemModel, vocabulary: pa.Table, before: Rows | None, seed: i
     ends = turned.embedding[new], before.embedding[old]
     unaligned = _cosines(model.embedding[new], before.embedding[old])
     return ModelVersion(turned, items, drift(*ends, counts[new], unaligned, seed), None)
+
+
+def on_nodes(before: Rows, vocabulary: pa.Table) -> Earlier:
+    """Bring the rows of a version to the nodes of a vocabulary, for a fit that goes on from it."""
+    keys = ["item_id", "side"]
+    places = [pa.array(np.arange(table.num_rows)) for table in (vocabulary, before.items)]
+    ours = vocabulary.select(keys).append_column("row", places[0])
+    theirs = before.items.select(keys).append_column("row_before", places[1])
+    met = ours.join(theirs, keys, join_type="inner")
+    new, old = met["row"].to_numpy(), met["row_before"].to_numpy()
+    known = np.zeros(vocabulary.num_rows, np.bool_)
+    known[new] = True
+
+    def rows(values: Vectors) -> Vectors:
+        placed = np.zeros((len(known), *values.shape[1:]), np.float32)
+        placed[new] = values[old]
+        return placed
+
+    return Earlier(known, rows(before.embedding), rows(before.context), rows(before.bias))
 
 
 def shared_rows(items: pa.Table, before: pa.Table) -> tuple[Nodes, Nodes]:

@@ -55,8 +55,14 @@ class ItemModelSettings(StageSettings):
     """Item vectors: InfoNCE over within-channel pairs and the bridge."""
 
     dim: int = Field(128, ge=2, le=4096, description="Length of an item vector.")
-    start: Literal["spectral", "random"] = Field(
-        "spectral", description="Where the vectors start: PPMI and a randomised SVD, or random."
+    start: Literal["spectral", "previous", "random"] = Field(
+        "spectral",
+        description="Where the vectors start: PPMI and a randomised SVD; the version before (the "
+        "final fit's, where there is one, else spectral); or random.",
+    )
+    previous_steps: int = Field(2000, ge=1, description="Steps of a fit from the version before.")
+    previous_rate: float = Field(
+        0.25, gt=0.0, description="Learning rate of such a fit, as a share of the usual one."
     )
     batch_size: int = Field(1024, ge=2, description="Pairs a step; each is a negative of the rest.")
     max_steps: int = Field(8000, ge=1, description="Most steps of the backtest fit.")

@@ -19,7 +19,7 @@ from itememb_core.model.losses import info_nce, normalise, normalise_backward
 from itememb_core.model.optimizer import RowAdagrad
 from itememb_core.model.relations import Relation, relations_of, validation_batches
 from itememb_core.model.schedule import Schedule
-from itememb_core.model.start import start_vectors
+from itememb_core.model.start import Earlier, start_from, start_vectors
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import ItemModelSettings
 
@@ -187,6 +187,7 @@ def fit(
     seed: int,
     *,
     like: pa.Table | None = None,
+    earlier: Earlier | None = None,
     checkpoint: Checkpoint | None = None,
     progress: Progress = silent,
 ) -> ItemModel:
@@ -197,6 +198,7 @@ def fit(
         settings: Of the stage.
         seed: Of the start and of every draw.
         like: History whose rates and length are repeated; None: found by validation.
+        earlier: Vectors to go on from, by ``previous_steps`` and ``previous_rate``, not ``like``.
         checkpoint: Written from time to time; a fit that was killed goes on from it and ends with
             the same vectors as one that was not.
         progress: Told of steps.
@@ -205,10 +207,10 @@ def fit(
         ItemembError: If a loss stops being a finite number; it names the step. If the checkpoint
             is damaged, of other dims, or cannot be written.
     """
-    trainer = Trainer(data, settings, seed, start_vectors(data, settings, seed, progress))
-    stand = _Stand(Schedule(settings.learning_rate), trainer.tables.copy())
-    rates = _rates(like)
-    last = max(rates, default=settings.max_steps) if trainer.relations else 0
+    trainer = _trainer(data, settings, seed, earlier, progress)
+    rate, most = _length(settings, earlier)
+    stand, rates = _Stand(Schedule(rate), trainer.tables.copy()), {} if earlier else _rates(like)
+    last = max(rates, default=most) if trainer.relations else 0
     if checkpoint:
         stand.read(checkpoint, trainer)
     while stand.done < last and not stand.schedule.ended:
@@ -219,6 +221,35 @@ def fit(
     length = stand.schedule.best_step or last
     history = history_table([row for row in stand.rows if row["step"] <= length])
     return ItemModel.of(stand.best, history, _facts(trainer, settings, length))
+
+
+def _length(settings: ItemModelSettings, earlier: Earlier | None) -> tuple[float, int]:
+    """First learning rate and most steps."""
+    if earlier is None:
+        return settings.learning_rate, settings.max_steps
+    return settings.learning_rate * settings.previous_rate, settings.previous_steps
+
+
+def _trainer(
+    data: TrainingData,
+    settings: ItemModelSettings,
+    seed: int,
+    earlier: Earlier | None,
+    progress: Progress,
+) -> Trainer:
+    """A trainer at its start, or where the version before ended."""
+    import torch
+
+    if earlier is None:
+        return Trainer(data, settings, seed, start_vectors(data, settings, seed, progress))
+    trainer = Trainer(data, settings, seed, start_from(data, earlier, seed))
+    rows = torch.from_numpy(np.flatnonzero(earlier.known)).to(trainer.device)
+    for table, values in (
+        (trainer.tables.context, earlier.context),
+        (trainer.tables.bias, earlier.bias[:, None]),
+    ):
+        table[rows] = torch.from_numpy(values[earlier.known]).to(trainer.device)
+    return trainer
 
 
 def _interval(trainer: Trainer, stand: _Stand, rates: dict[int, float], last: int) -> None:

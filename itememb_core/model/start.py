@@ -6,7 +6,7 @@ iteration, Halko, Martinsson and Tropp 2011.
 """
 
 import warnings
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -50,6 +50,44 @@ def start_vectors(
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     rows = found / np.maximum(lengths, 1e-12) + JITTER * noise  # [nodes, dim]
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+class Earlier(NamedTuple):
+    """Vectors of the version before, on this fit's nodes; rows of unknown nodes are ignored.
+
+    Attributes:
+        known: Nodes that the version before had, bool ``[nodes]``.
+        embedding: ``[nodes, dim]``, unit norm.
+        context: ``[nodes, dim]``.
+        bias: ``[nodes]``.
+    """
+
+    known: np.ndarray
+    embedding: np.ndarray
+    context: np.ndarray
+    bias: np.ndarray
+
+
+def start_from(data: TrainingData, earlier: Earlier, seed: int) -> np.ndarray:
+    """Return unit vectors ``[nodes, dim]``: known nodes as they were, new ones by their partners.
+
+    A new node starts at the mean of its known partners, by the weight of their within-channel
+    pairs; one without any starts at random.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
+    rows = rng.standard_normal(earlier.embedding.shape, dtype=np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    pairs, known = data.pairs, earlier.known
+    sums = np.zeros_like(rows)
+    for new, partner in ((pairs.a, pairs.b), (pairs.b, pairs.a)):
+        met = np.flatnonzero(~known[new] & known[partner])
+        part = earlier.embedding[partner[met]] * pairs.weight[met, None]
+        np.add.at(sums, new[met], part)
+    length = np.linalg.norm(sums, axis=1)
+    told = length > 0
+    rows[told] = sums[told] / length[told, None]
+    rows[known] = earlier.embedding[known]
+    return rows
 
 
 def relation_matrix(data: TrainingData, settings: ItemModelSettings) -> "csr_array":

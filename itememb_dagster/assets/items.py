@@ -9,11 +9,13 @@ import pyarrow as pa
 
 from itememb_core import edges as edge_tables
 from itememb_core import schemas
-from itememb_core.drift import ModelVersion, aligned, load_rows
+from itememb_core.drift import ModelVersion, Rows, aligned, load_rows, on_nodes
 from itememb_core.evaluation.figures import Judged
 from itememb_core.evaluation.probe import mixing_figures
 from itememb_core.index import BuiltIndex, build_index
 from itememb_core.model import ItemModel, fit, training_data
+from itememb_core.model.start import Earlier
+from itememb_core.settings import ItemModelSettings
 from itememb_core.similar import similar_items as neighbours
 from itememb_core.split import direct_matches
 from itememb_core.split import link_holdout as hold_out
@@ -113,6 +115,15 @@ def _tell(ctx: StageContext, model: ItemModel) -> ItemModel:
     return model
 
 
+def earlier_of(
+    parent: Rows | None, vocabulary: pa.Table, settings: ItemModelSettings
+) -> Earlier | None:
+    """The version to go on from, where that is wanted and there is one of the same dimension."""
+    if settings.start != "previous" or parent is None or parent.embedding.shape[1] != settings.dim:
+        return None
+    return on_nodes(parent, vocabulary)
+
+
 def drift_facts(version: ModelVersion) -> dict[str, str]:
     """Tell how far the items moved since the version before."""
     if version.reason:
@@ -185,10 +196,17 @@ def item_model(
         settings=settings,
         last_day=ctx.days[-1],
     )
-    seed, like, checkpoint = ctx.settings.seed, backtest.history, ctx.checkpoint
-    model = fit(data, settings, seed, like=like, checkpoint=checkpoint, progress=ctx.progress)
-    model = _tell(ctx, model)
-    version = aligned(model, vocabulary, load_rows(ctx.parent) if ctx.parent else None, seed)
+    seed, parent = ctx.settings.seed, load_rows(ctx.parent) if ctx.parent else None
+    model = fit(
+        data,
+        settings,
+        seed,
+        like=backtest.history,
+        earlier=earlier_of(parent, vocabulary, settings),
+        checkpoint=ctx.checkpoint,
+        progress=ctx.progress,
+    )
+    version = aligned(_tell(ctx, model), vocabulary, parent, seed)
     ctx.metadata |= drift_facts(version)
     return version
 

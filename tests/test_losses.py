@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from itememb_core.model.batches import Batch, plan
@@ -71,6 +71,7 @@ def random_ends(pairs: int, extra: int, nodes: int, seed: int) -> tuple[np.ndarr
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 40), st.integers(0, 9), st.integers(2, 60), st.integers(0, 2**31))
+@example(37, 2, 2, 1)  # all cancels
 def test_gradients_equal_autograd(pairs, extra, nodes, seed):
     draw = torch.Generator().manual_seed(seed)
     leaves = [torch.randn(nodes, 8, generator=draw) for _ in range(2)]
@@ -83,8 +84,10 @@ def test_gradients_equal_autograd(pairs, extra, nodes, seed):
     query, candidate, bias = (part.detach() for part in leaves)
     found = by_node(query, candidate, bias.exp() * weight, batch)
     assert found.loss == pytest.approx(loss.item(), abs=1e-5)
+    # A gradient is a difference of means of the other side's rows: it is as exact as they are large.
+    largest = max(1.0, query.abs().max().item(), candidate.abs().max().item())
     for leaf, gradient in zip(leaves, of_nodes(found, batch, nodes), strict=True):
-        torch.testing.assert_close(gradient, leaf.grad, atol=1e-5, rtol=0)
+        torch.testing.assert_close(gradient, leaf.grad, atol=1e-5 * largest, rtol=0)
 
 
 def of_nodes(found: LossAndGradients, batch: Batch, nodes: int) -> list[torch.Tensor]:

@@ -84,7 +84,7 @@ def test_gradients_equal_autograd(pairs, extra, nodes, seed):
     query, candidate, bias = (part.detach() for part in leaves)
     found = by_node(query, candidate, bias.exp() * weight, batch)
     assert found.loss == pytest.approx(loss.item(), abs=1e-5)
-    # A gradient is a difference of means of the other side's rows: it is as exact as they are large.
+    # A gradient is a difference of means of the other side: as exact as those rows are large.
     largest = max(1.0, query.abs().max().item(), candidate.abs().max().item())
     for leaf, gradient in zip(leaves, of_nodes(found, batch, nodes), strict=True):
         torch.testing.assert_close(gradient, leaf.grad, atol=1e-5 * largest, rtol=0)

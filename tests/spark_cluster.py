@@ -16,6 +16,7 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 PATIENCE_S = 240
+GRACE_S = 20
 #: Small enough for two cores; several tasks a shuffle, so that rows do travel; workers lack Python.
 DEFAULTS = """\
 spark.executor.memory 512m
@@ -61,8 +62,17 @@ def start(stack: ExitStack, folder: Path, env: dict[str, str], words: list[str])
     command = [home() / "bin/spark-class", f"org.apache.spark.deploy.{words[0]}", *words[1:]]
     log = stack.enter_context((folder / "cluster.log").open("a"))
     process = subprocess.Popen(command, env=os.environ | env, stdout=log, stderr=log)
-    stack.callback(process.wait)
-    stack.callback(process.terminate)
+    stack.callback(stop, process)
+
+
+def stop(process: subprocess.Popen) -> None:
+    """End a daemon; one whose shutdown hooks hang is killed."""
+    process.terminate()
+    try:
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def free_port() -> int:

@@ -33,8 +33,8 @@ run: $(BIN)/itememb $(RAW)/users.pq
 test: $(VENV)/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
 
-test-all: $(VENV)/all
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests
+test-all: $(VENV)/all test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow tests
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

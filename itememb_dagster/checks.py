@@ -18,6 +18,8 @@ from itememb_dagster.stage import BACKTEST
 
 #: Fewer held-out matches than this: quality checks warn and do not block.
 ENOUGH_MATCHES: Final = 100
+#: Share of twins among the ten nearest by CSLS from which spaces are aligned whatever chance is.
+ALIGNED: Final = 0.05
 #: Mean probability less share right that makes links worse than none.
 GROSSLY_OFF: Final = 0.1
 #: The same for users that are judged.
@@ -181,9 +183,11 @@ def spaces_are_aligned(link_evaluation: pa.Table) -> Verdict:
     """Vectors of twins on receipts and in the catalogs lie together: CSLS finds them at all."""
     if not _figure(link_evaluation, "held_out", "matches"):
         return Verdict(True, "no held-out match to judge alignment on", warn=True)
-    found = _figure(link_evaluation, "csls", "hit@10") or 0.0
+    row = _row(link_evaluation, "csls", "hit@10")
+    found, low = (row["value"], row["low"]) if row else (0.0, 0.0)
     chance = _figure(link_evaluation, "random", "hit@10") or 0.0
-    passed = found > 10 * chance
+    # Ten times chance is out of reach where there are few candidates.
+    passed = low > chance and found > min(10 * chance, ALIGNED)
     state = "aligned" if passed else "not aligned: vectors of different channels say nothing"
     why = f"the spaces are {state} (CSLS hit@10 {found:.3f}, random {chance:.5f})"
     return Verdict(passed, why, {"hit@10": found, "random": chance}, warn=True)

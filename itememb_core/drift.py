@@ -44,6 +44,8 @@ NEIGHBOURS: Final = 10
 ASKED: Final = 500
 CANDIDATES: Final = 100_000
 
+_NODE: Final = ["item_id", "side"]
+
 Vectors = NDArray[np.float32]
 Nodes = NDArray[np.int64]
 
@@ -144,12 +146,7 @@ def aligned(model: ItemModel, vocabulary: pa.Table, before: Rows | None, seed: i
 
 def on_nodes(before: Rows, vocabulary: pa.Table) -> Earlier:
     """Bring the rows of a version to the nodes of a vocabulary, for a fit that goes on from it."""
-    keys = ["item_id", "side"]
-    places = [pa.array(np.arange(table.num_rows)) for table in (vocabulary, before.items)]
-    ours = vocabulary.select(keys).append_column("row", places[0])
-    theirs = before.items.select(keys).append_column("row_before", places[1])
-    met = ours.join(theirs, keys, join_type="inner")
-    new, old = met["row"].to_numpy(), met["row_before"].to_numpy()
+    new, old = _met(_numbered(vocabulary), _numbered(before.items))
     known = np.zeros(vocabulary.num_rows, np.bool_)
     known[new] = True
 
@@ -163,13 +160,19 @@ def on_nodes(before: Rows, vocabulary: pa.Table) -> Earlier:
 
 def shared_rows(items: pa.Table, before: pa.Table) -> tuple[Nodes, Nodes]:
     """Rows, in both tables, of the nodes that are touched in both (``ITEMS_SCHEMA``)."""
-    places = [pa.array(np.arange(table.num_rows)) for table in (items, before)]
-    ours, theirs = (
-        table.append_column("row", place).filter(pc.greater(table["count"], 0))
-        for table, place in zip((items, before), places, strict=True)
-    )
-    keys = ["item_id", "side"]
-    met = ours.join(theirs, keys, join_type="inner", right_suffix="_before").sort_by("row")
+    touched = (_numbered(table).filter(pc.greater(table["count"], 0)) for table in (items, before))
+    ours, theirs = touched
+    return _met(ours, theirs)
+
+
+def _numbered(table: pa.Table) -> pa.Table:
+    """What names a node, and its row."""
+    return table.select(_NODE).append_column("row", pa.array(np.arange(table.num_rows)))
+
+
+def _met(ours: pa.Table, theirs: pa.Table) -> tuple[Nodes, Nodes]:
+    """Rows of the nodes that both have, in our order."""
+    met = ours.join(theirs, _NODE, join_type="inner", right_suffix="_before").sort_by("row")
     return met["row"].to_numpy(), met["row_before"].to_numpy()
 
 

@@ -85,6 +85,11 @@ def csls_recall(
     """
     wanted = top_k(queries[sample], base, RECALL_AT, penalty=lists.mean_base / 2.0)[1]
     found = lists.similarity[sample] - lists.mean_base[lists.candidate[sample]] / 2.0
+    return share_found(found, wanted)
+
+
+def share_found(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    """Mean share of the exact best [n, k] that scores [n, returned] reach, best first."""
     good = (found >= wanted[:, -1:] - 1e-6).sum(axis=1)
     return float((good / wanted.shape[1]).clip(max=1.0).mean())
 
@@ -236,8 +241,8 @@ def _probes(
     while True:
         inverted.nprobe = probes
         found, rows = index.search(np.ascontiguousarray(asking), depth)
-        good = (found >= wanted[:, -1:] - 1e-6).sum(axis=1) / wanted.shape[1]
-        enough = good.clip(max=1.0).mean() >= recall and (rows[:, -1] < 0).mean() <= MOST_SHORT
+        short = (rows[:, -1] < 0).mean()
+        enough = share_found(found, wanted) >= recall and short <= MOST_SHORT
         if enough or probes >= lists:
             return probes
         probes = min(probes + probes // 2 + 1, lists)

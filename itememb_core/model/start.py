@@ -38,9 +38,7 @@ def start_vectors(
         seed: Of the random start and of the SVD's random subspace.
         progress: Told of each multiplication.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
-    noise = rng.standard_normal((data.nodes, settings.dim), dtype=np.float32)
-    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    noise = _random_vectors(data.nodes, settings.dim, seed)
     if settings.start == "random":
         return noise
     matrix = relation_matrix(data, settings)
@@ -50,6 +48,14 @@ def start_vectors(
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     rows = found / np.maximum(lengths, 1e-12) + JITTER * noise  # [nodes, dim]
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _random_vectors(nodes: int, dim: int, seed: int) -> np.ndarray:
+    """Return random unit vectors ``[nodes, dim]``, float32."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
+    rows = rng.standard_normal((nodes, dim), dtype=np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
 
 
 class Earlier(NamedTuple):
@@ -74,9 +80,8 @@ def start_from(data: TrainingData, earlier: Earlier, seed: int) -> np.ndarray:
     A new node starts at the mean of its known partners, by the weight of their within-channel
     pairs; one without any starts at random.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
-    rows = rng.standard_normal(earlier.embedding.shape, dtype=np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    nodes, dim = earlier.embedding.shape
+    rows = _random_vectors(nodes, dim, seed)
     pairs, known = data.pairs, earlier.known
     sums = np.zeros_like(rows)
     for new, partner in ((pairs.a, pairs.b), (pairs.b, pairs.a)):

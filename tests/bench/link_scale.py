@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from itememb_core.links.csls_index import RECALL_AT, Side
+from itememb_core.links.csls_index import RECALL_AT, Side, share_found
 from itememb_core.links.nodes import link_nodes
 from itememb_core.progress import silent
 from itememb_core.settings import LinkPoolSettings
@@ -124,9 +124,9 @@ class Way(NamedTuple):
         clock = Clock()
         _, cosine = side._replace(asking=some).search(SIZE, silent, "")
         search = clock.read() / len(some) * len(asking)
-        wanted = top_k(some[:: max(len(some) // SAMPLE, 1)], answering, RECALL_AT)[1]
-        found = cosine[:: max(len(some) // SAMPLE, 1)] >= wanted[:, -1:] - 1e-6
-        recall = float((found.sum(axis=1) / RECALL_AT).clip(max=1.0).mean())
+        sample = slice(None, None, max(len(some) // SAMPLE, 1))
+        wanted = top_k(some[sample], answering, RECALL_AT)[1]
+        recall = share_found(cosine[sample], wanted)
         return cls(flat, build, search, recall, side.lists, side.probed)
 
 

@@ -73,6 +73,8 @@ def _duckdb(lake: Path) -> ibis.BaseBackend:
         )
     except duckdb.ParserException as error:
         raise ItemembError(f"ITEMEMB_MEMORY: found {memory!r}, expected such as 2GB") from error
+    # A worker has no main file, by which DuckDB takes it for a person's console.
+    con.raw_sql("SET enable_progress_bar = false")
     atexit.register(con.disconnect)
     return con
 

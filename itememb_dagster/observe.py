@@ -3,53 +3,82 @@
 Wall-clock figures never go into the lake.
 """
 
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+
+import psutil
 
 
 @dataclass(frozen=True)
 class StageTime:
-    """One stage's run: seconds of computing and writing, and the highest resident memory."""
+    """One stage's run: computing and writing, and its process's highest resident memory.
+
+    Attributes:
+        began: Seconds of the system's monotonic clock, which all processes share.
+        seconds: How long it took.
+    """
 
     name: str
+    began: float
     seconds: float
     peak_bytes: int
 
 
 @dataclass
 class Recorder:
-    """Collects the stages of one command, and why a stage had nothing to do."""
+    """Collects the stages of one command, and why a stage had nothing to do.
+
+    Attributes:
+        peak_bytes: The highest resident memory of all processes together; what they share is
+            counted in each.
+    """
 
     stages: list[StageTime] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
     current: str = ""
     peak_bytes: int = 0
-    _started: float = 0.0
+    _processes: list[psutil.Process] = field(default_factory=lambda: [psutil.Process()])
+    _began: float = 0.0
     _stage_peak: int = 0
 
     def start(self, name: str) -> None:
         """A stage begins."""
-        self.current, self._started, self._stage_peak = name, time.perf_counter(), 0
+        self.current, self._began, self._stage_peak = name, time.monotonic(), 0
 
     def end(self) -> None:
         """The stage that began last is written."""
         if self.current:
-            seconds = time.perf_counter() - self._started
-            self.stages.append(StageTime(self.current, seconds, self._stage_peak))
+            seconds = time.monotonic() - self._began
+            self.stages.append(StageTime(self.current, self._began, seconds, self._stage_peak))
             self.current = ""
 
     @property
     def seconds(self) -> float:
-        """Seconds that stages took, without Dagster's own."""
-        return sum(stage.seconds for stage in self.stages)
+        """Seconds in which at least one stage ran: all but Dagster's own."""
+        total, until = 0.0, 0.0
+        for stage in sorted(self.stages, key=lambda stage: stage.began):
+            end = stage.began + stage.seconds
+            total += max(end - max(stage.began, until), 0.0)
+            until = max(until, end)
+        return total
 
-    def sample(self, resident: int) -> None:
-        """Note the process's resident memory, bytes."""
+    def watch(self, process: BaseProcess) -> None:
+        """Count the memory of a process that was started, too."""
+        self._processes.append(psutil.Process(process.pid))
+
+    def sample(self) -> None:
+        """Note the resident memory."""
+        resident = 0
+        for process in list(self._processes):
+            try:
+                resident += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                self._processes.remove(process)
         self._stage_peak = max(self._stage_peak, resident)
         self.peak_bytes = max(self.peak_bytes, resident)
 
@@ -65,16 +94,13 @@ def recorder() -> Recorder:
 @contextmanager
 def recording(interval: float = 0.1) -> Iterator[Recorder]:
     """Record the stages run inside, sampling memory every ``interval`` seconds."""
-    import psutil
-
     found = Recorder()
     token = _recorder.set(found)
     stop = threading.Event()
-    process = psutil.Process(os.getpid())
 
     def watch() -> None:
         while not stop.wait(interval):
-            found.sample(process.memory_info().rss)
+            found.sample()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -18,7 +18,7 @@ import dagster as dg
 from pydantic import BaseModel, ValidationError, create_model
 
 from itememb_core.errors import ItemembError
-from itememb_core.progress import Progress
+from itememb_core.progress import Progress, silent
 from itememb_core.raw import RawScan, listing_digest, scan
 from itememb_core.settings import DomainSettings, Settings
 from itememb_dagster.engine import checked_engine
@@ -168,6 +168,11 @@ def reporting_to(progress: Progress) -> Iterator[None]:
         yield
     finally:
         _progress.reset(token)
+
+
+def reported() -> Progress:
+    """Return where the progress of this context goes; without ``reporting_to``, nowhere."""
+    return _progress.get() or silent
 
 
 def progress_for(context: dg.AssetExecutionContext) -> Progress:

@@ -4,13 +4,17 @@ What does not belong here: printing (the command's), computing (the core's).
 """
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._core.execution.execution_result import ExecutionResult
 
 from itememb_core.errors import ItemembError
 from itememb_core.raw import RawScan, scan
@@ -18,12 +22,14 @@ from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
 from itememb_dagster.build import FORCE_TAG
 from itememb_dagster.definitions import build_defs
-from itememb_dagster.engine import connect
+from itememb_dagster.engine import EMBEDDED, connect
 from itememb_dagster.jobs import DAYS_JOB, REST_JOB, range_tags
 from itememb_dagster.lake import Key, Lake
 from itememb_dagster.observe import Recorder, recording
 from itememb_dagster.plan import Planner, ranges
-from itememb_dagster.resources import Place
+from itememb_dagster.resources import Place, reported
+from itememb_dagster.side_by_side import SideBySide
+from itememb_dagster.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Request:
         end: Last day to make.
         select: Dagster's asset selection syntax; None: everything.
         force: Make what is up to date, too.
+        workers: Processes that stages run in, side by side; 1: in this one. With them a script
+            needs the usual ``if __name__ == "__main__"``.
     """
 
     place: Place
@@ -43,6 +51,7 @@ class Request:
     end: date | None = None
     select: str | None = None
     force: bool = False
+    workers: int = 1
 
 
 @dataclass
@@ -55,7 +64,7 @@ class Outcome:
         errors: One line for each failure; the run is good only when there is none.
         warnings: One line for each check that warned.
         seconds: Of the whole run.
-        dagster_seconds: Of those, Dagster's own (its event log, mostly).
+        dagster_seconds: Of those, without any stage running: Dagster's own (its event log, mostly).
     """
 
     asset_days: int = 0
@@ -83,7 +92,7 @@ def _root_message(error: Any) -> str:
     return (rest if name.endswith(("Failure", "ItemembError")) else text).splitlines()[0]
 
 
-def _failures(result: dg.ExecuteInProcessResult) -> Iterable[str]:
+def _failures(result: ExecutionResult) -> Iterable[str]:
     """Yield one line for each failed step, or for the run where no step failed."""
     steps = any(event.is_step_failure for event in result.all_events)
     for event in result.all_events:
@@ -111,6 +120,7 @@ class Runner:
         self.lake = Lake(Path(place.lake))
         self.defs = build_defs(place)
         self.outcome = Outcome()
+        self.workers: Workers | None = None
 
     def planner(self) -> Planner:
         """Return a planner of the lake as it is now."""
@@ -157,14 +167,8 @@ class Runner:
         }
         if self.request.force:
             tags = {**tags, FORCE_TAG: "true"}
-        with dg.DagsterInstance.get() as instance:
-            result = self.defs.resolve_job_def(job).execute_in_process(
-                run_config=config,
-                tags=tags,
-                asset_selection=[dg.AssetKey(list(key)) for key in keys],
-                instance=instance,
-                raise_on_error=False,
-            )
+        assets = frozenset(dg.AssetKey(list(key)) for key in keys)
+        result = self._result(self.defs.resolve_job_def(job), assets, config, tags)
         failures = list(_failures(result))
         if not result.success and not failures:
             failures = [f"job {job}: the run failed, no step says why"]
@@ -176,6 +180,39 @@ class Runner:
                 is_error = check.severity == dg.AssetCheckSeverity.ERROR
                 (self.outcome.errors if is_error else self.outcome.warnings).append(line)
         return result.success
+
+    def _result(
+        self, job: dg.JobDefinition, assets: frozenset[dg.AssetKey], config: dict[str, Any],
+        tags: dict[str, str],
+    ) -> ExecutionResult:  # fmt: skip
+        """Run a job here or in the workers."""
+        with dg.DagsterInstance.get() as instance:
+            if self.workers is None:
+                return job.execute_in_process(
+                    run_config=config,
+                    tags=tags,
+                    asset_selection=list(assets),
+                    instance=instance,
+                    raise_on_error=False,
+                )
+            side_by_side = dg.ExecutorDefinition.hardcoded_executor(SideBySide(self.workers))
+            job = job.get_subset(asset_selection=assets).with_executor_def(side_by_side)
+            run = instance.create_run_for_job(
+                job, run_config=config, tags={**job.run_tags, **tags}, asset_selection=assets
+            )
+            return execute_run(InMemoryJob(job), run, instance)
+
+    @contextmanager
+    def _side_by_side(self, recorder: Recorder) -> Iterator[None]:
+        """Have workers; Spark's driver has cores of its own and is one process."""
+        place, count = self.request.place, self.request.workers
+        if count > 1 and place.engine == EMBEDDED:
+            self.workers = Workers(place, count, reported(), recorder)
+        try:
+            yield
+        finally:
+            if self.workers is not None:
+                self.workers.close()
 
     def make_days(self, selected: set[Key]) -> None:
         """Make the stale days, a run for each range; bad days are left as they were."""
@@ -236,7 +273,7 @@ class Runner:
         selected = self._selected()
         with recording() as recorder:
             self.outcome.recorder = recorder
-            with self.lake.writing():
+            with self.lake.writing(), self._side_by_side(recorder):
                 self.lake.prepare(self.request.place.epoch)
                 self.make_days(selected)
                 if not self.outcome.errors:

@@ -62,6 +62,7 @@ def table(lake: Path, name: str) -> pd.DataFrame:
 @pytest.fixture(scope="session", autouse=True)
 def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One DAGSTER_HOME for all tests, so that lakes under one home are the rule."""
+    os.environ["ITEMEMB_WORKERS"] = "1"  # tests run side by side themselves
     os.environ["DAGSTER_HOME"] = str(tmp_path_factory.mktemp("home"))
     return use_dagster_home()
 

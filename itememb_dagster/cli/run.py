@@ -1,5 +1,6 @@
 """``itememb run``: makes what is stale, shows what came out, exits by the checks."""
 
+import os
 import sys
 
 import click
@@ -22,6 +23,10 @@ from itememb_dagster.resources import Place, reporting_to, use_dagster_home
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
               help="A setting: seed=1, holdout_days=7, item_model.dim=64. Repeatable.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Make what is up to date, too.")
+@click.option("--workers", type=click.IntRange(1), envvar="ITEMEMB_WORKERS",
+              default=lambda: min(os.cpu_count() or 1, 2),
+              help="Processes that stages run in, side by side, with the cores shared among them; "
+              "1: in the command's own. [ITEMEMB_WORKERS, 2]")  # fmt: skip
 def run(
     raw: str | None,
     lake: str | None,
@@ -32,6 +37,7 @@ def run(
     select: str | None,
     assignments: tuple[str, ...],
     force: bool,
+    workers: int,
 ) -> None:
     """Materialize days, then the rest, redoing only what changed.
 
@@ -43,7 +49,7 @@ def run(
     use_dagster_home()
     from itememb_dagster.runner import Request, Runner
 
-    runner = Runner(Request(place, settings, first, last, select, force))
+    runner = Runner(Request(place, settings, first, last, select, force, workers))
     with progress_bars() as bars, reporting_to(bars):
         outcome = runner.run()
     console = Console()

@@ -61,6 +61,19 @@ def writing(root: Path, waiting: Callable[[str], None] | None = None) -> Iterato
             os.close(fd)
 
 
+def lent(root: Path) -> int:
+    """Return the descriptor of a lock that this process holds, for the processes that it starts.
+
+    The system keeps the lock until all of them have ended.
+    """
+    return _held[root.resolve()][0]
+
+
+def adopt(root: Path, fd: int) -> None:
+    """Be part of the one writer: hold the lock that the process which started this one lent."""
+    _held[root.resolve()] = fd, 1
+
+
 def _lock(root: Path, waiting: Callable[[str], None] | None) -> int:
     """Take the lock, note who has it, and sweep."""
     try:

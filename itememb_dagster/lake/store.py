@@ -207,13 +207,12 @@ class Lake:
 
     def record_check(self, key: Key, name: str, verdict: Mapping[str, Any]) -> None:
         """Keep a check's verdict, so that a failed one is not forgotten by the next run."""
-        path = self.root.joinpath("_checks", *key).with_suffix(".json")
-        verdicts = self.checks(key)
-        verdicts[name] = dict(verdict)
+        # A file a check: two of one asset may end at the same time, in two processes.
+        path = self.root.joinpath("_checks", *key, f"{name}.json")
         with self.staged(path) as staged:
-            staged.write_text(json.dumps(verdicts, sort_keys=True, indent=1) + "\n")
+            staged.write_text(json.dumps(verdict, sort_keys=True, indent=1) + "\n")
 
     def checks(self, key: Key) -> dict[str, Any]:
         """Return the recorded verdicts of an asset's checks, by name."""
-        path = self.root.joinpath("_checks", *key).with_suffix(".json")
-        return json.loads(path.read_text()) if path.exists() else {}
+        folder = self.root.joinpath("_checks", *key)
+        return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}

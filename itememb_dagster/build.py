@@ -11,6 +11,7 @@ from dagster import AssetExecutionContext, TimeWindowPartitionMapping
 
 from itememb_core.errors import ItemembError
 from itememb_core.settings import Settings
+from itememb_dagster.cores import threads_for
 from itememb_dagster.engine import EMBEDDED, connect
 from itememb_dagster.lake import Key
 from itememb_dagster.lake.io_manager import Made
@@ -95,7 +96,8 @@ def run_stage(context: AssetExecutionContext, stage: Stage, stages: Sequence[Sta
     force = FORCE_TAG in context.run.tags
     ctx = stage_context(context, stage, planner, settings, force)
     try:
-        made = make_stage(stage, planner, ctx, inputs, force)
+        with threads_for(stage):
+            made = make_stage(stage, planner, ctx, inputs, force)
     except ItemembError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
     if ctx.nothing:

@@ -71,6 +71,7 @@ class Stage:
     code: str
     after: tuple[Key, ...]
     descends: bool
+    alone: bool
 
     @property
     def name(self) -> str:
@@ -159,6 +160,7 @@ def stage(
     code: str = "1",
     after: tuple[Key, ...] = (),
     descends: bool = False,
+    alone: bool = False,
 ) -> Callable[[Callable[..., Any]], Stage]:
     """Declare a stage; parameters of the function beyond ``ctx`` are its inputs, by asset name.
 
@@ -174,6 +176,7 @@ def stage(
         code: Code version; a new one makes what was made with another stale.
         after: Assets whose blocking checks must pass first, beside the inputs.
         descends: Whether a version starts from the one before (``ctx.parent``); its id tells.
+        alone: Whether it runs while nothing else long can, and so takes all workers' threads.
     """
 
     def declare(compute: Callable[..., Any]) -> Stage:
@@ -182,7 +185,8 @@ def stage(
         own = key or (compute.__name__,)
         wired = {name: given.get(name, Input((name,))) for name in names}
         return Stage(
-            own, compute, wired, daily, group, kinds, table, settings, raw, code, after, descends
+            own, compute, wired, daily, group, kinds, table, settings, raw, code, after, descends,
+            alone,
         )  # fmt: skip
 
     return declare

@@ -31,6 +31,7 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.interrupts import capture_interrupts
 
 from itememb_core.progress import Progress
+from itememb_dagster.cores import one_of_workers
 from itememb_dagster.lake.lock import adopt, lent
 from itememb_dagster.observe import Recorder, recording
 from itememb_dagster.resources import Place, reporting_to
@@ -76,14 +77,17 @@ class Worker:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables that are not set, for processes started inside."""
-    added = {name: value for name, value in values.items() if not os.environ.get(name)}
-    os.environ.update(added)
+    """Set environment variables for processes started inside."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        for name in added:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @dataclass
@@ -119,11 +123,12 @@ class Workers:
     def _start(self) -> Worker:
         spawn = multiprocessing.get_context("spawn")
         pipe, other = spawn.Pipe()
-        threads = max((os.cpu_count() or 1) // self.count, 1)
-        memory = f"{ENGINE_MEMORY_MB // self.count}MB"
-        with _environment({"OMP_NUM_THREADS": str(threads), "ITEMEMB_MEMORY": memory}):
+        threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+        share = max(threads // self.count, 1)
+        memory = os.environ.get("ITEMEMB_MEMORY") or f"{ENGINE_MEMORY_MB // self.count}MB"
+        with _environment({"OMP_NUM_THREADS": str(share), "ITEMEMB_MEMORY": memory}):
             lock = _Lock(lent(Path(self.place.lake)))
-            process = spawn.Process(target=_serve, args=(other, self.place, lock))
+            process = spawn.Process(target=_serve, args=(other, self.place, lock, threads))
             process.start()
         other.close()
         worker = Worker(process, pipe)
@@ -173,7 +178,7 @@ class _Lock:
         self.fd = sent.detach()
 
 
-def _serve(pipe: Connection, place: Place, lock: _Lock) -> None:
+def _serve(pipe: Connection, place: Place, lock: _Lock, threads: int) -> None:
     """Take steps until the command closes the pipe or has died."""
     os.setpgrp()  # Ctrl-C is the command's: it says what is to end
     adopt(Path(place.lake), lock.fd)
@@ -188,6 +193,7 @@ def _serve(pipe: Connection, place: Place, lock: _Lock) -> None:
         capture_interrupts(),
         dg.DagsterInstance.get() as instance,
         reporting_to(say.progress),
+        one_of_workers(threads),
         recording() as recorder,
     ):
         while True:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
+from itememb_dagster.assets import STAGES
+from itememb_dagster.cores import one_of_workers, threads_for
 from itememb_dagster.lake import Lake
 from itememb_dagster.observe import Recorder, StageTime
 from itememb_dagster.resources import reporting_to
@@ -47,6 +50,18 @@ def test_time_in_which_two_stages_ran_counts_once():
     for name, began, seconds in [("b", 12.0, 3.0), ("a", 10.0, 4.0), ("c", 20.0, 1.0)]:
         recorder.stages.append(StageTime(name, began, seconds, 0))
     assert recorder.seconds == 6.0
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_stage_beside_which_nothing_long_runs_takes_all_threads():
+    by_name = {stage.name: stage for stage in STAGES}
+    with one_of_workers(3), threads_for(by_name["backtest/item_model"]):
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == 1
+    with one_of_workers(3), threads_for(by_name["item_model"]):
+        assert torch.get_num_threads() == 1
+    with threads_for(by_name["backtest/item_model"]):
+        assert torch.get_num_threads() == 1
 
 
 def kill_a_fitting_worker(killed: list[int]):

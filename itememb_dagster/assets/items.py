@@ -145,6 +145,7 @@ def drift_facts(version: ModelVersion) -> dict[str, str]:
     settings=FIT,
     inputs={**BACKTEST_EDGES, **BACKTEST_NODES},
     code="2",
+    alone=True,
 )
 def backtest_item_model(
     ctx: StageContext,

@@ -1,5 +1,6 @@
 """The batched event log stores what Dagster's own SQLite log stores."""
 
+import sqlite3
 from pathlib import Path
 
 import dagster as dg
@@ -23,6 +24,22 @@ def passes() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=True)
 
 
+def row_of(instance: dg.DagsterInstance) -> tuple[str, bool]:
+    """The last day and whether the last run are in the asset's row."""
+    (record,) = instance.get_asset_records([daily.key])
+    entry = record.asset_entry
+    last = entry.last_materialization_record.event_log_entry.dagster_event.partition
+    return last, entry.last_run_id == instance.get_runs()[0].run_id
+
+
+def tags_of(home: Path) -> list[tuple]:
+    """Tags by which the UI finds an asset's events."""
+    (index,) = home.rglob("index.db")
+    with sqlite3.connect(index) as con:
+        query = "select asset_key, key, count(*) from asset_event_tags group by 1, 2 order by 1, 2"
+        return con.execute(query).fetchall()
+
+
 def run(home: Path, config: str, monkeypatch: pytest.MonkeyPatch, batch: int) -> dict:
     home.mkdir()
     (home / "dagster.yaml").write_text(config)
@@ -44,6 +61,8 @@ def run(home: Path, config: str, monkeypatch: pytest.MonkeyPatch, batch: int) ->
             "partitions": sorted(instance.get_materialized_partitions(daily.key)),
             "events": sorted(e.dagster_event_type.value for e in logs if e.is_dagster_event),
             "known": instance.has_asset_key(daily.key),
+            "row": row_of(instance),
+            "tags": tags_of(home),
         }
 
 
@@ -56,6 +75,8 @@ def test_batches_store_what_single_events_store(tmp_path, monkeypatch):
     )
     assert batched == stock
     assert batched["rows"] == [1, 2, 3, 4, 5]
+    assert batched["row"] == ("2017-01-05", True)
+    assert batched["tags"]
 
 
 def test_the_instance_turns_telemetry_off():

@@ -10,6 +10,8 @@ EVENTS ?= 1000000 10000000
 # goes on. Compiling what is never imported takes half of pip's time; Python compiles the rest.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
+# Files go to the two processes in the order that conftest gives them: the longest first.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 
 .PHONY: run test test-all ui lint bench bench-scale clean
@@ -35,10 +37,10 @@ run: $(BIN)/itememb $(RAW)/users.pq
 	$(BIN)/itememb run --raw $(RAW) --lake $(LAKE)
 
 test: $(VENV)/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow" tests
 
 test-all: $(VENV)/all test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow tests
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

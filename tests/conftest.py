@@ -14,6 +14,15 @@ from itememb_dagster.runner import Outcome, Request, Runner
 from tests import two_months
 from tests.world import TinyWorld, write_tiny_world
 
+#: Files whose tests take minutes: begun last, they would leave a core idle.
+LONG = ("test_readme", "test_spark", "test_browser", "test_worlds", "test_workers")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    rank = {name: n for n, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
+
 
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:

@@ -118,12 +118,16 @@ class Workers:
 
     def free(self) -> Worker:
         """Return a worker without a step, started if there is none; there must be an ``idle``."""
-        return next((worker for worker in self.all if worker.step is None), None) or self._start()
+        for worker in [worker for worker in self.all if worker.step is None]:
+            if worker.process.is_alive():
+                return worker
+            self.all.remove(worker)
+        return self._start()
 
     def _start(self) -> Worker:
         spawn = multiprocessing.get_context("spawn")
         pipe, other = spawn.Pipe()
-        threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+        threads = int(os.environ.get("OMP_NUM_THREADS", "").split(",")[0] or os.cpu_count() or 1)
         share = max(threads // self.count, 1)
         memory = os.environ.get("ITEMEMB_MEMORY") or f"{ENGINE_MEMORY_MB // self.count}MB"
         with _environment({"OMP_NUM_THREADS": str(share), "ITEMEMB_MEMORY": memory}):
@@ -236,7 +240,7 @@ class _Voice:
     def progress(self, what: str, done: int, total: int) -> None:
         """Report progress."""
         now = time.monotonic()
-        if done >= total or now - self._told.get(what, 0.0) > REPORT_SECONDS:
+        if 0 < total <= done or now - self._told.get(what, 0.0) > REPORT_SECONDS:
             self._told[what] = now
             self("progress", (what, done, total))
 

@@ -181,12 +181,8 @@ def stage(
 
     def declare(compute: Callable[..., Any]) -> Stage:
         names = [name for name in inspect.signature(compute).parameters if name != "ctx"]
-        given = inputs or {}
-        own = key or (compute.__name__,)
-        wired = {name: given.get(name, Input((name,))) for name in names}
-        return Stage(
-            own, compute, wired, daily, group, kinds, table, settings, raw, code, after, descends,
-            alone,
-        )  # fmt: skip
+        wired = {name: (inputs or {}).get(name, Input((name,))) for name in names}
+        rest = (daily, group, kinds, table, settings, raw, code, after, descends, alone)
+        return Stage(key or (compute.__name__,), compute, wired, *rest)
 
     return declare

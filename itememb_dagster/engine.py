@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
+from itememb_dagster.lake.lock import engine_scratch
 from itememb_dagster.spark import spark_session
 
 #: In this process: what stages that compute with arrays read the lake with, on any engine.
@@ -69,7 +70,7 @@ def _duckdb(lake: Path) -> ibis.BaseBackend:
         con = ibis.duckdb.connect(
             preserve_insertion_order=False,
             memory_limit=memory,
-            temp_directory=str(lake / f"_scratch{os.getpid():08}"),
+            temp_directory=str(engine_scratch(lake)),
         )
     except duckdb.ParserException as error:
         raise ItemembError(f"ITEMEMB_MEMORY: found {memory!r}, expected such as 2GB") from error

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from itememb_core.errors import ItemembError
+from itememb_dagster.engine import connect
 from itememb_dagster.lake import Lake, Stamp
-from itememb_dagster.lake.lock import LOCK
+from itememb_dagster.lake.lock import LOCK, engine_scratch
 
 HOLD = """
 import sys, time
@@ -93,3 +94,23 @@ def test_a_folder_that_is_no_lake_loses_nothing(tmp_path):
     with Lake(tmp_path).writing():
         pass
     assert (tmp_path / "_part.parquet.1").exists()
+
+
+SPILLING = """
+create or replace temp table spilled as
+select md5(i::varchar) a, md5((i + 1)::varchar) b, i from range(8000000) t(i) order by a
+"""
+
+
+@pytest.mark.slow
+def test_an_engine_that_outlives_a_run_can_spill_in_the_next(tmp_path, monkeypatch):
+    monkeypatch.setenv("ITEMEMB_MEMORY", "200MB")
+    lake = Lake(tmp_path)
+    lake.prepare(date(2017, 1, 1))
+    con = connect("duckdb", tmp_path)
+    con.raw_sql("set threads = 1")
+    for _run in range(2):
+        with lake.writing():
+            con.raw_sql(SPILLING)
+            assert list(engine_scratch(tmp_path).iterdir())
+    con.disconnect()

@@ -118,17 +118,26 @@ def _taken(fd: int, root: Path) -> bool:
     return True
 
 
+def engine_scratch(root: Path) -> Path:
+    """Return the folder to which this process's embedded engine spills."""
+    return root / f"_scratch{os.getpid():08}"
+
+
 def sweep(root: Path) -> list[Path]:
-    """Remove staged files and folders; only who holds the lock may. Return their paths."""
+    """Remove staged files and folders; only who holds the lock may. Return their paths.
+
+    The engine's connection outlives a run and goes on spilling to its folder, which stays.
+    """
     if not (root / "lake.json").exists():
         return []
+    own = engine_scratch(root).name
     gone: list[Path] = []
     for name, folders, files in os.walk(root):
         folder = Path(name)
         inside = folder.relative_to(root).parts
         staged = _STAGED_VERSION if inside[:1] == ("_versions",) else _STAGED
         for entry in (*folders, *files):
-            if staged.fullmatch(entry):
+            if staged.fullmatch(entry) and entry != own:
                 gone.append(folder / entry)
                 _remove(folder / entry)
         if len(inside) >= _DEPTH - 1:

@@ -80,7 +80,7 @@ def run(raw: Path, lake: Path) -> Outcome:
     """Make what is stale up to the edges."""
     place = Place.from_env(str(raw), str(lake), EPOCH.isoformat(), "duckdb")
     outcome = Runner(Request(place, Settings(), select=EDGES)).run()
-    assert outcome.errors == []
+    assert outcome.errors == [], outcome.errors
     return outcome
 
 

@@ -241,6 +241,9 @@ def test_look_ups_and_export_answer(made, tmp_path, monkeypatch):
                   ["recommend", user, "-k", "3"]):  # fmt: skip
         result = CliRunner().invoke(cli, [*words, "--lake", str(lake)], catch_exceptions=False)
         assert result.exit_code == 0
+    receipt = links.receipt_item.iloc[0]
+    result = CliRunner().invoke(cli, ["links", receipt, "--lake", str(lake)])
+    assert f"{receipt} → {item}: " in result.output
     result = CliRunner().invoke(cli, ["export", "out", "--lake", str(lake)])
     assert result.exit_code == 0
     assert sorted(p.name for p in Path("out").iterdir()) == [

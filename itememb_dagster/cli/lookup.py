@@ -72,11 +72,10 @@ def links(item: str, lake: str | None) -> None:
     accepted = load_arrow(where, ("cross_domain_links",))
     found = links_of(candidates, accepted, load_arrow(where, ("vocabulary",)), item)
     why = ["its own id" if row["method"] == "direct" else reasons(row) for row in found.to_pylist()]
-    found = _with_titles(where, found, "catalog_item").append_column(
-        "why", pa.array(why, pa.string())
-    )
-    columns = ("receipt_item", "catalog_item", "title", "rank", "probability", "method", "why")
-    _show(found, columns)
+    found = _with_titles(where, found, "catalog_item")
+    _show(found, ("receipt_item", "catalog_item", "title", "rank", "probability", "method"))
+    for row, words in zip(found.to_pylist(), why, strict=True):  # a column would be too narrow
+        click.echo(f"{row['receipt_item']} → {row['catalog_item']}: {words}")
     scorer = load_scorer(where.version(("link_scorer",)))
     if scorer.acceptance.threshold is None:
         click.echo(f"no learned link is accepted: {scorer.reason}")

@@ -24,6 +24,10 @@ FLAGS = (
 )  # fmt: skip
 
 
+#: What a shell does to ``itememb ui &``: it must stop all the same.
+AS_IN_THE_BACKGROUND = 'trap "" INT; exec "$0" "$@"'
+
+
 @pytest.fixture(scope="module")
 def served(tiny_raw, tmp_path_factory) -> Iterator[str]:
     """The address of ``itememb ui`` after ``itememb run``, in a home of their own."""
@@ -38,7 +42,8 @@ def served(tiny_raw, tmp_path_factory) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = subprocess.Popen([command, "ui", "--port", str(port)], env=env, cwd=folder)
+    words = ["sh", "-c", AS_IN_THE_BACKGROUND, command, "ui", "--port", str(port)]
+    server = subprocess.Popen(words, env=env, cwd=folder)
     try:
         wait_for(f"http://127.0.0.1:{port}/server_info", server)
         yield f"http://127.0.0.1:{port}"

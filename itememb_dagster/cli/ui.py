@@ -1,6 +1,7 @@
 """``itememb ui``: Dagster's web interface on loopback, over the same home as the command."""
 
 import os
+import signal
 import sys
 
 import click
@@ -20,4 +21,6 @@ def ui(raw: str | None, lake: str | None, port: int) -> None:
     os.environ |= {"ITEMEMB_RAW": place.raw, "ITEMEMB_LAKE": place.lake}
     command = [sys.executable, "-m", "dagster", "dev", "-m", "itememb_dagster.definitions"]
     click.echo(f"http://127.0.0.1:{port} (stop with Ctrl-C)", err=True)
+    # Dagster ends its servers by it; a shell that starts us in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.executable, [*command, "-h", "127.0.0.1", "-p", str(port)])

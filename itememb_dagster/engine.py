@@ -29,7 +29,7 @@ ENGINES: Final = (EMBEDDED, SPARK)
 
 #: What the embedded engine may hold unless ``ITEMEMB_MEMORY`` says otherwise; beyond it, it spills
 #: to the lake's disk.
-MEMORY: Final = "2GB"
+MEMORY_MB: Final = 2_000
 
 Scratch = Callable[[], AbstractContextManager[Path]]
 
@@ -64,7 +64,7 @@ def _spark() -> ibis.BaseBackend:
 
 @cache
 def _duckdb(lake: Path) -> ibis.BaseBackend:
-    memory = os.environ.get("ITEMEMB_MEMORY") or MEMORY
+    memory = os.environ.get("ITEMEMB_MEMORY") or f"{MEMORY_MB}MB"
     try:
         # The order of rows is asked for where it matters; keeping it elsewhere costs memory.
         con = ibis.duckdb.connect(

@@ -32,16 +32,13 @@ from dagster._utils.interrupts import capture_interrupts
 
 from itememb_core.progress import Progress
 from itememb_dagster.cores import one_of_workers
+from itememb_dagster.engine import MEMORY_MB
 from itememb_dagster.lake.lock import adopt, lent
 from itememb_dagster.observe import Recorder, recording
 from itememb_dagster.resources import Place, reporting_to
 
 #: Seconds between two reports of one thing's progress.
 REPORT_SECONDS: Final = 0.1
-
-#: What the embedded engine may hold in all workers together, unless ``ITEMEMB_MEMORY`` tells what
-#: each may.
-ENGINE_MEMORY_MB: Final = 2_000
 
 #: What a worker says: a kind (``event``, ``progress``, ``stage``, ``nothing``, ``done``) with what.
 Message = tuple[str, Any]
@@ -94,6 +91,8 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 class Workers:
     """The processes of a command; the cores and the engine's memory are shared among them.
 
+    Where ``ITEMEMB_MEMORY`` is set, each may hold that much.
+
     Attributes:
         place: What their definitions are built for.
         count: How many there are; one that dies is replaced when it is needed.
@@ -129,7 +128,7 @@ class Workers:
         pipe, other = spawn.Pipe()
         threads = int(os.environ.get("OMP_NUM_THREADS", "").split(",")[0] or os.cpu_count() or 1)
         share = max(threads // self.count, 1)
-        memory = os.environ.get("ITEMEMB_MEMORY") or f"{ENGINE_MEMORY_MB // self.count}MB"
+        memory = os.environ.get("ITEMEMB_MEMORY") or f"{MEMORY_MB // self.count}MB"
         with _environment({"OMP_NUM_THREADS": str(share), "ITEMEMB_MEMORY": memory}):
             lock = _Lock(lent(Path(self.place.lake)))
             process = spawn.Process(target=_serve, args=(other, self.place, lock, threads))

@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 
 from itememb_core.users.batches import (
     _negatives,
-    batch_stream,
-    epoch_batches,
     future,
     limits,
     make_batch,
@@ -19,6 +17,7 @@ from itememb_core.users.batches import (
 )
 from itememb_core.users.features import DAY
 from itememb_core.users.shards import pack_shard
+from itememb_core.users.stream import batch_stream, epoch_batches
 from tests.users_world import SMALL, habits, histories, items_of, pack
 
 IDS = ["fmcg_a", "fmcg_b", "fmcg_c", "fmcg_d", "x"]
@@ -163,7 +162,9 @@ def test_workers_change_nothing(tmp_path, workers):
     streamed = list(batch_stream(packed, sampling, 3))
     assert len(alone) == len(streamed) > 3
     for a, b in zip(alone, streamed, strict=True):
+        assert a.keys() == b.keys()
         assert all(np.array_equal(a[name], b[name].numpy()) for name in a)
+        assert all(a[name].dtype == b[name].numpy().dtype for name in a)
 
 
 def test_uniform_hash():

@@ -1,25 +1,21 @@
 """Batches of windows: what a step of training sees.
 
-What belongs here: sliding windows, positions that predict, drawing targets and negatives, and the
-stream of batches from worker processes. What does not: towers, losses.
+What belongs here: sliding windows, positions that predict, drawing targets and negatives. What does
+not: the stream of a pass's batches (``stream``), towers, losses.
 
 Events of one time are a set without an order, so only the last of them predicts, and a target is
 never of the time of the position that predicts it.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itememb_core.settings import UserModelSettings
 from itememb_core.users.features import DAY, REPEAT_FEATURES
-from itememb_core.users.shards import PackedHistories, Shard, open_shard
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from itememb_core.users.shards import PackedHistories, Shard
 
 #: A batch: arrays by name, see :func:`make_batch`.
 Arrays = dict[str, NDArray[Any]]
@@ -330,53 +326,3 @@ def _new(
     occurrences = shard.occurrence[shard.pair_start[pairs[known]]]
     first[known] = occurrences % max(shard.events, 1)
     return first.reshape(len(users), -1)[row] > events[:, None]
-
-
-def epoch_batches(
-    packed: PackedHistories, sampling: Sampler, epoch: int, worker: int = 0, workers: int = 1
-) -> Iterator[Arrays]:
-    """The batches of an epoch, one shard after the other.
-
-    A batch depends on the seed, the epoch, the shard and its number, never on which worker makes
-    it: worker i makes every ``workers``-th batch from the i-th on.
-    """
-    order = np.random.default_rng([sampling.seed, epoch]).permutation(len(packed.names))
-    number = 0
-    for place in order.tolist():
-        shard = open_shard(packed.folder / packed.names[place])
-        rng = np.random.default_rng([sampling.seed, epoch, place])
-        limit = limits(shard, sampling)
-        settings = sampling.settings
-        ahead = future(shard, limit, settings.horizon_days, settings.user_power)
-        for part, table in enumerate(plan(shard, limit, settings, rng)):
-            number += 1
-            if (number - 1) % workers == worker:
-                draw = np.random.default_rng([sampling.seed, epoch, place, part])
-                batch = make_batch(shard, table, ahead, sampling, draw)
-                yield batch if batch is not None else {}
-
-
-def batch_stream(
-    packed: PackedHistories, sampling: Sampler, epoch: int
-) -> "Iterator[dict[str, Tensor]]":
-    """The batches of an epoch as tensors, made by worker processes while the model trains.
-
-    The order is the same for any number of workers: each makes every n-th batch.
-    """
-    import torch
-    from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-
-    class Stream(IterableDataset):
-        """Batches of one worker."""
-
-        def __iter__(self) -> "Iterator[dict[str, Tensor]]":
-            info = get_worker_info()
-            worker, workers = (info.id, info.num_workers) if info else (0, 1)
-            for batch in epoch_batches(packed, sampling, epoch, worker, workers):
-                yield {name: torch.from_numpy(np.asarray(array)) for name, array in batch.items()}
-
-    workers = sampling.settings.workers
-    # Forked, so that the shards and the class need no pickling; children touch NumPy alone.
-    options: dict[str, Any] = {"multiprocessing_context": "fork"} if workers else {}
-    loader = DataLoader(Stream(), batch_size=None, num_workers=workers, **options)
-    yield from loader

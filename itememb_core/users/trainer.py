@@ -16,10 +16,11 @@ from itememb_core.errors import ItemembError
 from itememb_core.model.optimizer import RowAdagrad
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import UserModelSettings
-from itememb_core.users.batches import Sampler, batch_stream, sampler
+from itememb_core.users.batches import Sampler, sampler
 from itememb_core.users.items import ItemSpace, target_ids
 from itememb_core.users.losses import pairwise_logistic, sampled_softmax
 from itememb_core.users.shards import PackedHistories
+from itememb_core.users.stream import batch_stream
 from itememb_core.users.towers import (
     Towers,
     item_tower,

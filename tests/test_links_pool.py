@@ -143,14 +143,23 @@ def test_what_no_index_can_part_is_compared_exactly():
     assert np.array_equal(lists.candidate, csls_lists(queries, base, 20, 10).candidate)
 
 
+def test_equal_vectors_alone_are_compared_whatever_lists_they_lie_in():
+    queries, base = unit(np.ones((60, 6))), unit(np.ones((50, 6)))
+    lists, about = near_lists(queries, base, LinkPoolSettings(size=20, exact_up_to=0))
+    assert about["recall"] == 1.0
+    assert all(len(set(row)) == 20 for row in lists.candidate.tolist())
+
+
 @pytest.mark.parametrize("dim", [6, 16])
 def test_equal_vectors_and_any_dimension_are_indexed(dim):
-    queries, base = unit(np.ones((60, dim))), unit(np.ones((50, dim)))
+    distinct = unit(np.random.default_rng(9).normal(size=(40, dim)))
+    queries, base = distinct.repeat(30, axis=0), distinct.repeat(25, axis=0)
     settings = LinkPoolSettings(size=20, exact_up_to=0)
     lists, about = near_lists(queries, base, settings)
     assert about["search"] == "index"
-    assert lists.candidate.shape == (60, 20)
-    assert ((lists.candidate >= 0) & (lists.candidate < 50)).all()
+    assert lists.candidate.shape == (1200, 20)
+    own = np.repeat(np.arange(40), 30)[:, None]
+    assert (lists.candidate // 25 == own).all()
     assert all(len(set(row)) == 20 for row in lists.candidate.tolist())
     assert about["recall"] == 1.0
 

@@ -1,7 +1,7 @@
 """Nearest across two sides by CSLS, chosen by size: all pairs, or an index of each side.
 
-What belongs here: inverted lists of product codes, how many of them are read, the recall that
-gives. What does not: the formula and its exact search (``csls``).
+What belongs here: how many inverted lists are read, the recall that gives. What does not: the lists
+(``inverted``), the formula and its exact search (``csls``).
 """
 
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itememb_core.links.csls import CslsLists, csls_lists, half_mean, reverse_ranks
+from itememb_core.links.inverted import InvertedLists, spread
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import LinkPoolSettings
 from itememb_core.vectors import top_k
@@ -23,8 +24,8 @@ DEPTH = 2
 #: Fewest neighbours it returns.
 LEAST_DEPTH = 100
 
-#: Codes by 4 bits, and how many times what is wanted is compared exactly.
-CODES, REFINED = 16, 4.0
+#: Fewest lists that are read.
+FEWEST = 8
 
 #: Share of queries for which the lists read may hold too few, so that all is compared.
 MOST_SHORT = 0.001
@@ -56,19 +57,19 @@ def near_lists(
         lists = csls_lists(queries, base, size, neighbors, progress)
         return lists, {"search": "exact", "recall": 1.0, "recall_sample": 0}
     sides = Side.of(queries, base, settings), Side.of(base, queries, settings)
-    if any(side.probed > side.lists // 2 for side in sides):
+    if any(side.probed > side.lists.count // 2 for side in sides):
         lists = csls_lists(queries, base, size, neighbors, progress)
         why = "exact, since an index would have to read most of its lists"
         return lists, {"search": why, "recall": 1.0, "recall_sample": 0}
     lists = _indexed_lists(*sides, size, neighbors, progress)
-    sample = _sample(len(queries), settings.recall_sample)
+    sample = spread(len(queries), settings.recall_sample)
     facts = {
         "search": "index",
         "recall": csls_recall(queries, base, lists, sample),
         "recall_sample": len(sample),
     }
     for name, side in zip(("receipts", "catalog"), sides[::-1], strict=True):
-        facts |= {f"lists, {name}": side.lists, f"lists read, {name}": side.probed}
+        facts |= {f"lists, {name}": side.lists.count, f"lists read, {name}": side.probed}
     return lists, facts
 
 
@@ -90,17 +91,20 @@ def csls_recall(
 
 def share_found(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
     """Mean share of the exact best [n, k] that scores [n, returned] reach, best first."""
+    return float(_shares(found, wanted).mean())
+
+
+def _shares(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Share of each query's exact best that its scores reach, [n]."""
     good = (found >= wanted[:, -1:] - 1e-6).sum(axis=1)
-    return float((good / wanted.shape[1]).clip(max=1.0).mean())
+    return (good / wanted.shape[1]).clip(max=1.0)
 
 
 class Side(NamedTuple):
-    """Vectors that ask, those that answer, the index of these, its lists, how many are read."""
+    """Vectors that ask, those that answer in lists, how many of these are read."""
 
     asking: NDArray[np.float32]
-    answering: NDArray[np.float32]
-    index: Any
-    lists: int
+    lists: InvertedLists
     probed: int
 
     @classmethod
@@ -111,12 +115,11 @@ class Side(NamedTuple):
         settings: LinkPoolSettings,
     ) -> "Side":
         """Index the answering side; read as many lists as the recall wanted needs."""
-        index, lists = _inverted_lists(answering)
-        some = asking[_sample(len(asking), settings.recall_sample)]
+        lists = InvertedLists.of(answering)
+        some = asking[spread(len(asking), settings.recall_sample)]
         wanted = top_k(some, answering, RECALL_AT)[1]
         depth = _depth(settings.size, len(answering))
-        probed = _probes(index, lists, some, wanted, (depth, settings.recall))
-        return cls(asking, answering, index, lists, probed)
+        return cls(asking, lists, _probes(lists, some, wanted, (depth, settings.recall)))
 
     def search(
         self, k: int, progress: Progress, what: str
@@ -130,9 +133,9 @@ class Side(NamedTuple):
         for start in range(0, n, ROWS):
             part = slice(start, min(start + ROWS, n))
             asking = np.ascontiguousarray(self.asking[part])
-            found, row = self.index.search(asking, k)
+            row, found = self.lists.search(asking, k, self.probed)
             short = np.flatnonzero(row[:, -1] < 0)
-            row[short], found[short] = top_k(asking[short], self.answering, k)
+            row[short], found[short] = top_k(asking[short], self.lists.values, k)
             rows[part], cosines[part] = row, found
             progress(what, part.stop, n)
         return rows, cosines
@@ -140,11 +143,6 @@ class Side(NamedTuple):
 
 def _depth(size: int, rows: int) -> int:
     return min(max(DEPTH * size, LEAST_DEPTH), rows)
-
-
-def _sample(n: int, wanted: int) -> NDArray[np.int64]:
-    """Rows spread evenly."""
-    return np.unique(np.linspace(0, n - 1, min(wanted, n)).astype(np.int64))
 
 
 def _indexed_lists(
@@ -191,36 +189,8 @@ def _ordered(
     return best, kept
 
 
-def _inverted_lists(values: NDArray[np.float32]) -> tuple[Any, int]:
-    """Product codes in clusters, of which a search reads the nearest few, and exact cosines.
-
-    4 bits a dimension: a search reads an eighth of the vectors' bytes, and the best
-    ``REFINED`` times what is wanted are compared exactly. Inverted lists and not HNSW, whose
-    graph depends on how its threads took turns. Returns the index and the number of its clusters.
-    """
-    import faiss
-
-    n, dim = values.shape
-    lists = max(1, min(int(4 * np.sqrt(n)), n))
-    coarse = faiss.IndexFlatIP(dim)
-    index: Any
-    if n >= CODES:
-        index = faiss.IndexIVFPQFastScan(coarse, dim, lists, dim, 4, faiss.METRIC_INNER_PRODUCT)
-        index.pq.cp.min_points_per_centroid = 1
-    else:
-        index = faiss.IndexIVFFlat(coarse, dim, lists, faiss.METRIC_INNER_PRODUCT)
-    index.cp.spherical, index.cp.niter, index.cp.seed = True, 10, 0
-    index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, 64
-    refined: Any = faiss.IndexRefineFlat(index)
-    refined.train(values)
-    refined.add(values)
-    refined.k_factor = REFINED
-    return refined, lists
-
-
 def _probes(
-    index: Any,
-    lists: int,
+    lists: InvertedLists,
     asking: NDArray[np.float32],
     wanted: NDArray[np.float32],
     aim: tuple[int, float],
@@ -228,21 +198,19 @@ def _probes(
     """Read half as many lists more until the recall is reached; returns how many are read.
 
     Args:
-        index: The answering side's.
-        lists: How many it has.
+        lists: The answering side's.
         asking: The sample.
         wanted: Cosines of its exact ten.
         aim: Neighbours returned, recall of the exact ten among them.
     """
-    import faiss
-
-    inverted: Any = faiss.downcast_index(index.base_index)
-    probes, (depth, recall) = 1, aim
+    probes, (depth, recall) = min(FEWEST, lists.count), aim
     while True:
-        inverted.nprobe = probes
-        found, rows = index.search(np.ascontiguousarray(asking), depth)
+        rows, found = lists.search(asking, depth, probes)
         short = (rows[:, -1] < 0).mean()
-        enough = share_found(found, wanted) >= recall and short <= MOST_SHORT
-        if enough or probes >= lists:
+        shares = _shares(found, wanted)
+        # A standard error above, so that other queries than the sample find as much.
+        sure = shares.mean() - shares.std() / np.sqrt(len(shares))
+        enough = sure >= recall and short <= MOST_SHORT
+        if enough or probes >= lists.count:
             return probes
-        probes = min(probes + probes // 2 + 1, lists)
+        probes = min(probes + probes // 2, lists.count)

@@ -20,6 +20,7 @@ from itememb_core.model.optimizer import RowAdagrad
 from itememb_core.model.relations import Relation, relations_of, validation_batches
 from itememb_core.model.schedule import Schedule
 from itememb_core.model.start import Earlier, start_from, start_vectors
+from itememb_core.processor import product_type
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import ItemModelSettings
 
@@ -55,7 +56,7 @@ class Trainer:
 
         self.settings = settings
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.product = torch.bfloat16 if has_fast_bfloat16() else torch.float32
+        self.product = product_type()
         self.relations = relations_of(data, settings, seed, self.device)
         self.validation = validation_batches(data, settings, seed, self.relations)
         embedding = torch.from_numpy(start.copy()).to(self.device)
@@ -126,15 +127,6 @@ class Trainer:
                 found = [self._update(relation, batch, 0.0) for batch in batches]
                 losses[relation.name] = float(np.mean(found))
         return losses
-
-
-def has_fast_bfloat16() -> bool:
-    """Whether products in bfloat16 are faster than in float32 on this machine."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def start_bias(relations: list[Relation], nodes: int) -> np.ndarray:

@@ -17,7 +17,8 @@ from time import perf_counter
 import numpy as np
 
 from itememb_core.model.data import Bags, Pairs, TrainingData
-from itememb_core.model.fit import Trainer, has_fast_bfloat16
+from itememb_core.model.fit import Trainer
+from itememb_core.processor import product_type
 from itememb_core.settings import ItemModelSettings
 
 ENTRIES, PER_USER, PAIRS = 2_000_000, 200, 2_000_000
@@ -76,7 +77,7 @@ def bare_rate() -> float:
     """Pairs a second of the three products of a batch, and nothing else."""
     import torch
 
-    kind = torch.bfloat16 if has_fast_bfloat16() else torch.float32
+    kind = product_type()
     size = SETTINGS.batch_size
     query, candidate = (torch.randn(size, SETTINGS.dim).to(kind) for _ in range(2))
     e = query @ candidate.T

@@ -99,6 +99,17 @@ def test_partners_are_counted_by_the_other_channel(con):
     assert ("p", "b") in kept
 
 
+def test_ranks_order_the_rows_as_channels_and_ids_do():
+    rows = [row for c in reversed(CHANNELS) for row in bought(c, "я", f"{c[0]}_1", "b", "a")]
+    con = connect(threads=2)
+    table_of(con, "user_items", rows, DAILY_USER_ITEMS)
+    made = bridge_edges(con.table("user_items"), BridgeSettings(), ranks=True).to_pandas()
+    assert len(made) == 6 * 16
+    by_rank = made.sort_values(["rank_channels", "rank_a", "rank_b"]).index
+    by_name = made.sort_values(["channel_a", "channel_b", "item_a", "item_b"]).index
+    assert by_rank.tolist() == by_name.tolist()
+
+
 @pytest.mark.parametrize("partners", [1, 3, 200])
 @pytest.mark.parametrize("seed", range(2))
 def test_the_reference_agrees_on_random_bags(con, partners, seed):

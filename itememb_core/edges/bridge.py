@@ -23,7 +23,7 @@ from itememb_core.edges.pairs import FIXED_POINT, int64
 from itememb_core.settings import BridgeSettings
 
 
-def bridge_edges(user_items: ir.Table, settings: BridgeSettings) -> ir.Table:
+def bridge_edges(user_items: ir.Table, settings: BridgeSettings, ranks: bool = False) -> ir.Table:
     """The best pairs of items of two channels, over all users and windows.
 
     A bag is the set of items of strength > 0 of one user in one channel within a window of
@@ -34,6 +34,8 @@ def bridge_edges(user_items: ir.Table, settings: BridgeSettings) -> ir.Table:
     Args:
         user_items: ``day`` and the columns of ``schemas.USER_ITEMS``, any days.
         settings: Window length (days) and how many partners of an item are kept.
+        ranks: Whether to give ``rank_channels``, ``rank_a`` and ``rank_b``, too: integers that
+            order the rows as the channels (by name) and then the item ids do, and faster.
 
     Returns:
         The columns of ``schemas.BRIDGE_EDGES``, ``channel_a`` before ``channel_b`` in
@@ -47,7 +49,16 @@ def bridge_edges(user_items: ir.Table, settings: BridgeSettings) -> ir.Table:
     a = ids.select(id_a="id", channel_a="channel", item_a="item_id")
     b = ids.select(id_b="id", channel_b="channel", item_b="item_id").view()
     named = pairs.join(a, "id_a").join(b, "id_b")
-    return named.select("channel_a", "item_a", "channel_b", "item_b", "weight", "n")
+    columns = ("channel_a", "item_a", "channel_b", "item_b", "weight", "n")
+    if not ranks:
+        return named.select(*columns)
+    place_a, place_b = (_place_of_channel(named[name]) for name in ("id_a", "id_b"))
+    return named.select(
+        *columns,
+        rank_channels=place_a * len(CHANNELS) + place_b,
+        rank_a=named.id_a // len(CHANNELS),
+        rank_b=named.id_b // len(CHANNELS),
+    )
 
 
 def drop_one_node(edges: pa.Table, held_out: Collection[str]) -> pa.Table:
@@ -87,6 +98,12 @@ def _ids(bags: ir.Table) -> ir.Table:
     return nodes.select(
         "channel", "item_id", id=(nodes["rank"] * len(CHANNELS) + code).cast("int32")
     )
+
+
+def _place_of_channel(item: ir.IntegerColumn) -> ir.IntegerValue:
+    """Place of a numbered item's channel among the channels in the order of their names."""
+    places = [(code, sorted(CHANNELS).index(name)) for code, name in enumerate(CHANNELS)]
+    return (item % len(CHANNELS)).cases(*places)
 
 
 def _numbered(bags: ir.Table, ids: ir.Table) -> ir.Table:

@@ -77,14 +77,14 @@ def edges(ctx: StageContext, copurchase_edges: ir.Table, coview_edges: ir.Table)
 
 @stage(
     group="edges",
-    table=TableSpec(schemas.BRIDGE_EDGES, ("channel_a", "channel_b", "item_a", "item_b")),
+    table=TableSpec(schemas.BRIDGE_EDGES, ("rank_channels", "rank_a", "rank_b")),
     settings=("bridge_edges",),
     kinds=("duckdb",),
     after=(("raw_inventory",),),
 )
 def bridge_edges(ctx: StageContext, user_items: ir.Table) -> ir.Table:
     """What one user met in two channels within a window: the best partners of each item."""
-    return core.bridge_edges(user_items, ctx.settings.bridge_edges)
+    return core.bridge_edges(user_items, ctx.settings.bridge_edges, ranks=True)
 
 
 STAGES = (copurchase_edges, coview_edges, user_items, edges, bridge_edges)

@@ -50,8 +50,14 @@ lint: $(VENV)/dev
 ui: $(BIN)/itememb
 	ITEMEMB_RAW=$(RAW) ITEMEMB_LAKE=$(LAKE) $(BIN)/itememb ui
 
-bench: run
+$(VENV)/bench: $(BIN)/itememb
+	$(UV) -e '.[demo,bench]' || $(PIP) -e '.[demo,bench]'
+	@touch $@
+
+bench: $(VENV)/bench run
 	$(BIN)/python -m tests.bench.demo_truth $(LAKE) $(RAW)_truth.parquet
+	$(BIN)/python -m tests.bench.item_peers $(LAKE)
+	$(BIN)/python -m tests.bench.item_rate
 	$(BIN)/python -m tests.bench.copurchase
 	$(BIN)/python -m tests.bench.days $(RAW) data/bench
 

@@ -120,12 +120,13 @@ def judge_pairs(space: Space, pairs: Mapping[str, tuple[Nodes, Nodes]], seed: in
     """
     known = counted_pairs(space.vocabulary, space.edges)
     return [
-        _judge(space, known.of(channel), _asked(space, channel, *ends), seed)
+        _judge(space, known.of(channel), ask(space, channel, *ends), seed)
         for channel, ends in pairs.items()
     ]
 
 
-def _asked(space: Space, channel: str, queries: Nodes, answers: Nodes) -> Asked:
+def ask(space: Space, channel: str, queries: Nodes, answers: Nodes) -> Asked:
+    """Return the questions of one channel, as :func:`judge_pairs` judges them."""
     counts = node_counts(space.vocabulary)[:, CHANNELS.index(channel)]
     seen = np.flatnonzero(counts > 0)
     place = np.full(len(counts), UNKNOWN, np.int64)

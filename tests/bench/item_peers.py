@@ -1,0 +1,253 @@
+"""The item fit beside what a user could take instead: the plain notebook way, gensim's Word2Vec.
+
+``python -m tests.bench.item_peers LAKE [--holdout-days N] [--steps N]`` trains on the backtest of a
+finished lake, in one run on two threads: ours with the settings as they are; the notebook's way
+(Xavier table of 128, projection of two layers with ReLU, cosine, temperature 0.1, batches of 1,024
+with the batch as negatives, Adam over the whole table at 1e-3, a Dataset of single pairs under a
+DataLoader) for the given steps; and gensim's Word2Vec on baskets and sessions, two workers, by four
+settings, judged by input and output vectors. It prints pairs a second, seconds, and hit@20 and
+hit@100 on the backtest's pairs, ranked within the channel; the smoothed counts stand beside them.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+from numpy.typing import NDArray
+
+from itememb_core.channels import CHANNELS
+from itememb_core.evaluation.baskets import holdout_baskets
+from itememb_core.evaluation.goes_with import Asked, Scores, Space, ask, judge_pairs
+from itememb_core.evaluation.items import draw_questions
+from itememb_core.evaluation.metrics import hit_at
+from itememb_core.model import fit, training_data
+from itememb_core.model.data import TrainingData
+from itememb_core.settings import Settings
+from itememb_dagster.lake.io_manager import LakeIOManager
+
+THREADS, DIM, BATCH = 2, 128, 1024
+SETTINGS = Settings()
+#: gensim's settings: skip-gram or not, context, negatives, passes, power of the negatives' counts.
+WORD2VEC: tuple[dict[str, Any], ...] = (
+    {"sg": 1, "window": 50, "negative": 10, "epochs": 10, "ns_exponent": 0.75},
+    {"sg": 1, "window": 50, "negative": 20, "epochs": 30, "ns_exponent": 0.75},
+    {"sg": 1, "window": 50, "negative": 20, "epochs": 10, "ns_exponent": 1.0},
+    {"sg": 0, "window": 50, "negative": 10, "epochs": 30, "ns_exponent": 0.75},
+)
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What training may see and what is asked afterwards."""
+
+    data: TrainingData
+    vocabulary: pa.Table
+    edges: pa.Table
+    pairs: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+    sentences: list[list[str]]  # nodes of a basket or session, as words
+
+    def asked(self, embeddings: pa.Table) -> list[Asked]:
+        """The questions of each channel."""
+        space = Space(embeddings, self.vocabulary, self.edges)
+        return [ask(space, channel, *ends) for channel, ends in self.pairs.items()]
+
+
+def read(lake: Path, holdout_days: int) -> Backtest:
+    """Read a lake's backtest."""
+    found = ds.dataset(lake / "user_items", partitioning="hive").to_table()
+    days = sorted({date.fromisoformat(str(day)) for day in found["day"].unique().to_pylist()})
+    cut = days[-2] - timedelta(days=holdout_days - 1)  # the last day only closes sessions
+    manager = LakeIOManager(root=str(lake))
+    names = [day.isoformat() for day in days]
+
+    def load(name: str) -> Any:
+        return manager.load_ibis((name,), names)
+
+    vocabulary = ds.dataset(lake / "backtest" / "vocabulary").to_table().combine_chunks()
+    edges = ds.dataset(lake / "backtest" / "edges", partitioning="hive").to_table()
+    met = load("retail_events").union(load("marketplace_events"), load("offers_events"))
+    gap = SETTINGS.coview_edges.gap_minutes
+    baskets = holdout_baskets(load("receipts"), met, days[0], gap).to_pyarrow()
+    later = holdout_baskets(load("receipts"), met, cut, gap).to_pyarrow()
+    at = baskets["at"].to_numpy().astype("datetime64[D]")
+    before = baskets.filter(pa.array(at < np.datetime64(cut)))
+    items = load("user_items")
+    last = cut - timedelta(days=1)
+    return Backtest(
+        data=training_data(
+            vocabulary,
+            edges,
+            items.filter(items.day < cut).to_pyarrow(),
+            settings=SETTINGS.item_model,
+            last_day=last,
+        ),
+        vocabulary=vocabulary,
+        edges=edges,
+        pairs=draw_questions(vocabulary, later, SETTINGS.seed).pairs,
+        sentences=sentences(vocabulary, before),
+    )
+
+
+def sentences(vocabulary: pa.Table, baskets: pa.Table) -> list[list[str]]:
+    """The nodes of each basket of two items or more, as words in the order of time."""
+    from itememb_core.vocabulary import node_index
+
+    keys = [(name, "ascending") for name in ("channel", "user_id", "basket", "at")]
+    ordered = baskets.sort_by(keys)
+    node = node_index(vocabulary, ordered["item_id"], ordered["channel"])
+    basket = ordered["basket"].to_numpy(zero_copy_only=False)
+    channel = ordered["channel"].to_numpy(zero_copy_only=False)
+    new = np.flatnonzero((basket[1:] != basket[:-1]) | (channel[1:] != channel[:-1])) + 1
+    parts = np.split(node, new)
+    return [[str(n) for n in part if n >= 0] for part in parts if len(part) > 1]
+
+
+def ours(backtest: Backtest) -> tuple[float, float, pa.Table]:
+    """Seconds, pairs a second, the table of vectors."""
+    settings = SETTINGS.item_model
+    begun = time.perf_counter()
+    model = fit(backtest.data, settings, SETTINGS.seed)
+    seconds = time.perf_counter() - begun
+    steps = model.facts["steps"]
+    return seconds, steps * settings.batch_size / seconds, model.table(backtest.vocabulary)
+
+
+def batches(data: TrainingData, size: int) -> Iterator[Any]:
+    """Batches of single pairs as a notebook draws them."""
+    import torch
+    from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
+
+    pairs = data.pairs
+
+    class Pairs(Dataset):
+        """One pair of nodes an item."""
+
+        def __len__(self) -> int:
+            return len(pairs.a)
+
+        def __getitem__(self, row: int) -> Any:
+            return torch.tensor(pairs.a[row]), torch.tensor(pairs.b[row])
+
+    weights = torch.from_numpy(pairs.weight.astype(np.float64))
+    sampler = WeightedRandomSampler(weights, size * BATCH, replacement=True)
+    yield from DataLoader(Pairs(), batch_size=BATCH, sampler=sampler)
+
+
+def notebook(backtest: Backtest, steps: int) -> tuple[float, float, NDArray[np.float32]]:
+    """Seconds, pairs a second, unit vectors [nodes, DIM] of the plain way."""
+    import torch
+    from torch import nn
+    from torch.nn.functional import cross_entropy, normalize
+
+    torch.manual_seed(0)
+    table = nn.Embedding(backtest.data.nodes, DIM)
+    nn.init.xavier_uniform_(table.weight)
+    head = nn.Sequential(nn.Linear(DIM, DIM), nn.ReLU(), nn.Linear(DIM, DIM))
+    optimizer = torch.optim.Adam([*table.parameters(), *head.parameters()], lr=1e-3)
+    begun = time.perf_counter()
+    for a, b in batches(backtest.data, steps):
+        left, right = (normalize(head(table(side.long())), dim=1) for side in (a, b))
+        loss = cross_entropy(left @ right.T / 0.1, torch.arange(len(a)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    seconds = time.perf_counter() - begun
+    with torch.no_grad():
+        vectors = normalize(head(table.weight), dim=1).numpy()
+    return seconds, steps * BATCH / seconds, vectors
+
+
+def word2vec(
+    backtest: Backtest, options: dict[str, Any]
+) -> tuple[float, NDArray[np.float32], NDArray[np.float32]]:
+    """Seconds, input and output vectors [nodes, DIM] of gensim."""
+    from gensim.models import Word2Vec
+
+    begun = time.perf_counter()
+    model = Word2Vec(
+        backtest.sentences, vector_size=DIM, min_count=1, workers=THREADS, seed=1, sample=0,
+        **options,
+    )  # fmt: skip
+    seconds = time.perf_counter() - begun
+    inward = np.zeros((backtest.data.nodes, DIM), np.float32)
+    outward = np.zeros_like(inward)
+    nodes = np.array([int(word) for word in model.wv.index_to_key])
+    inward[nodes], outward[nodes] = model.wv.vectors, model.syn1neg
+    return seconds, inward, outward
+
+
+def products(left: NDArray[np.float32], right: NDArray[np.float32]) -> Callable[[Asked], Scores]:
+    """Score by the inner product of a query's row of one table with the candidates' of another."""
+
+    def scores(asked: Asked) -> Scores:
+        queries, candidates = left[asked.queries], np.ascontiguousarray(right[asked.seen].T)
+        return lambda rows: queries[rows] @ candidates
+
+    return scores
+
+
+def hits(asked: list[Asked], scores: Callable[[Asked], Scores]) -> tuple[float, float]:
+    """hit@20 and hit@100 over the queries of all channels."""
+    ranks = np.concatenate([each.ranks(scores(each)) for each in asked])
+    return float(hit_at(ranks, 20).mean()), float(hit_at(ranks, 100).mean())
+
+
+def show(name: str, seconds: float, rate: float | None, found: tuple[float, float]) -> None:
+    """Print a row of the table."""
+    told = f"{rate:,.0f}" if rate else ""
+    print(f"| {name} | {seconds:.1f} | {told} | {found[0]:.3f} | {found[1]:.3f} |", flush=True)
+
+
+def measure(backtest: Backtest, steps: int) -> None:
+    """Train and judge all of them."""
+    import torch
+
+    torch.set_num_threads(THREADS)
+    nodes, pairs = backtest.data.nodes, len(backtest.data.pairs.a)
+    print(f"{nodes:,} nodes, {pairs:,} pairs, {len(backtest.sentences):,} baskets and sessions")
+    print("\n| way | seconds | pairs a second | hit@20 | hit@100 |\n|---|---:|---:|---:|---:|")
+    seconds, rate, table = ours(backtest)
+    judged = judge_pairs(
+        Space(table, backtest.vocabulary, backtest.edges), backtest.pairs, SETTINGS.seed
+    )
+
+    def of(method: str) -> tuple[float, float]:
+        first, second = (
+            np.concatenate([each.values[method, metric] for each in judged]).mean()
+            for metric in ("hit@20", "hit@100")
+        )
+        return float(first), float(second)
+
+    show("itememb", seconds, rate, of("goes_with"))
+    show("smoothed counts (no training)", 0.0, None, of("counts_smoothed"))
+    asked = backtest.asked(table)
+    seconds, rate, unit = notebook(backtest, steps)
+    show(f"notebook, {steps:,} steps", seconds, rate, hits(asked, products(unit, unit)))
+    for options in WORD2VEC:
+        seconds, inward, outward = word2vec(backtest, options)
+        words = ", ".join(f"{name} {value}" for name, value in options.items())
+        show(f"gensim, {words}", seconds, None, hits(asked, products(inward, outward)))
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="tests.bench.item_peers", description=__doc__)
+    parser.add_argument("lake", type=Path)
+    parser.add_argument("--holdout-days", type=int, default=SETTINGS.holdout_days)
+    parser.add_argument("--steps", type=int, default=200, help="Of the notebook's way.")
+    options = parser.parse_args(arguments)
+    print("channels:", ", ".join(CHANNELS))
+    measure(read(options.lake, options.holdout_days), options.steps)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -65,6 +65,9 @@ class ItemModelSettings(StageSettings):
         0.25, gt=0.0, description="Learning rate of such a fit, as a share of the usual one."
     )
     batch_size: int = Field(1024, ge=2, description="Pairs a step; each is a negative of the rest.")
+    uniform_negatives: int = Field(
+        0, ge=0, le=65_536, description="Further negatives a step, drawn evenly from one side."
+    )
     max_steps: int = Field(8000, ge=1, description="Most steps of the backtest fit.")
     bridge_share: float = Field(
         0.5, ge=0.0, le=1.0, description="Share of the steps' pairs drawn from the bridge."

@@ -58,6 +58,8 @@ class InvertedLists:
         import torch
 
         n, dim = values.shape
+        # In one piece, once, and not again in every search.
+        values = np.require(values, requirements=["C", "W"])
         centres, own = _two_levels(values)
         lists = len(centres)
         coarse = faiss.IndexFlatIP(dim)
@@ -68,12 +70,15 @@ class InvertedLists:
         codes.pq.train(values[some] - centres[own[some]])
         codes.is_trained = True
         # ``add`` would look for every row's list again. Named: FAISS holds no reference.
-        every, rows = np.arange(n, dtype=np.int64), np.ascontiguousarray(values)
-        codes.add_core(n, *(faiss.swig_ptr(part) for part in (rows, every, own)))
+        every = np.arange(n, dtype=np.int64)
+        codes.add_core(n, *(faiss.swig_ptr(part) for part in (values, every, own)))
         padded = torch.zeros(-(-lists // GROUP) * GROUP, dim)
         padded[:lists] = torch.from_numpy(centres)
         return cls(
-            faiss.IndexIVFPQFastScan(codes), padded.to(product_type()).T.contiguous(), lists, values
+            faiss.IndexIVFPQFastScan(codes),
+            padded.to(product_type("cpu")).T.contiguous(),
+            lists,
+            values,
         )
 
     def search(

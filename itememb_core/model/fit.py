@@ -56,7 +56,7 @@ class Trainer:
 
         self.settings = settings
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.product = product_type()
+        self.product = product_type(self.device)
         self.relations = relations_of(data, settings, seed, self.device)
         self.validation = validation_batches(data, settings, seed, self.relations)
         embedding = torch.from_numpy(start.copy()).to(self.device)

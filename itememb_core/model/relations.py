@@ -40,13 +40,16 @@ class Relation:
         seed: int,
         stream: int,
         batch: int,
+        uniform: int,
         power: float,
         device: str,
     ) -> None:
         self.name, self.source, self.share = name, source, share
         self.bridge = isinstance(source, BridgeSource)
         self.steps = 0
-        self._batch, self._power, self._device = batch, power, device
+        self._batch, self._uniform, self._power, self._device = batch, uniform, power, device
+        # Of either side: its nodes, from which further negatives are drawn, and their weights.
+        self._nodes = [np.flatnonzero(side > 0) for side in (source.marginal.a, source.marginal.b)]
         self._weight_a = self._weights(source.marginal.a)
         self._weight_b = self._weights(source.marginal.b)
         self._seed, self._number = seed, stream
@@ -64,11 +67,16 @@ class Relation:
         self, source: WithinSource | BridgeSource, rng: np.random.Generator
     ) -> list[Batch]:
         """Return ``VALIDATION_BATCHES`` batches of another source, corrected as in training."""
-        return list(self._cut(*source.draw(rng, VALIDATION_BATCHES * self._batch)))
+        return list(self._cut(*source.draw(rng, VALIDATION_BATCHES * self._batch), rng))
 
     def _weights(self, share: np.ndarray) -> np.ndarray:
         # Validation may draw nodes that training never did: they weigh like its rarest.
-        least = share[share > 0].min(initial=1.0)
+        drawn = share > 0
+        if self._uniform:  # a candidate is a pair's end or drawn evenly from its side
+            even = (drawn / max(drawn.sum(), 1)).astype(np.float32)
+            mixed = self._batch * share + self._uniform * even
+            share = mixed / np.float32(self._batch + self._uniform)
+        least = share[drawn].min(initial=1.0)
         scaled = np.maximum(share, least) * len(share)
         return (scaled**-self._power).astype(np.float32)  # [nodes]
 
@@ -77,15 +85,19 @@ class Relation:
         each = max(BLOCK // self._batch, 1)
         for block in count(first // each):
             rng = block_rng(self._seed, self._number, block)
-            batches = self._cut(*self.source.draw(rng, each * self._batch))
+            batches = self._cut(*self.source.draw(rng, each * self._batch), rng)
             yield from islice(batches, max(first - block * each, 0), None)
 
-    def _cut(self, a: np.ndarray, b: np.ndarray) -> Iterator[Batch]:
+    def _cut(self, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> Iterator[Batch]:
         """Cut pairs into batches; the ends take turns to ask, so the loss goes both ways."""
         a, b = a.reshape(-1, self._batch), b.reshape(-1, self._batch)
         turn = (np.arange(len(a)) % 2 == 1)[:, None]
         query, candidate = np.where(turn, b, a), np.where(turn, a, b)
         weights = [self._weight_a if asked else self._weight_b for asked in turn[:, 0]]
+        if self._uniform:
+            sides = (self._nodes[not asked] for asked in turn[:, 0])
+            more = [side[rng.integers(len(side), size=self._uniform)] for side in sides]
+            candidate = np.concatenate([candidate, np.stack(more)], axis=1)
         return plan(query, candidate, weights, self._device)
 
 
@@ -111,6 +123,7 @@ def relations_of(
     return [
         Relation(
             name, source, part, seed=seed, stream=i, batch=settings.batch_size,
+            uniform=settings.uniform_negatives,
             power=1.0 if isinstance(source, BridgeSource) else settings.context_correction,
             device=device,
         )

@@ -77,7 +77,7 @@ def bare_rate() -> float:
     """Pairs a second of the three products of a batch, and nothing else."""
     import torch
 
-    kind = product_type()
+    kind = product_type("cpu")
     size = SETTINGS.batch_size
     query, candidate = (torch.randn(size, SETTINGS.dim).to(kind) for _ in range(2))
     e = query @ candidate.T

@@ -185,6 +185,18 @@ def best_columns(scores: "Tensor", k: int) -> tuple[NDArray[np.int64], NDArray[n
         scores: Torch tensor float32 [n, GROUP * width].
         k: At most the number of columns.
     """
+    ids, values = largest_columns(scores, k)
+    order = np.lexsort((ids.numpy(), -values.numpy()), axis=-1)  # [n, k]
+    return np.take_along_axis(ids.numpy(), order, -1), np.take_along_axis(values.numpy(), order, -1)
+
+
+def largest_columns(scores: "Tensor", k: int) -> "tuple[Tensor, Tensor]":
+    """Columns and values of the ``k`` largest of each row, ties in any order.
+
+    Args:
+        scores: As :func:`best_columns` takes them, of any floating type.
+        k: At most the number of columns.
+    """
     import torch
 
     n, width = scores.shape[0], scores.shape[1] // GROUP
@@ -196,8 +208,7 @@ def best_columns(scores: "Tensor", k: int) -> tuple[NDArray[np.int64], NDArray[n
         ids = (groups[:, :, None] + width * torch.arange(GROUP)).view(n, -1)  # [n, k * GROUP]
         values, places = scores.gather(1, ids).topk(k, dim=1)
         ids = ids.gather(1, places)
-    order = np.lexsort((ids.numpy(), -values.numpy()), axis=-1)  # [n, k]
-    return np.take_along_axis(ids.numpy(), order, -1), np.take_along_axis(values.numpy(), order, -1)
+    return ids, values
 
 
 def as_tensor(values: NDArray[np.float32]) -> "Tensor":

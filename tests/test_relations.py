@@ -41,7 +41,7 @@ def test_a_weight_is_one_over_the_chance_of_either_draw():
     assert batch.weight.numpy() == pytest.approx(1 / (chance[nodes] * len(share)), rel=1e-5)
 
 
-def test_without_them_nothing_changes_and_with_them_the_fit_still_finds_twins():
+def test_with_them_the_fit_is_another_and_still_finds_twins():
     plain = fit(WORLD, SETTINGS, seed=3)
     more = fit(WORLD, MORE, seed=3)
     assert plain.embedding.tobytes() != more.embedding.tobytes()

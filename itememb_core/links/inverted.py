@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itememb_core.processor import product_type
-from itememb_core.vectors import GROUP, as_tensor
+from itememb_core.vectors import GROUP, as_tensor, largest_columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,14 +114,7 @@ class InvertedLists:
 
         scores = as_tensor(queries).to(self.centres.dtype) @ self.centres
         scores[:, self.count :] = -torch.inf
-        n, width = len(scores), scores.shape[1] // GROUP
-        if width > probes:  # as in ``best_columns``: the best lie in the best groups
-            maxima = scores.view(n, GROUP, width).amax(1)
-            groups = maxima.topk(probes, dim=1, sorted=False).indices
-            ids = (groups[:, :, None] + width * torch.arange(GROUP)).view(n, -1)
-            near, place = scores.gather(1, ids).topk(probes, dim=1, sorted=False)
-            return ids.gather(1, place).numpy(), near.float().numpy()
-        near, ids = scores.topk(probes, dim=1, sorted=False)
+        ids, near = largest_columns(scores, probes)
         return ids.numpy(), near.float().numpy()
 
     def _ordered(

@@ -1,9 +1,16 @@
-"""What a device computes fastest."""
+"""Which device computes, and what it computes fastest."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+
+def device() -> str:
+    """Return where models are fitted: ``cuda`` where torch finds one, else ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def product_type(device: str) -> "torch.dtype":

@@ -20,7 +20,7 @@ from itememb_core.model.optimizer import RowAdagrad
 from itememb_core.model.relations import Relation, relations_of, validation_batches
 from itememb_core.model.schedule import Schedule
 from itememb_core.model.start import Earlier, start_from, start_vectors
-from itememb_core.processor import product_type
+from itememb_core.processor import device, product_type
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import ItemModelSettings
 
@@ -55,7 +55,7 @@ class Trainer:
         import torch
 
         self.settings = settings
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = device()
         self.product = product_type(self.device)
         self.relations = relations_of(data, settings, seed, self.device)
         self.validation = validation_batches(data, settings, seed, self.relations)

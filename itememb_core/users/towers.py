@@ -5,6 +5,7 @@ score(user, item) = user vector . item vector + bias(item); for an item that the
 share * score + repeat, both by how often and how lately he had it.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,14 @@ class Towers:
     bias: "Tensor"
     vectors: "Tensor"
     targets: "Tensor"
+
+    def to(self, device: str) -> "Towers":
+        """The same on a device: itself where it is there, else a copy."""
+        if self.ids.device.type == device:
+            return self
+        layers = deepcopy(self.layers).to(device)
+        tensors = (self.ids, self.bias, self.vectors, self.targets)
+        return Towers(layers, *(each.to(device) for each in tensors))
 
 
 def make_towers(
@@ -146,7 +155,7 @@ def user_states(towers: Towers, batch: "dict[str, Tensor]", position: "Tensor") 
     states = gru(layer, gates)  # [length, batch, hidden]
     length = node.shape[0]
     step, row = position % length, position // length
-    seen = torch.arange(1, length + 1, dtype=torch.float32)[:, None, None]
+    seen = torch.arange(1, length + 1, dtype=items.dtype, device=items.device)[:, None, None]
     mean = (items.cumsum(dim=0) / seen)[step, row]  # [positions, item_dim]
     return torch.cat([states[step, row], mean], dim=1)
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from itememb_core.errors import ItemembError
 from itememb_core.model.optimizer import RowAdagrad
+from itememb_core.processor import device
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import UserModelSettings
 from itememb_core.users.batches import Sampler, sampler
@@ -151,7 +152,9 @@ class _Fit:
     ) -> None:
         import torch
 
-        self.towers, self.packed, self.sampling, self.progress = towers, packed, sampling, progress
+        self.packed, self.sampling, self.progress = packed, sampling, progress
+        self.device = device()
+        self.towers = towers = towers.to(self.device)
         rate = sampling.settings.learning_rate
         repeat = [*towers.layers["repeat"].parameters(), *towers.layers["repeat_line"].parameters()]
         known = {id(each) for each in repeat}
@@ -173,7 +176,7 @@ class _Fit:
         state = towers_state(self.towers)
         for epoch in range(1, epochs + 1):
             loss = self._epoch(epoch)
-            mean = replace(self.towers, layers=self.mean.module)
+            mean = replace(self.towers, layers=self.mean.module).to("cpu")  # scores are made there
             judged = None
             if self.sampling.validate:
                 judged = validation_loss(mean, self.packed, self.sampling)
@@ -186,12 +189,13 @@ class _Fit:
                 state = towers_state(mean)
             elif epoch - best_epoch >= settings.patience:
                 break
-        set_towers_state(self.towers, state)
+        towers = self.towers.to("cpu")
+        set_towers_state(towers, state)
         timing = Timing(time.perf_counter() - begun, self.waited, self.steps)
         rows = [dict(zip(HISTORY.names, row, strict=True)) for row in self.rows]
         table = pa.Table.from_pylist(rows, schema=HISTORY)
         reason = None if self.steps else "no event is followed by a target at a later time"
-        return UserModel(self.towers, settings, best_epoch, table, reason, timing, ids)
+        return UserModel(towers, settings, best_epoch, table, reason, timing, ids)
 
     def _epoch(self, epoch: int) -> float:
         """One pass; the mean loss of its steps."""
@@ -208,6 +212,7 @@ class _Fit:
             if batch is None:
                 break
             if batch:
+                batch = {name: each.to(self.device) for name, each in batch.items()}
                 loss, steps = self._step(batch), steps + 1
                 if not math.isfinite(loss):
                     raise ItemembError(
@@ -279,8 +284,8 @@ def _hits(batch: "Batch", scores: "Tensor", n_items: int) -> "Tensor":
     import torch
 
     shared, own, target = batch["negative"], batch["own"], batch["target"]
-    column = torch.full((n_items,), -1)
-    column[shared] = torch.arange(len(shared))  # a shared negative is drawn once at most
+    column = shared.new_full((n_items,), -1)
+    column[shared] = torch.arange(len(shared), device=shared.device)  # each is drawn once at most
     place = column[target]  # [positions, targets]
     new = scores.gather(1, place.clamp_min(0)).masked_fill(place < 0, -torch.inf)
     same = own[:, None, :] == target[:, :, None]  # [positions, targets, own]

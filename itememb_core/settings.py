@@ -60,15 +60,18 @@ class ItemModelSettings(StageSettings):
         description="Where the vectors start: PPMI and a randomised SVD; the version before (the "
         "final fit's, where there is one, else spectral); or random.",
     )
-    previous_steps: int = Field(2000, ge=1, description="Steps of a fit from the version before.")
+    previous_steps: int = Field(1000, ge=1, description="Steps of a fit from the version before.")
     previous_rate: float = Field(
         0.25, gt=0.0, description="Learning rate of such a fit, as a share of the usual one."
     )
-    batch_size: int = Field(1024, ge=2, description="Pairs a step; each is a negative of the rest.")
-    uniform_negatives: int = Field(
-        0, ge=0, le=65_536, description="Further negatives a step, drawn evenly from one side."
+    batch_size: int = Field(4096, ge=2, description="Pairs a step.")
+    negatives: int = Field(
+        1024, ge=2, description="Pairs of a step whose partners are negatives of all its pairs."
     )
-    max_steps: int = Field(8000, ge=1, description="Most steps of the backtest fit.")
+    uniform_negatives: int = Field(
+        128, ge=0, le=65_536, description="Further negatives a step, drawn evenly from one side."
+    )
+    max_steps: int = Field(4000, ge=1, description="Most steps of the backtest fit.")
     bridge_share: float = Field(
         0.5, ge=0.0, le=1.0, description="Share of the steps' pairs drawn from the bridge."
     )
@@ -80,7 +83,7 @@ class ItemModelSettings(StageSettings):
     temperature: float = Field(0.1, gt=0.0, description="Softmax temperature of cosines.")
     window_days: int = Field(30, ge=2, le=3650, description="Span of a bridge's sliding window.")
     context_rate: float = Field(
-        40.0, ge=0.0, description="Rate of the context table as a share of the learning rate."
+        30.0, ge=0.0, description="Rate of the context table as a share of the learning rate."
     )
     context_correction: float = Field(
         1.0, ge=0.0, le=1.0, description="Power of the log-q correction of within-channel pairs."

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from itememb_core.model.batches import Batch, plan
-from itememb_core.model.losses import LossAndGradients, info_nce, normalise, normalise_backward
+from itememb_core.model.losses import LossAndGradients, across, info_nce, with_norm
 from itememb_core.model.optimizer import RowAdagrad
 
 
@@ -45,17 +45,18 @@ def test_what_is_the_query_or_the_partner_is_no_negative():
     # Each pair's only other candidate is its own query.
     found = by_node(vectors, vectors, torch.ones(2), batch_of([0, 1], [1, 0]))
     assert found.loss == pytest.approx(0.0, abs=1e-6)
-    assert found.query.abs().max().item() == pytest.approx(0.0, abs=1e-6)
+    assert found.rows.abs().max().item() == pytest.approx(0.0, abs=1e-6)
     # Or its own partner, drawn twice more as an extra negative.
     found = by_node(vectors, vectors, torch.ones(2), batch_of([0], [1, 1, 1]))
     assert found.loss == pytest.approx(0.0, abs=1e-6)
 
 
-def dense_loss(query, candidate, bias, weight, ends):
+def dense_loss(query, candidate, bias, weight, ends, shared):
     """The loss over every drawn pair and negative, one cell each."""
     a, b = ends
     s = query[a] @ candidate[b].T + bias[b] + weight[b].log()
     none = (b[None, :] == a[:, None]) | (b[None, :] == b[: len(a), None])
+    none[:, shared : len(a)] = True
     none[torch.arange(len(a)), torch.arange(len(a))] = False
     log_share = torch.log_softmax(s.masked_fill(none, -torch.inf), dim=1)
     return -log_share[:, : len(a)].diagonal().mean()
@@ -70,17 +71,23 @@ def random_ends(pairs: int, extra: int, nodes: int, seed: int) -> tuple[np.ndarr
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 40), st.integers(0, 9), st.integers(2, 60), st.integers(0, 2**31))
-@example(37, 2, 2, 1)  # all cancels
-def test_gradients_equal_autograd(pairs, extra, nodes, seed):
+@given(
+    st.integers(1, 40),
+    st.integers(0, 9),
+    st.integers(2, 60),
+    st.integers(1, 50),
+    st.integers(0, 2**31),
+)
+@example(37, 2, 2, 37, 1)  # all cancels
+def test_gradients_equal_autograd(pairs, extra, nodes, shared, seed):
     draw = torch.Generator().manual_seed(seed)
     leaves = [torch.randn(nodes, 8, generator=draw) for _ in range(2)]
     leaves = [part.requires_grad_() for part in (*leaves, torch.randn(nodes, generator=draw))]
     weight = torch.rand(nodes, generator=draw) + 0.2
     a, b = random_ends(pairs, extra, nodes, seed)
-    loss = dense_loss(*leaves, weight, (torch.from_numpy(a), torch.from_numpy(b)))
+    loss = dense_loss(*leaves, weight, (torch.from_numpy(a), torch.from_numpy(b)), shared)
     loss.backward()
-    (batch,) = plan(a[None], b[None], [weight.numpy()], "cpu")
+    (batch,) = plan(a[None], b[None], [weight.numpy()], "cpu", shared)
     query, candidate, bias = (part.detach() for part in leaves)
     found = by_node(query, candidate, bias.exp() * weight, batch)
     assert found.loss == pytest.approx(loss.item(), abs=1e-5)
@@ -92,27 +99,28 @@ def test_gradients_equal_autograd(pairs, extra, nodes, seed):
 
 def of_nodes(found: LossAndGradients, batch: Batch, nodes: int) -> list[torch.Tensor]:
     """Gradients by query, candidate and bias, summed by node; padding adds nothing."""
-    parts = (found.query, batch.query), (found.candidate, batch.candidate)
-    parts = (*parts, (found.bias, batch.candidate))
+    by_query, by_candidate = found.rows.split([len(batch.query), len(batch.candidate)])
+    parts = (by_query, batch.query), (by_candidate, batch.candidate), (found.bias, batch.candidate)
     return [
         torch.zeros(nodes, *gradient.shape[1:]).index_add_(0, rows, gradient)
         for gradient, rows in parts
     ]
 
 
-def test_normalise_backward_equals_autograd():
+@pytest.mark.parametrize("norm", [1.0, torch.tensor([[10.0], [0.5]])])
+def test_gradients_by_rows_of_vectors_with_a_norm_equal_autograd(norm):
     rows = torch.tensor([[3.0, 4.0], [0.1, -0.2]], requires_grad=True)
     upstream = torch.tensor([[1.0, -2.0], [0.5, 0.25]])
-    unit, lengths = normalise(rows)
-    unit.backward(upstream)
-    assert lengths[0, 0].item() == pytest.approx(5.0)
-    found = normalise_backward(upstream, unit.detach(), lengths.detach())
+    vectors, scale = with_norm(rows, norm)
+    vectors.backward(upstream)
+    assert torch.allclose(vectors.norm(dim=1, keepdim=True), torch.as_tensor(norm))
+    found = across(upstream.clone(), vectors.detach(), norm) * scale.detach()
     torch.testing.assert_close(found, rows.grad)
 
 
 def test_bfloat16_products_stay_close():
     draw = torch.Generator().manual_seed(0)
-    query, candidate = (normalise(torch.randn(60, 8, generator=draw))[0] for _ in range(2))
+    query, candidate = (with_norm(torch.randn(60, 8, generator=draw), 1.0)[0] for _ in range(2))
     weight = torch.rand(60, generator=draw) + 0.2
     batch = batch_of(*(part.tolist() for part in random_ends(40, 5, 60, 0)))
     exact, low = (
@@ -120,9 +128,9 @@ def test_bfloat16_products_stay_close():
         for kind in (torch.float32, torch.bfloat16)
     )
     assert low.loss == pytest.approx(exact.loss, abs=0.05)
-    assert low.query.dtype == low.candidate.dtype == low.bias.dtype == torch.float32
-    asked = exact.query.norm(dim=1) > 0
-    assert torch.cosine_similarity(low.query, exact.query)[asked].min() > 0.98
+    assert low.rows.dtype == low.bias.dtype == torch.float32
+    asked = exact.rows.norm(dim=1) > 0
+    assert torch.cosine_similarity(low.rows, exact.rows)[asked].min() > 0.98
 
 
 def test_row_adagrad_by_hand():

@@ -38,10 +38,19 @@ def test_weighted_draws_follow_the_weights():
     assert chisquare(found[keep], DRAWS * weights[keep] / 10).pvalue > LEAST_P
 
 
-def test_draws_are_independent_of_their_position():
+def test_weighted_draws_ascend():
     found = WeightedIndex(np.ones(4)).draw(block_rng(0, 0, 0), DRAWS)
-    ahead = np.bincount(found[:-1] * 4 + found[1:], minlength=16)
-    assert chisquare(ahead).pvalue > LEAST_P
+    assert (np.diff(found) >= 0).all()
+
+
+def test_pairs_are_independent_of_their_position():
+    ends = np.arange(4, dtype=np.int32)
+    pairs = Pairs(ends, ends + 4, np.zeros(4, np.int8), np.ones(4, np.float32))
+    bagged = bags(*((0, 0, 0, node) for node in ends), *((1, 0, 0, node + 4) for node in ends))
+    for source in (WithinSource(pairs, 0, 8), BridgeSource(bagged, (0, 1), 30, 8)):
+        first = source.draw(block_rng(0, 0, 0), DRAWS)[0]
+        ahead = np.bincount(first[:-1] % 4 * 4 + first[1:] % 4, minlength=16)
+        assert chisquare(ahead).pvalue > LEAST_P
 
 
 def test_within_pairs_follow_the_weights_in_both_orders():

@@ -6,7 +6,7 @@ multiplies and scatters. What does not: drawing pairs, vectors, losses.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,24 +22,29 @@ BLOCK: Final = 64
 class Batch:
     """One step's pairs, ordered by query, over the distinct nodes of each side.
 
-    The scores of q queries and c candidates are one matrix ``[q, c]``, however often a node was
-    drawn; a candidate drawn k times counts k times as a negative. Padding repeats the first node
-    of its side, has no pair and counts 0 times. All int64 but ``count`` and ``weight``.
+    The scores of q queries and the m candidates that are negatives are one matrix ``[q, m]``,
+    however often a node was drawn; one drawn k times as a negative counts k times. Padding repeats
+    the first node of its side, has no pair and counts 0 times. All int64 but ``count`` and
+    ``weight``.
 
     Attributes:
+        negatives: m.
         query: Distinct nodes that ask ``[q]``.
-        candidate: Distinct nodes that are asked for, and extra negatives ``[c]``.
-        count: How often each candidate was drawn, float32 ``[c]``.
+        candidate: Distinct nodes that are asked for, and extra negatives ``[c]``; those that are
+            negatives come first.
+        count: How often each candidate was drawn as a negative, float32 ``[c]``.
         weight: Correction weight of each candidate, float32 ``[c]``.
         pair_query: Place of each pair's query, ascending ``[batch]``.
         pair_candidate: Place of each pair's candidate ``[batch]``.
         query_starts: First pair of each query ``[q]``.
         by_candidate: Pairs ordered by candidate ``[batch]``.
         candidate_starts: First place in ``by_candidate`` of each candidate ``[c]``.
-        same: Cells i * c + j whose query and candidate are one node, which is no negative of
+        same: Cells i * m + j whose query and candidate are one node, which is no negative of
             itself ``[cells]``.
+        apart: Pairs whose candidate is no negative ``[apart]``.
     """
 
+    negatives: int
     query: "Tensor"
     candidate: "Tensor"
     count: "Tensor"
@@ -50,6 +55,7 @@ class Batch:
     by_candidate: "Tensor"
     candidate_starts: "Tensor"
     same: "Tensor"
+    apart: "Tensor"
 
     @property
     def pairs(self) -> int:
@@ -62,6 +68,7 @@ def plan(
     candidate: NDArray[np.integer],
     weights: Sequence[NDArray[np.float32]],
     device: str,
+    shared: int | None = None,
 ) -> Iterator[Batch]:
     """Plan batches.
 
@@ -71,8 +78,10 @@ def plan(
         weights: Of each batch, the correction weight of every node ``[nodes]``: 1 / its chance to
             be drawn as a candidate.
         device: Where the tensors go.
+        shared: Partners of the first so many pairs are negatives of all pairs; None: all are.
     """
     pairs = query.shape[1]
+    sizes = pairs if shared is None else min(shared, pairs), pairs
     node, place, asks = _sorted_ends(query, candidate)  # [batches, 2 batch + extra] each
     new = np.ones(node.shape, np.bool_)
     np.not_equal(node[:, 1:], node[:, :-1], out=new[:, 1:])
@@ -80,13 +89,23 @@ def plan(
     after_query[:, 1:] = asks[:, :-1]
     # Queries stand before candidates of the same node.
     first_query, first_candidate = asks & new, ~asks & (new | after_query)
-    at_query, at_candidate = first_query.cumsum(axis=1) - 1, first_candidate.cumsum(axis=1) - 1
-    both = first_candidate & ~new
-    for i in range(len(node)):
-        yield _batch(
-            node[i], place[i], asks[i], (first_query[i], first_candidate[i], both[i]),
-            (at_query[i], at_candidate[i]), weights[i], pairs, device,
-        )  # fmt: skip
+    side = np.where(asks, first_query.cumsum(axis=1), first_candidate.cumsum(axis=1)) - 1
+    asked_before = first_candidate & ~new
+    parts = (node, place, asks, side, first_query, first_candidate, asked_before)
+    for i, weight in enumerate(weights):
+        yield _batch(_Ends(*(part[i] for part in parts)), weight, sizes, device)
+
+
+class _Ends(NamedTuple):
+    """The drawn ends of a batch, ordered by node, queries first ``[2 batch + extra]`` each."""
+
+    node: NDArray[np.int64]
+    place: NDArray[np.int64]  # number of the draw on its side
+    asks: NDArray[np.bool_]
+    side: NDArray[np.int64]  # which of the distinct nodes of its side it is
+    first_query: NDArray[np.bool_]  # the first of its node that asks
+    first_candidate: NDArray[np.bool_]
+    asked_before: NDArray[np.bool_]  # the first candidate of a node that asks as well
 
 
 def _sorted_ends(
@@ -103,34 +122,58 @@ def _sorted_ends(
     return keys >> bits, np.where(asks, place, place - batch), asks
 
 
-def _batch(
-    node: NDArray[np.int64],
-    place: NDArray[np.int64],
-    asks: NDArray[np.bool_],
-    first: tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]],
-    at: tuple[NDArray[np.int64], NDArray[np.int64]],
-    weight: NDArray[np.float32],
-    pairs: int,
-    device: str,
-) -> Batch:
-    """One batch from its sorted ends; arguments as in :func:`plan`, without the first axis."""
-    paired = ~asks & (place < pairs)
-    by_query, by_candidate = place[asks], place[paired]  # pair numbers as drawn
-    order = np.empty(pairs, np.int64)
-    order[by_query] = np.arange(pairs)
-    of_candidate = np.empty(pairs, np.int64)
-    of_candidate[by_candidate] = at[1][paired]
-    queries, candidates = (_pad(part, part[0]) for part in (node[first[0]], node[first[1]]))
-    drawn = np.bincount(at[1][~asks], minlength=len(candidates)).astype(np.float32)
-    query_starts: NDArray[np.int64] = (np.cumsum(asks) - asks)[first[0]]
-    candidate_starts: NDArray[np.int64] = (np.cumsum(paired) - paired)[first[1]]
-    cells = at[0][first[2]] * len(candidates) + at[1][first[2]]
-    parts = (
-        queries, candidates, drawn, weight[candidates],
-        at[0][asks], of_candidate[by_query], _pad(query_starts, pairs),
-        order[by_candidate], _pad(candidate_starts, pairs), cells,
+def _batch(ends: _Ends, weight: NDArray[np.float32], sizes: tuple[int, int], device: str) -> Batch:
+    """One batch; ``sizes``: pairs whose partners are negatives, and pairs."""
+    pairs = sizes[1]
+    # Index arrays throughout: taking by flags costs several times as much.
+    asking, answering = np.flatnonzero(ends.asks), np.flatnonzero(~ends.asks)
+    to, drawn = ends.side[answering], ends.place[answering]
+    nodes = ends.node[np.flatnonzero(ends.first_candidate)]
+    counted = (drawn < sizes[0]) | (drawn >= pairs)
+    count = np.bincount(to, counted, len(nodes)).astype(np.float32)
+    new, candidates, negatives = _negatives_first(nodes, count > 0)
+    paired = np.flatnonzero(drawn < pairs)
+    by_candidate, of_pair = drawn[paired], new[to[paired]]
+    if negatives < len(candidates):
+        moved = np.argsort(of_pair >= negatives, kind="stable")
+        by_candidate, of_pair = by_candidate[moved], of_pair[moved]
+    by_query = ends.place[asking]  # pairs as drawn, in the order of their queries
+    order, of_candidate = np.empty((2, pairs), np.int64)
+    order[by_query], of_candidate[by_candidate] = np.arange(pairs), of_pair
+    of_query = of_candidate[by_query]
+    queries = np.flatnonzero(ends.first_query)
+    asked, of_new = np.bincount(of_pair, minlength=len(candidates)), np.zeros(len(candidates))
+    of_new[new] = count
+    arrays = (
+        _pad(ends.node[queries], ends.node[queries[0]]), candidates,
+        of_new.astype(np.float32), weight[candidates], ends.side[asking], of_query,
+        _pad(np.searchsorted(asking, queries), pairs), order[by_candidate],
+        np.cumsum(asked) - asked, _same(ends, new, count, negatives),
+        np.flatnonzero(of_query >= negatives),
     )  # fmt: skip
-    return Batch(*(_tensor(part, device) for part in parts))
+    return Batch(negatives, *(_tensor(each, device) for each in arrays))
+
+
+def _negatives_first(
+    nodes: NDArray[np.int64], negative: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """New places of candidates, the candidates there, and how many places negatives take."""
+    there = negative.cumsum()
+    size = _padded(int(there[-1]))
+    new = np.where(negative, there - 1, size + np.arange(len(nodes)) - there)
+    candidates = np.full(size + _padded(len(nodes) - int(there[-1])), nodes[0])
+    candidates[new] = nodes
+    return new, candidates, size
+
+
+def _same(
+    ends: _Ends, new: NDArray[np.int64], count: NDArray[np.float32], negatives: int
+) -> NDArray[np.int64]:
+    """Cells whose query and candidate are one node, of the candidates that are negatives."""
+    first = np.flatnonzero(ends.asked_before)
+    first = first[count[ends.side[first]] > 0]
+    query = ends.side[first - 1]  # the last that asks of the same node
+    return query * negatives + new[ends.side[first]]
 
 
 def _padded(size: int) -> int:

@@ -15,7 +15,7 @@ from itememb_core.model.batches import Batch
 from itememb_core.model.checkpoint import Checkpoint
 from itememb_core.model.data import TrainingData
 from itememb_core.model.item_model import ItemModel, history_table
-from itememb_core.model.losses import info_nce, normalise, normalise_backward
+from itememb_core.model.losses import across, info_nce, with_norm
 from itememb_core.model.optimizer import RowAdagrad
 from itememb_core.model.relations import Relation, relations_of, validation_batches
 from itememb_core.model.schedule import Schedule
@@ -92,29 +92,29 @@ class Trainer:
         """InfoNCE between unit vectors over the temperature."""
         import torch
 
-        rows = torch.cat([batch.query, batch.candidate])
-        unit, length = normalise(self.tables.embedding.index_select(0, rows))
-        low, temperature = unit.to(self.product), self.settings.temperature
-        queries = len(batch.query)
-        found = info_nce(low[:queries] / temperature, low[queries:], batch.weight, batch)
+        rows, queries = torch.cat([batch.query, batch.candidate]), len(batch.query)
+        norm = torch.ones(len(rows), 1, device=self.device)
+        norm[:queries] = 1 / self.settings.temperature
+        vectors, scale = with_norm(self.tables.embedding.index_select(0, rows), norm)
+        low = vectors.to(self.product)
+        found = info_nce(low[:queries], low[queries:], batch.weight, batch)
         if rate:
-            total = torch.cat([found.query / temperature, found.candidate])
-            gradient = normalise_backward(total, unit, length)
-            self._steps["embedding"].step(rows, gradient, rate)
+            gradient = across(found.rows, vectors, norm)
+            self._steps["embedding"].step(rows, gradient, rate, scale)
         return found.loss
 
     def _within(self, batch: Batch, rate: float) -> float:
         """InfoNCE of context(query) · embedding(candidate) + bias(candidate); moves all three."""
         tables, query, candidate = self.tables, batch.query, batch.candidate
-        unit, length = normalise(tables.embedding.index_select(0, candidate))
+        unit, scale = with_norm(tables.embedding.index_select(0, candidate), 1.0)
         context = tables.context.index_select(0, query).to(self.product)
         bias = tables.bias.index_select(0, candidate)[:, 0]
         found = info_nce(context, unit.to(self.product), bias.exp() * batch.weight, batch)
         if rate:
-            by_unit = normalise_backward(found.candidate, unit, length)
+            by_context, by_unit = found.rows.split([len(query), len(candidate)])
             context_rate = rate * self.settings.context_rate
-            self._steps["embedding"].step(candidate, by_unit, rate)
-            self._steps["context"].step(query, found.query, context_rate)
+            self._steps["embedding"].step(candidate, across(by_unit, unit, 1.0), rate, scale)
+            self._steps["context"].step(query, by_context, context_rate)
             self._steps["bias"].step(candidate, found.bias[:, None], rate)
         return found.loss
 

@@ -22,18 +22,27 @@ class RowAdagrad:
         self.epsilon = epsilon
         self.sums = torch.zeros(len(table), device=table.device)  # [rows]
 
-    def step(self, rows: "Tensor", gradients: "Tensor", learning_rate: float) -> None:
+    def step(
+        self,
+        rows: "Tensor",
+        gradients: "Tensor",
+        learning_rate: float,
+        scale: "Tensor | None" = None,
+    ) -> None:
         """Update rows.
 
         Args:
             rows: Rows, int64 ``[touched]``. A row may stand twice, once for each side of a batch:
                 its squares are summed first.
-            gradients: Gradient of each ``[touched, dim]``; a row whose gradient is 0 stays.
+            gradients: Gradient of each ``[touched, dim]``, overwritten; a row whose gradient is 0
+                stays.
             learning_rate: Step size.
+            scale: Factor of each gradient ``[touched, 1]``; None: 1.
         """
         import torch
 
-        squares = torch.linalg.vector_norm(gradients, dim=1).square_()
+        factor = torch.ones_like(gradients[:, 0]) if scale is None else scale[:, 0]  # [touched]
+        squares = (torch.linalg.vector_norm(gradients, dim=1) * factor).square_()
         self.sums.index_add_(0, rows, squares, alpha=1 / gradients.shape[1])
-        scale = -learning_rate / (self.sums.index_select(0, rows).sqrt() + self.epsilon)
-        self.table.index_add_(0, rows, gradients * scale[:, None])
+        factor = -learning_rate * factor / (self.sums.index_select(0, rows).sqrt_() + self.epsilon)
+        self.table.index_add_(0, rows, gradients.mul_(factor[:, None]))

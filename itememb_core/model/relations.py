@@ -40,6 +40,7 @@ class Relation:
         seed: int,
         stream: int,
         batch: int,
+        negatives: int,
         uniform: int,
         power: float,
         device: str,
@@ -47,7 +48,8 @@ class Relation:
         self.name, self.source, self.share = name, source, share
         self.bridge = isinstance(source, BridgeSource)
         self.steps = 0
-        self._batch, self._uniform, self._power, self._device = batch, uniform, power, device
+        self._batch, self._negatives = batch, min(negatives, batch)
+        self._uniform, self._power, self._device = uniform, power, device
         # Of either side: its nodes, from which further negatives are drawn, and their weights.
         self._nodes = [np.flatnonzero(side > 0) for side in (source.marginal.a, source.marginal.b)]
         self._weight_a = self._weights(source.marginal.a)
@@ -74,8 +76,8 @@ class Relation:
         drawn = share > 0
         if self._uniform:  # a candidate is a pair's end or drawn evenly from its side
             even = (drawn / max(drawn.sum(), 1)).astype(np.float32)
-            mixed = self._batch * share + self._uniform * even
-            share = mixed / np.float32(self._batch + self._uniform)
+            mixed = self._negatives * share + self._uniform * even
+            share = mixed / np.float32(self._negatives + self._uniform)
         least = share[drawn].min(initial=1.0)
         scaled = np.maximum(share, least) * len(share)
         return (scaled**-self._power).astype(np.float32)  # [nodes]
@@ -98,7 +100,7 @@ class Relation:
             sides = (self._nodes[not asked] for asked in turn[:, 0])
             more = [side[rng.integers(len(side), size=self._uniform)] for side in sides]
             candidate = np.concatenate([candidate, np.stack(more)], axis=1)
-        return plan(query, candidate, weights, self._device)
+        return plan(query, candidate, weights, self._device, self._negatives)
 
 
 def relations_of(
@@ -123,7 +125,7 @@ def relations_of(
     return [
         Relation(
             name, source, part, seed=seed, stream=i, batch=settings.batch_size,
-            uniform=settings.uniform_negatives,
+            negatives=settings.negatives, uniform=settings.uniform_negatives,
             power=1.0 if isinstance(source, BridgeSource) else settings.context_correction,
             device=device,
         )

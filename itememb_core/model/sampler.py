@@ -40,15 +40,15 @@ class WeightedIndex:
         self._cumulative = np.cumsum(weights, dtype=np.float64)  # [positions]
 
     def draw(self, rng: np.random.Generator, size: int) -> np.ndarray:
-        """Positions, int64 ``[size]``.
+        """Positions in ascending order, int64 ``[size]``; permuted, they are independent.
 
-        Sorted uniforms come from cumulated exponential gaps (Devroye 1986, V.2), so the search
-        walks forward through memory; a permutation then restores independence.
+        Sorted uniforms come from cumulated exponential gaps (Devroye 1986, V.2), so the search,
+        and whatever is looked up at the positions, walks forward through memory.
         """
         gaps = np.cumsum(rng.standard_exponential(size + 1))
         sorted_uniforms = gaps[:-1] / gaps[-1] * self._cumulative[-1]
         found = np.searchsorted(self._cumulative, sorted_uniforms, side="right")
-        return rng.permutation(np.minimum(found, len(self._cumulative) - 1))
+        return np.minimum(found, len(self._cumulative) - 1)
 
 
 class WithinSource:
@@ -66,7 +66,8 @@ class WithinSource:
     def draw(self, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
         """``size`` independent pairs, int32 ``[size]`` each."""
         rows = self._index.draw(rng, size)
-        a, b = self._a[rows], self._b[rows]
+        order = rng.permutation(size)
+        a, b = self._a[rows][order], self._b[rows][order]
         swap = rng.random(size) < 0.5
         return np.where(swap, b, a), np.where(swap, a, b)
 
@@ -124,7 +125,8 @@ class BridgeSource:
     def _draw_any(self, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
         rows = self._index.draw(rng, size)
         offset = (rng.random(size) * self._size[rows]).astype(np.int64)
-        return self._node_a[rows], self._node_b[self._start[rows] + offset]
+        order = rng.permutation(size)
+        return self._node_a[rows][order], self._node_b[self._start[rows] + offset][order]
 
     def _marginal(self, weight: np.ndarray, nodes: int) -> Marginal:
         if not len(weight):

@@ -77,6 +77,10 @@ class ItemModelSettings(StageSettings):
     )
     bridge: bool = Field(True, description="Whether pairs across channels are used at all.")
     learning_rate: float = Field(0.02, gt=0.0, description="Of row-wise Adagrad.")
+    row_type: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Type of the tables' rows in training; bfloat16 takes half the memory.",
+    )
     last_rate: float = Field(
         0.4, ge=0.0, le=1.0, description="Rate of the last steps, as a share of the first."
     )

@@ -11,8 +11,9 @@ import torch
 
 from itememb_core.errors import ItemembError
 from itememb_core.model.checkpoint import Checkpoint
+from itememb_core.model.data import TrainingData
 from itememb_core.model.fit import fit
-from tests.twin_world import SETTINGS, WORLD, digest
+from tests.twin_world import SETTINGS, WORLD, digest, final
 
 SHORT = SETTINGS.model_copy(update={"max_steps": 120})
 
@@ -32,17 +33,22 @@ def stop_after(steps: int):
 
 
 @pytest.mark.usefixtures("often")
-def test_an_interrupted_fit_ends_with_the_same_bytes(tmp_path: Path):
+@pytest.mark.parametrize("row_type", ["float32", "bfloat16"])
+@pytest.mark.parametrize("data", [WORLD, final(WORLD)], ids=["validated", "final"])
+def test_an_interrupted_fit_ends_with_the_same_bytes(
+    tmp_path: Path, data: TrainingData, row_type: str
+):
+    settings = SHORT.model_copy(update={"row_type": row_type})
     checkpoint = Checkpoint(tmp_path / "fit", "one", seconds=0)
     with pytest.raises(KeyboardInterrupt):
-        fit(WORLD, SHORT, seed=3, checkpoint=checkpoint, progress=stop_after(60))
+        fit(data, settings, seed=3, checkpoint=checkpoint, progress=stop_after(60))
     seen: list[int] = []
     found = fit(
-        WORLD, SHORT, seed=3, checkpoint=checkpoint,
+        data, settings, seed=3, checkpoint=checkpoint,
         progress=lambda what, done, _: seen.append(done) if what == "item vectors" else None,
     )  # fmt: skip
     assert seen[0] == 80  # what was written after 60 steps was gone on from
-    assert digest(found) == digest(fit(WORLD, SHORT, seed=3))
+    assert digest(found) == digest(fit(data, settings, seed=3))
 
 
 @pytest.mark.usefixtures("often")

@@ -152,3 +152,17 @@ def test_a_row_on_both_sides_sums_its_squares_first():
     RowAdagrad(table).step(torch.tensor([1, 1]), gradients, 0.1)
     # Mean squares 5 and 1.
     torch.testing.assert_close(table[1], -0.1 / math.sqrt(6) * torch.tensor([4.0, 2.0]))
+
+
+def test_half_precision_rows_move_by_small_steps_on_average():
+    table = torch.ones(4000, 2, dtype=torch.bfloat16)
+    step = RowAdagrad(table)
+    # The first step of a row is as long as the rate: an eighth of the way to the next bfloat16.
+    step.step(torch.arange(4000), torch.ones(4000, 2), -(2**-7) / 8)
+    assert sorted(table.unique().tolist()) == [1.0, 1 + 2**-7]
+    moved = (table > 1).float().mean().item()
+    assert moved == pytest.approx(1 / 8, abs=0.02)
+    # Rows that stand twice take both steps.
+    one = torch.zeros(1, 1, dtype=torch.bfloat16)
+    RowAdagrad(one).step(torch.tensor([0, 0]), torch.tensor([[1.0], [1.0]]), -1.0)
+    assert one.item() == pytest.approx(2**0.5, rel=2**-6)

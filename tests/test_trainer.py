@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from itememb_core.errors import ItemembError
-from itememb_core.model.data import Pairs, TrainingData
 from itememb_core.model.fit import Trainer, fit
 from itememb_core.model.item_model import ItemModel, load_model
 from itememb_core.model.schedule import HALVINGS, PATIENCE, Schedule
 from itememb_core.model.start import start_vectors
 from itememb_core.schemas import VOCABULARY, item_embeddings
-from tests.twin_world import DAYS, PRODUCTS, SETTINGS, WORLD
+from tests.twin_world import DAYS, PRODUCTS, SETTINGS, WORLD, final
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +26,6 @@ def model() -> ItemModel:
 def twin_first(vectors: np.ndarray) -> float:
     cosine = vectors[:PRODUCTS] @ vectors[PRODUCTS:].T
     return float((cosine.argmax(axis=1) == np.arange(PRODUCTS)).mean())
-
-
-def final(data: TrainingData) -> TrainingData:
-    empty = data.validation_pairs
-    none = Pairs(empty.a[:0], empty.b[:0], empty.channel[:0], empty.weight[:0])
-    return replace(data, validation_from=None, validation_pairs=none)
 
 
 def test_the_bridge_aligns_the_channels_and_without_it_nothing_does(model: ItemModel):
@@ -213,3 +206,10 @@ def test_the_table_follows_the_vocabulary(model: ItemModel):
     assert np.allclose(table["embedding"][3].as_py(), model.embedding[3])
     with pytest.raises(ItemembError, match="80 vectors, expected 7"):
         model.table(vocabulary(7))
+
+
+def test_rows_of_half_precision_find_twins_as_well(model: ItemModel):
+    half = fit(WORLD, SETTINGS.model_copy(update={"row_type": "bfloat16"}), seed=3)
+    assert twin_first(half.embedding) > twin_first(model.embedding) - 0.1
+    lengths = np.linalg.norm(half.embedding, axis=1)
+    assert lengths == pytest.approx(np.ones(len(lengths)), abs=1e-6)

@@ -4,6 +4,7 @@ What belongs here: data and what tests of the fit share. What does not: assertio
 """
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -52,3 +53,10 @@ def digest(model: ItemModel) -> str:
     tables = (model.embedding, model.context, model.bias)
     parts = b"".join(table.tobytes() for table in tables)
     return hashlib.sha256(parts + repr(model.history.to_pylist()).encode()).hexdigest()
+
+
+def final(data: TrainingData) -> TrainingData:
+    """The same without a validation slice, as the final fit has it."""
+    empty = data.validation_pairs
+    none = Pairs(empty.a[:0], empty.b[:0], empty.channel[:0], empty.weight[:0])
+    return replace(data, validation_from=None, validation_pairs=none)

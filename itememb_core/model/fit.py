@@ -59,7 +59,8 @@ class Trainer:
         self.product = product_type(self.device)
         self.relations = relations_of(data, settings, seed, self.device)
         self.validation = validation_batches(data, settings, seed, self.relations)
-        embedding = torch.from_numpy(start.copy()).to(self.device)
+        kind = getattr(torch, settings.row_type)
+        embedding = torch.from_numpy(start).to(self.device, kind, copy=True)
         bias = torch.from_numpy(start_bias(self.relations, data.nodes)).to(self.device)
         self.tables = Tables(embedding, torch.zeros_like(embedding), bias)
         self._steps = {
@@ -70,8 +71,13 @@ class Trainer:
 
     def tensors(self) -> "dict[str, Tensor]":
         """Return everything that steps change, by name."""
-        sums = {f"sums.{name}": step.sums for name, step in self._steps.items()}
-        return {**vars(self.tables), **sums}
+        steps = self._steps.items()
+        sums = {f"sums.{name}": step.sums for name, step in steps}
+        return {
+            **vars(self.tables),
+            **sums,
+            **{f"steps.{name}": step.steps for name, step in steps},
+        }
 
     def next_relation(self) -> Relation:
         """Return the relation that lies furthest behind its share of the steps."""
@@ -95,7 +101,7 @@ class Trainer:
         rows, queries = torch.cat([batch.query, batch.candidate]), len(batch.query)
         norm = torch.ones(len(rows), 1, device=self.device)
         norm[:queries] = 1 / self.settings.temperature
-        vectors, scale = with_norm(self.tables.embedding.index_select(0, rows), norm)
+        vectors, scale = with_norm(self.tables.embedding.index_select(0, rows).float(), norm)
         low = vectors.to(self.product)
         found = info_nce(low[:queries], low[queries:], batch.weight, batch)
         if rate:
@@ -106,7 +112,7 @@ class Trainer:
     def _within(self, batch: Batch, rate: float) -> float:
         """InfoNCE of context(query) · embedding(candidate) + bias(candidate); moves all three."""
         tables, query, candidate = self.tables, batch.query, batch.candidate
-        unit, scale = with_norm(tables.embedding.index_select(0, candidate), 1.0)
+        unit, scale = with_norm(tables.embedding.index_select(0, candidate).float(), 1.0)
         context = tables.context.index_select(0, query).to(self.product)
         bias = tables.bias.index_select(0, candidate)[:, 0]
         found = info_nce(context, unit.to(self.product), bias.exp() * batch.weight, batch)
@@ -150,8 +156,8 @@ class _Stand:
 
     def tensors(self, trainer: Trainer) -> "dict[str, Tensor]":
         """Return everything that steps change."""
-        best = {f"best.{name}": table for name, table in vars(self.best).items()}
-        return {**trainer.tensors(), **best}
+        best = vars(self.best).items() if self.best is not trainer.tables else ()
+        return {**trainer.tensors(), **{f"best.{name}": table for name, table in best}}
 
     def write(self, checkpoint: Checkpoint, trainer: Trainer) -> None:
         """Write where the fit stands."""
@@ -200,8 +206,8 @@ def fit(
             is damaged, of other dims, or cannot be written.
     """
     trainer = _trainer(data, settings, seed, earlier, progress)
-    rate, most = _length(settings, earlier)
-    stand, rates = _Stand(Schedule(rate), trainer.tables.copy()), {} if earlier else _rates(like)
+    (rate, most), rates = _length(settings, earlier), {} if earlier else _rates(like)
+    stand = _begun(trainer, rate, rates)
     last = max(rates, default=most) if trainer.relations else 0
     if checkpoint:
         stand.read(checkpoint, trainer)
@@ -213,6 +219,13 @@ def fit(
     length = stand.schedule.best_step or last
     history = history_table([row for row in stand.rows if row["step"] <= length])
     return ItemModel.of(stand.best, history, _facts(trainer, settings, length))
+
+
+def _begun(trainer: Trainer, rate: float, rates: dict[int, float]) -> _Stand:
+    """A fit before its first step; where nothing will judge, the last tables are the best."""
+    judged = bool(trainer.validation) and not rates
+    best = trainer.tables.copy() if judged else trainer.tables  # no second copy is held
+    return _Stand(Schedule(rate), best)
 
 
 def _length(settings: ItemModelSettings, earlier: Earlier | None) -> tuple[float, int]:
@@ -240,7 +253,7 @@ def _trainer(
         (trainer.tables.context, earlier.context),
         (trainer.tables.bias, earlier.bias[:, None]),
     ):
-        table[rows] = torch.from_numpy(values[earlier.known]).to(trainer.device)
+        table[rows] = torch.from_numpy(values[earlier.known]).to(table)
     return trainer
 
 
@@ -254,7 +267,7 @@ def _interval(trainer: Trainer, stand: _Stand, rates: dict[int, float], last: in
     stand.done = step
     stand.rows.append({"step": step, "rate": rate, "train": losses, "validation": judged})
     score = _score(trainer, judged)
-    if score is None or stand.schedule.tell(step, score):
+    if score is not None and stand.schedule.tell(step, score):
         stand.best = trainer.tables.copy()
 
 

@@ -43,10 +43,11 @@ class ItemModel:
     @classmethod
     def of(cls, tables: Any, history: pa.Table, facts: dict[str, Any]) -> "ItemModel":
         """Take trained tensors; embeddings leave at unit norm."""
-        rows = tables.embedding.cpu().numpy()
+        rows, context, bias = (
+            each.float().cpu().numpy() for each in (tables.embedding, tables.context, tables.bias)
+        )
         unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        context, bias = tables.context.cpu().numpy(), tables.bias.cpu().numpy()[:, 0]
-        return cls(unit.astype(np.float32), context, bias, history, facts)
+        return cls(unit, context, bias[:, 0], history, facts)
 
     def save(self, folder: Path) -> None:
         """Write safetensors, settings, history and its plot into an existing folder."""

@@ -23,6 +23,8 @@ SMOOTHING: Final = 0.75
 #: Extra columns of the subspace, and how often it is multiplied.
 OVERSAMPLING: Final = 16
 ITERATIONS: Final = 5
+#: Random rows drawn at a time.
+BLOCK: Final = 1 << 18
 #: Length of the random part added to every row, so that rows without a relation differ.
 JITTER: Final = 0.05
 
@@ -30,17 +32,20 @@ JITTER: Final = 0.05
 def start_vectors(
     data: TrainingData, settings: ItemModelSettings, seed: int, progress: Progress = silent
 ) -> np.ndarray:
-    """Return unit vectors ``[nodes, dim]``, float32, that training starts from.
+    """Return unit vectors ``[nodes, dim]`` that training starts from, float32.
+
+    Random ones for rows of half precision are float16, so that they never take the full memory.
 
     Args:
         data: Pairs and bags; validation days take no part.
-        settings: ``dim``, ``start``, ``bridge`` and ``window_days``.
+        settings: ``dim``, ``start``, ``row_type``, ``bridge`` and ``window_days``.
         seed: Of the random start and of the SVD's random subspace.
         progress: Told of each multiplication.
     """
-    noise = _random_vectors(data.nodes, settings.dim, seed)
     if settings.start == "random":
-        return noise
+        half = settings.row_type != "float32"
+        return _random_vectors(data.nodes, settings.dim, seed, np.float16 if half else np.float32)
+    noise = _random_vectors(data.nodes, settings.dim, seed)
     matrix = relation_matrix(data, settings)
     if matrix.nnz == 0:
         return noise
@@ -50,11 +55,15 @@ def start_vectors(
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def _random_vectors(nodes: int, dim: int, seed: int) -> np.ndarray:
-    """Return random unit vectors ``[nodes, dim]``, float32."""
+def _random_vectors(
+    nodes: int, dim: int, seed: int, dtype: type[np.floating] = np.float32
+) -> np.ndarray:
+    """Return random unit vectors ``[nodes, dim]``."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
-    rows = rng.standard_normal((nodes, dim), dtype=np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = np.empty((nodes, dim), dtype)
+    for low in range(0, nodes, BLOCK):
+        block = rng.standard_normal((min(BLOCK, nodes - low), dim), dtype=np.float32)
+        rows[low : low + BLOCK] = block / np.linalg.norm(block, axis=1, keepdims=True)
     return rows
 
 

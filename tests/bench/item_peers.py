@@ -31,6 +31,7 @@ from itememb_core.evaluation.metrics import hit_at
 from itememb_core.model import fit, training_data
 from itememb_core.model.data import TrainingData
 from itememb_core.settings import Settings
+from itememb_core.split import cut_day
 from itememb_dagster.lake.io_manager import LakeIOManager
 
 THREADS, DIM, BATCH = 2, 128, 1024
@@ -64,7 +65,7 @@ def read(lake: Path, holdout_days: int) -> Backtest:
     """Read a lake's backtest."""
     found = ds.dataset(lake / "user_items", partitioning="hive").to_table()
     days = sorted({date.fromisoformat(str(day)) for day in found["day"].unique().to_pylist()})
-    cut = days[-2] - timedelta(days=holdout_days - 1)  # the last day only closes sessions
+    cut = cut_day(days[-1], holdout_days)
     manager = LakeIOManager(root=str(lake))
     names = [day.isoformat() for day in days]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from itememb_core.errors import ItemembError
-from itememb_core.model.fit import Trainer, fit
+from itememb_core.model.fit import Trainer, first_rows, fit
 from itememb_core.model.item_model import ItemModel, load_model
 from itememb_core.model.schedule import HALVINGS, PATIENCE, Schedule
 from itememb_core.model.start import start_vectors
@@ -213,3 +213,13 @@ def test_rows_of_half_precision_find_twins_as_well(model: ItemModel):
     assert twin_first(half.embedding) > twin_first(model.embedding) - 0.1
     lengths = np.linalg.norm(half.embedding, axis=1)
     assert lengths == pytest.approx(np.ones(len(lengths)), abs=1e-6)
+
+
+def test_random_rows_of_half_precision_take_over_the_memory_of_the_start():
+    settings = SETTINGS.model_copy(update={"start": "random", "row_type": "bfloat16"})
+    start = start_vectors(WORLD, settings, 3)
+    full = start_vectors(WORLD, settings.model_copy(update={"row_type": "float32"}), 3)
+    assert (start.dtype, full.dtype) == (np.float16, np.float32)
+    rows = first_rows(start, "bfloat16")
+    assert rows.data_ptr() == start.ctypes.data
+    assert np.abs(rows.float().numpy() - full).max() < 2**-8

@@ -19,7 +19,7 @@ from itememb_core.model.losses import across, info_nce, with_norm
 from itememb_core.model.optimizer import RowAdagrad
 from itememb_core.model.relations import Relation, relations_of, validation_batches
 from itememb_core.model.schedule import Schedule
-from itememb_core.model.start import Earlier, start_from, start_vectors
+from itememb_core.model.start import BLOCK, Earlier, start_from, start_vectors
 from itememb_core.processor import device, product_type
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import ItemModelSettings
@@ -59,8 +59,7 @@ class Trainer:
         self.product = product_type(self.device)
         self.relations = relations_of(data, settings, seed, self.device)
         self.validation = validation_batches(data, settings, seed, self.relations)
-        kind = getattr(torch, settings.row_type)
-        embedding = torch.from_numpy(start).to(self.device, kind, copy=True)
+        embedding = first_rows(start, settings.row_type).to(self.device)
         bias = torch.from_numpy(start_bias(self.relations, data.nodes)).to(self.device)
         self.tables = Tables(embedding, torch.zeros_like(embedding), bias)
         self._steps = {
@@ -133,6 +132,19 @@ class Trainer:
                 found = [self._update(relation, batch, 0.0) for batch in batches]
                 losses[relation.name] = float(np.mean(found))
         return losses
+
+
+def first_rows(start: np.ndarray, row_type: str) -> "Tensor":
+    """Return start vectors as rows of a type; float16 ones become bfloat16 in their own memory."""
+    import torch
+
+    given, kind = torch.from_numpy(start), getattr(torch, row_type)
+    if (given.dtype, kind) != (torch.float16, torch.bfloat16):
+        return given.to(kind, copy=True)
+    rows = given.view(kind)
+    for low in range(0, len(rows), BLOCK):
+        rows[low : low + BLOCK] = given[low : low + BLOCK].to(kind)
+    return rows
 
 
 def start_bias(relations: list[Relation], nodes: int) -> np.ndarray:

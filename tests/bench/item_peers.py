@@ -1,7 +1,8 @@
 """The item fit beside what a user could take instead: the plain notebook way, gensim's Word2Vec.
 
-``python -m tests.bench.item_peers LAKE [--holdout-days N] [--steps N]`` trains on the backtest of a
-finished lake, in one run on two threads: ours with the settings as they are; the notebook's way
+``python -m tests.bench.item_peers LAKE [--holdout-days N] [--steps N] [--plot PNG]`` trains on the
+backtest of a finished lake, in one run on two threads: ours with the settings as they are, and with
+fewer steps; the notebook's way
 (Xavier table of 128, projection of two layers with ReLU, cosine, temperature 0.1, batches of 1,024
 with the batch as negatives, Adam over the whole table at 1e-3, a Dataset of single pairs under a
 DataLoader) for the given steps; and gensim's Word2Vec on baskets and sessions, two workers, by four
@@ -25,7 +26,14 @@ from numpy.typing import NDArray
 
 from itememb_core.channels import CHANNELS
 from itememb_core.evaluation.baskets import holdout_baskets
-from itememb_core.evaluation.goes_with import Asked, Scores, Space, ask, judge_pairs
+from itememb_core.evaluation.goes_with import (
+    Asked,
+    Scores,
+    Space,
+    ask,
+    context_scores,
+    judge_pairs,
+)
 from itememb_core.evaluation.items import draw_questions
 from itememb_core.evaluation.metrics import hit_at
 from itememb_core.model import fit, training_data
@@ -111,13 +119,12 @@ def sentences(vocabulary: pa.Table, baskets: pa.Table) -> list[list[str]]:
     return [[str(n) for n in part if n >= 0] for part in parts if len(part) > 1]
 
 
-def ours(backtest: Backtest) -> tuple[float, float, pa.Table]:
+def ours(backtest: Backtest, steps: int) -> tuple[float, float, pa.Table]:
     """Seconds, pairs a second, the table of vectors."""
-    settings = SETTINGS.item_model
+    settings = SETTINGS.item_model.model_copy(update={"max_steps": steps})
     begun = time.perf_counter()
     model = fit(backtest.data, settings, SETTINGS.seed)
     seconds = time.perf_counter() - begun
-    steps = model.facts["steps"]
     return seconds, steps * settings.batch_size / seconds, model.table(backtest.vocabulary)
 
 
@@ -201,13 +208,40 @@ def hits(asked: list[Asked], scores: Callable[[Asked], Scores]) -> tuple[float, 
     return float(hit_at(ranks, 20).mean()), float(hit_at(ranks, 100).mean())
 
 
-def show(name: str, seconds: float, rate: float | None, found: tuple[float, float]) -> None:
-    """Print a row of the table."""
-    told = f"{rate:,.0f}" if rate else ""
-    print(f"| {name} | {seconds:.1f} | {told} | {found[0]:.3f} | {found[1]:.3f} |", flush=True)
+class Table:
+    """Rows that are printed as they come, and their picture."""
+
+    def __init__(self) -> None:
+        self.points: dict[str, list[tuple[float, float]]] = {}  # seconds and hit@20 by family
+
+    def show(
+        self, name: str, seconds: float, rate: float | None, found: tuple[float, float]
+    ) -> None:
+        """Print a row; the family is the name's first word."""
+        told = f"{rate:,.0f}" if rate else ""
+        print(f"| {name} | {seconds:.1f} | {told} | {found[0]:.3f} | {found[1]:.3f} |", flush=True)
+        self.points.setdefault(name.split(maxsplit=1)[0], []).append((seconds, found[0]))
+
+    def plot(self, path: Path) -> None:
+        """Write hit@20 by seconds of training."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axes = figure.subplots()
+        for family, points in self.points.items():
+            seconds, hit = zip(*sorted(points), strict=True)
+            if family == "counts":
+                axes.axhline(hit[0], color="grey", linestyle=":", label="smoothed counts")
+            else:
+                joined = "-" if family == "itememb" else ""
+                axes.plot(seconds, hit, marker="o", linestyle=joined, label=family)
+        axes.set(xscale="log", xlabel="seconds of training, two threads", ylabel="hit@20")
+        axes.set_ylim(bottom=0)
+        axes.legend()
+        figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
-def measure(backtest: Backtest, steps: int) -> None:
+def measure(backtest: Backtest, steps: int) -> Table:
     """Train and judge all of them."""
     import torch
 
@@ -215,7 +249,12 @@ def measure(backtest: Backtest, steps: int) -> None:
     nodes, pairs = backtest.data.nodes, len(backtest.data.pairs.a)
     print(f"{nodes:,} nodes, {pairs:,} pairs, {len(backtest.sentences):,} baskets and sessions")
     print("\n| way | seconds | pairs a second | hit@20 | hit@100 |\n|---|---:|---:|---:|---:|")
-    seconds, rate, table = ours(backtest)
+    told, most = Table(), SETTINGS.item_model.max_steps
+    for share in (8, 4, 2):
+        seconds, rate, table = ours(backtest, most // share)
+        found = hits(backtest.asked(table), lambda asked, of=table: context_scores(of, asked))
+        told.show(f"itememb, {most // share:,} steps", seconds, rate, found)
+    seconds, rate, table = ours(backtest, most)
     judged = judge_pairs(
         Space(table, backtest.vocabulary, backtest.edges), backtest.pairs, SETTINGS.seed
     )
@@ -227,15 +266,16 @@ def measure(backtest: Backtest, steps: int) -> None:
         )
         return float(first), float(second)
 
-    show("itememb", seconds, rate, of("goes_with"))
-    show("smoothed counts (no training)", 0.0, None, of("counts_smoothed"))
+    told.show(f"itememb, {most:,} steps", seconds, rate, of("goes_with"))
+    told.show("counts, smoothed (no training)", 0.0, None, of("counts_smoothed"))
     asked = backtest.asked(table)
     seconds, rate, unit = notebook(backtest, steps)
-    show(f"notebook, {steps:,} steps", seconds, rate, hits(asked, products(unit, unit)))
+    told.show(f"notebook, {steps:,} steps", seconds, rate, hits(asked, products(unit, unit)))
     for options in WORD2VEC:
         seconds, inward, outward = word2vec(backtest, options)
         words = ", ".join(f"{name} {value}" for name, value in options.items())
-        show(f"gensim, {words}", seconds, None, hits(asked, products(inward, outward)))
+        told.show(f"gensim, {words}", seconds, None, hits(asked, products(inward, outward)))
+    return told
 
 
 def main(arguments: list[str]) -> int:
@@ -244,9 +284,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("lake", type=Path)
     parser.add_argument("--holdout-days", type=int, default=SETTINGS.holdout_days)
     parser.add_argument("--steps", type=int, default=200, help="Of the notebook's way.")
+    parser.add_argument("--plot", type=Path, help="A PNG of hit@20 by seconds.")
     options = parser.parse_args(arguments)
     print("channels:", ", ".join(CHANNELS))
-    measure(read(options.lake, options.holdout_days), options.steps)
+    told = measure(read(options.lake, options.holdout_days), options.steps)
+    if options.plot:
+        told.plot(options.plot)
     return 0
 
 

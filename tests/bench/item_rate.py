@@ -1,12 +1,13 @@
 """Pairs a second of the item fit at any number of items.
 
-``python -m tests.bench.item_rate [ITEMS ...]`` (default 100,000 and 1,000,000) prints a row for
-each, measured in a process of its own: pairs a second, each pair against 1,023 drawn negatives and
+``python -m tests.bench.item_rate [ITEMS ...] [--rows bfloat16]`` (default 100,000 and 1,000,000)
+prints a row for each, measured in a process of its own: pairs a second, each pair against 1,023 drawn negatives and
 the settings' even ones, with sampling, masks, log-q correction and optimizer; the same of the bare
 matrix products of a whole batch (three a step); and peak memory. Items are met by Zipf's law, 200
 entries a user, and the median of several rounds is told.
 """
 
+import argparse
 import json
 import resource
 import subprocess
@@ -18,6 +19,7 @@ import numpy as np
 
 from itememb_core.model.data import Bags, Pairs, TrainingData
 from itememb_core.model.fit import Trainer
+from itememb_core.model.start import start_vectors
 from itememb_core.processor import product_type
 from itememb_core.settings import ItemModelSettings
 
@@ -58,10 +60,10 @@ def data(items: int) -> TrainingData:
     )
 
 
-def fit_rate(items: int) -> float:
-    """Pairs a second of the fit's steps."""
-    start = np.random.default_rng(0).standard_normal((items, SETTINGS.dim), np.float32)
-    trainer = Trainer(data(items), SETTINGS, 0, start)
+def fit_rate(items: int, rows: str) -> float:
+    """Pairs a second of the fit's steps; ``rows``: their type."""
+    settings, found = SETTINGS.model_copy(update={"row_type": rows, "start": "random"}), data(items)
+    trainer = Trainer(found, settings, 0, start_vectors(found, settings, 0))
     for _ in range(WARM):
         trainer.step(SETTINGS.learning_rate)
     seconds = []
@@ -93,9 +95,10 @@ def bare_rate() -> float:
     return STEPS * size / median(seconds)
 
 
-def one(items: int) -> dict[str, float]:
+def one(items: int, rows: str) -> dict[str, float]:
     """Measure one size in this process."""
-    found = {"items": items, "pairs/s": fit_rate(items), "bare products, pairs/s": bare_rate()}
+    rate = fit_rate(items, rows)
+    found = {"items": items, "pairs/s": rate, "bare products, pairs/s": bare_rate()}
     found["share"] = found["pairs/s"] / found["bare products, pairs/s"]
     found["peak MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return found
@@ -103,11 +106,17 @@ def one(items: int) -> dict[str, float]:
 
 def main(arguments: list[str]) -> int:
     """Measure each size in a process of its own."""
-    if arguments[:1] == ["--one"]:
-        print(json.dumps(one(int(arguments[1]))))
+    parser = argparse.ArgumentParser(prog="tests.bench.item_rate", description=__doc__)
+    parser.add_argument("items", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("--rows", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--one", action="store_true", help="Measure in this process.")
+    options = parser.parse_args(arguments)
+    if options.one:
+        print(json.dumps(one(options.items[0], options.rows)))
         return 0
-    for items in arguments or ["100000", "1000000"]:
-        words = [sys.executable, "-m", "tests.bench.item_rate", "--one", items]
+    for items in options.items:
+        words = [sys.executable, "-m", "tests.bench.item_rate", str(items), "--one"]
+        words += ["--rows", options.rows]
         told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
         print("  ".join(f"{name} {value:,.3f}" for name, value in json.loads(told).items()))
     return 0

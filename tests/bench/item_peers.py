@@ -217,7 +217,7 @@ class Table:
     def show(
         self, name: str, seconds: float, rate: float | None, found: tuple[float, float]
     ) -> None:
-        """Print a row; the family is the name's first word."""
+        """Print a row; its family is the name up to the comma."""
         told = f"{rate:,.0f}" if rate else ""
         print(f"| {name} | {seconds:.1f} | {told} | {found[0]:.3f} | {found[1]:.3f} |", flush=True)
         self.points.setdefault(name.split(maxsplit=1)[0], []).append((seconds, found[0]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from itememb_core.model.batches import Batch, plan
 from itememb_core.model.losses import LossAndGradients, across, info_nce, with_norm
-from itememb_core.model.optimizer import RowAdagrad
+from itememb_core.model.optimizer import RowAdagrad, RowAdam
 
 
 def batch_of(query: list[int], candidate: list[int]) -> Batch:
@@ -166,3 +166,19 @@ def test_half_precision_rows_move_by_small_steps_on_average():
     one = torch.zeros(1, 1, dtype=torch.bfloat16)
     RowAdagrad(one).step(torch.tensor([0, 0]), torch.tensor([[1.0], [1.0]]), -1.0)
     assert one.item() == pytest.approx(2**0.5, rel=2**-6)
+
+
+def test_lazy_adam_is_torchs_on_the_rows_that_are_touched():
+    table, theirs = torch.zeros(3, 2), torch.nn.Parameter(torch.zeros(1, 2))
+    ours, adam = RowAdam(table), torch.optim.Adam([theirs], lr=0.1)
+    for gradient in ([1.0, -2.0], [0.5, 3.0], [-1.0, 0.0]):
+        # Row 1 stands twice with a half each; rows 0 and 2 are not touched.
+        halves = torch.tensor([gradient, gradient]) / 4
+        ours.step(torch.tensor([1, 1]), halves, 0.1, torch.full((2, 1), 2.0))
+        theirs.grad = torch.tensor([gradient])
+        adam.step()
+        torch.testing.assert_close(table[1:2], theirs.detach())
+    assert table[[0, 2]].abs().max() == 0
+    # A row that comes later starts like the first, whatever others did before.
+    ours.step(torch.tensor([2]), torch.tensor([[5.0, -5.0]]), 0.1)
+    torch.testing.assert_close(table[2], torch.tensor([-0.1, 0.1]))

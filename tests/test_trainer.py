@@ -223,3 +223,35 @@ def test_random_rows_of_half_precision_take_over_the_memory_of_the_start():
     rows = first_rows(start, "bfloat16")
     assert rows.data_ptr() == start.ctypes.data
     assert np.abs(rows.float().numpy() - full).max() < 2**-8
+
+
+def test_lazy_adam_finds_twins_as_well():
+    settings = {"optimizer": "adam", "learning_rate": 0.01, "context_rate": 3.0}
+    assert twin_first(fit(WORLD, SETTINGS.model_copy(update=settings), seed=3).embedding) > 0.6
+
+
+def test_a_learned_temperature_falls_the_loss_where_it_is_far_off():
+    far = SETTINGS.model_copy(update={"temperature": 1.0})
+    learning = far.model_copy(update={"learn_temperature": True})
+    fixed, learned = (fit(WORLD, each, seed=3) for each in (far, learning))
+    assert fixed.facts["temperature"] == 1.0
+    assert learned.facts["temperature"] < 0.7
+    name = "train_loss_receipts~retail"
+    assert learned.history[name].to_pylist()[-1] < fixed.history[name].to_pylist()[-1]
+
+
+def test_the_gradient_by_the_log_scale_is_autograds():
+    trainer = Trainer(WORLD, SETTINGS, 0, start_vectors(WORLD, SETTINGS, 0))
+    trainer.product = torch.float32
+    relation = next(r for r in trainer.relations if r.bridge)
+    batch, seen = relation.next_batch(), []
+    trainer._scale_step.step = lambda rows, gradient, rate: seen.append(gradient.item())
+    trainer.settings = SETTINGS.model_copy(update={"learn_temperature": True})
+    at = float(trainer.log_scale)
+    losses = []
+    for moved in (at + 1e-2, at - 1e-2):
+        trainer.log_scale.fill_(moved)
+        losses.append(trainer._update(relation, batch, 0.0))
+    trainer.log_scale.fill_(at)
+    trainer._update(relation, batch, 1e-9)
+    assert seen[0] == pytest.approx((losses[0] - losses[1]) / 2e-2, rel=1e-2)

@@ -4,6 +4,7 @@ What belongs here: the loop, its schedule, when it stops. What does not: losses,
 rows, files.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ from itememb_core.model.checkpoint import Checkpoint
 from itememb_core.model.data import TrainingData
 from itememb_core.model.item_model import ItemModel, history_table
 from itememb_core.model.losses import across, info_nce, with_norm
-from itememb_core.model.optimizer import RowAdagrad
+from itememb_core.model.optimizer import RowAdagrad, RowAdam
 from itememb_core.model.relations import Relation, relations_of, validation_batches
 from itememb_core.model.schedule import Schedule
 from itememb_core.model.start import BLOCK, Earlier, start_from, start_vectors
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Steps between two evaluations.
 INTERVAL: Final = 250
+#: A learned temperature stays above 1 / 50: bfloat16 holds exp of scores below 88.
+MOST_LOG_SCALE: Final = math.log(50.0)
 #: Bias of a node that no within-channel pair holds.
 LEAST_LOG_SHARE: Final = -18.0
 
@@ -62,21 +65,23 @@ class Trainer:
         embedding = first_rows(start, settings.row_type).to(self.device)
         bias = torch.from_numpy(start_bias(self.relations, data.nodes)).to(self.device)
         self.tables = Tables(embedding, torch.zeros_like(embedding), bias)
-        self._steps = {
-            "embedding": RowAdagrad(self.tables.embedding),
-            "context": RowAdagrad(self.tables.context),
-            "bias": RowAdagrad(self.tables.bias),
-        }
+        # Log of what cosines are multiplied by: 1 / temperature.
+        self.log_scale = torch.tensor([[-math.log(settings.temperature)]], device=self.device)
+        made: type[RowAdagrad | RowAdam] = RowAdam if settings.optimizer == "adam" else RowAdagrad
+        self._steps = {name: made(table) for name, table in vars(self.tables).items()}
+        self._scale_step = RowAdagrad(self.log_scale)
 
     def tensors(self) -> "dict[str, Tensor]":
         """Return everything that steps change, by name."""
-        steps = self._steps.items()
-        sums = {f"sums.{name}": step.sums for name, step in steps}
-        return {
-            **vars(self.tables),
-            **sums,
-            **{f"steps.{name}": step.steps for name, step in steps},
-        }
+        found = {**vars(self.tables), "log_scale": self.log_scale}
+        for of, step in (*self._steps.items(), ("log_scale", self._scale_step)):
+            found |= {f"{name}.{of}": tensor for name, tensor in step.state.items()}
+        return found
+
+    @property
+    def temperature(self) -> float:
+        """The softmax temperature of cosines."""
+        return math.exp(-float(self.log_scale))
 
     def next_relation(self) -> Relation:
         """Return the relation that lies furthest behind its share of the steps."""
@@ -99,14 +104,22 @@ class Trainer:
 
         rows, queries = torch.cat([batch.query, batch.candidate]), len(batch.query)
         norm = torch.ones(len(rows), 1, device=self.device)
-        norm[:queries] = 1 / self.settings.temperature
+        norm[:queries] = self.log_scale.exp()
         vectors, scale = with_norm(self.tables.embedding.index_select(0, rows).float(), norm)
         low = vectors.to(self.product)
         found = info_nce(low[:queries], low[queries:], batch.weight, batch)
+        if rate and self.settings.learn_temperature:
+            self._learn_scale(found.rows[:queries], vectors[:queries], rate)
         if rate:
             gradient = across(found.rows, vectors, norm)
             self._steps["embedding"].step(rows, gradient, rate, scale)
         return found.loss
+
+    def _learn_scale(self, gradient: "Tensor", query: "Tensor", rate: float) -> None:
+        """Move the temperature: by its log scale, a score's gradient times the score, summed."""
+        by_scale = (gradient * query).sum().view(1, 1)
+        self._scale_step.step(by_scale.new_zeros(1).long(), by_scale, rate)
+        self.log_scale.clamp_(0.0, MOST_LOG_SCALE)
 
     def _within(self, batch: Batch, rate: float) -> float:
         """InfoNCE of context(query) · embedding(candidate) + bias(candidate); moves all three."""
@@ -320,6 +333,7 @@ def _facts(trainer: Trainer, settings: ItemModelSettings, length: int) -> dict[s
         "settings": settings.model_dump(),
         "steps": length,
         "shares": {r.name: round(r.share, 6) for r in trainer.relations},
+        "temperature": round(trainer.temperature, 6),
         "products": str(trainer.product).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),

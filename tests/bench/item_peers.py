@@ -225,6 +225,7 @@ class Table:
     def plot(self, path: Path) -> None:
         """Write hit@20 by seconds of training."""
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator, NullFormatter
 
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
@@ -236,6 +237,9 @@ class Table:
                 joined = "-" if family == "itememb" else ""
                 axes.plot(seconds, hit, marker="o", linestyle=joined, label=family)
         axes.set(xscale="log", xlabel="seconds of training, two threads", ylabel="hit@20")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(bottom=0)
         axes.legend()
         figure.savefig(path, dpi=100, metadata={"Software": None})

@@ -78,20 +78,20 @@ class ItemModelSettings(StageSettings):
     bridge: bool = Field(True, description="Whether pairs across channels are used at all.")
     optimizer: Literal["adagrad", "adam"] = Field(
         "adagrad",
-        description="Row-wise Adagrad; or Adam, of touched rows only as well, with three times the "
-        "memory: it wants a learning rate near 0.002 and a context_rate near 3.",
+        description="Row-wise Adagrad; or Adam, of touched rows only as well: it holds two more "
+        "float32 tables for each and wants smaller rates.",
     )
     learning_rate: float = Field(0.02, gt=0.0, description="Of the rows; the first.")
     row_type: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="Type of the tables' rows in training; bfloat16 takes half the memory.",
+        description="Type of the tables' rows in training; bfloat16 halves the tables.",
     )
     last_rate: float = Field(
         0.4, ge=0.0, le=1.0, description="Rate of the last steps, as a share of the first."
     )
-    temperature: float = Field(0.1, gt=0.0, description="Softmax temperature of cosines.")
+    temperature: float = Field(0.1, ge=0.02, le=1.0, description="Softmax temperature of cosines.")
     learn_temperature: bool = Field(
-        False, description="Whether the temperature is only where it starts."
+        False, description="Whether the temperature is learned, from 0.02 to 1; it starts as set."
     )
     window_days: int = Field(30, ge=2, le=3650, description="Span of a bridge's sliding window.")
     context_rate: float = Field(

@@ -33,12 +33,16 @@ def stop_after(steps: int):
 
 
 @pytest.mark.usefixtures("often")
-@pytest.mark.parametrize("row_type", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"row_type": "bfloat16"}, {"optimizer": "adam", "learn_temperature": True}],
+    ids=["default", "half precision", "Adam, temperature"],
+)
 @pytest.mark.parametrize("data", [WORLD, final(WORLD)], ids=["validated", "final"])
 def test_an_interrupted_fit_ends_with_the_same_bytes(
-    tmp_path: Path, data: TrainingData, row_type: str
+    tmp_path: Path, data: TrainingData, changed: dict[str, object]
 ):
-    settings = SHORT.model_copy(update={"row_type": row_type})
+    settings = SHORT.model_copy(update=changed)
     checkpoint = Checkpoint(tmp_path / "fit", "one", seconds=0)
     with pytest.raises(KeyboardInterrupt):
         fit(data, settings, seed=3, checkpoint=checkpoint, progress=stop_after(60))

@@ -1,8 +1,11 @@
 """What is fitted on a GPU where there is one: the same numbers as on the processor."""
 
+import numpy as np
 import pytest
 import torch
 
+from itememb_core.model.batches import plan
+from itememb_core.model.losses import info_nce, with_norm
 from itememb_core.users.batches import sampler
 from itememb_core.users.stream import batch_stream
 from itememb_core.users.towers import make_towers
@@ -10,6 +13,20 @@ from itememb_core.users.trainer import batch_loss
 from tests.users_world import SMALL, fitted, habits, items_of, pack
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
+
+
+def test_the_loss_and_gradients_of_items_are_those_of_the_processor():
+    draw, found = torch.Generator().manual_seed(0), []
+    query, candidate = (with_norm(torch.randn(60, 8, generator=draw), 1.0)[0] for _ in range(2))
+    weight = torch.rand(60, generator=draw) + 0.2
+    ends = np.random.default_rng(0).integers(60, size=(2, 1, 40))
+    for device in ("cpu", "cuda"):
+        (batch,) = plan(*ends, [weight.numpy()], device, 16)
+        rows = query.to(device)[batch.query], candidate.to(device)[batch.candidate]
+        one = info_nce(*rows, batch.weight, batch)
+        found.append((torch.tensor(one.loss), one.rows, one.bias))
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.allclose(ours, theirs.cpu(), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["sampled_softmax", "pairwise_logistic"])

@@ -13,10 +13,10 @@ from itememb_core.model.losses import LossAndGradients, across, info_nce, with_n
 from itememb_core.model.optimizer import RowAdagrad, RowAdam
 
 
-def batch_of(query: list[int], candidate: list[int]) -> Batch:
+def batch_of(query: list[int], candidate: list[int], shared: int | None = None) -> Batch:
     """A batch of few pairs, with weights 1."""
     ones = np.ones(1 + max(*query, *candidate), np.float32)
-    (batch,) = plan(np.array([query]), np.array([candidate]), [ones], "cpu")
+    (batch,) = plan(np.array([query]), np.array([candidate]), [ones], "cpu", shared)
     return batch
 
 
@@ -118,11 +118,12 @@ def test_gradients_by_rows_of_vectors_with_a_norm_equal_autograd(norm):
     torch.testing.assert_close(found, rows.grad)
 
 
-def test_bfloat16_products_stay_close():
+@pytest.mark.parametrize("shared", [8, 40])
+def test_bfloat16_products_stay_close(shared):
     draw = torch.Generator().manual_seed(0)
     query, candidate = (with_norm(torch.randn(60, 8, generator=draw), 1.0)[0] for _ in range(2))
     weight = torch.rand(60, generator=draw) + 0.2
-    batch = batch_of(*(part.tolist() for part in random_ends(40, 5, 60, 0)))
+    batch = batch_of(*(part.tolist() for part in random_ends(40, 5, 60, 0)), shared)
     exact, low = (
         by_node((query / 0.1).to(kind), candidate.to(kind), weight, batch)
         for kind in (torch.float32, torch.bfloat16)

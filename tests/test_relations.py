@@ -8,6 +8,7 @@ from itememb_core.model.relations import relations_of
 from tests.twin_world import PRODUCTS, SETTINGS, WORLD
 
 MORE = SETTINGS.model_copy(update={"uniform_negatives": 32})
+NONE = SETTINGS.model_copy(update={"uniform_negatives": 0})
 
 
 def bridge(settings):
@@ -17,7 +18,7 @@ def bridge(settings):
 
 def test_further_negatives_come_evenly_from_the_asked_side():
     size, drawn, pairs = SETTINGS.batch_size, np.zeros(2 * PRODUCTS), np.zeros(2 * PRODUCTS)
-    relation = bridge(MORE)
+    relation = bridge(MORE.model_copy(update={"negatives": size}))
     batches = [relation.next_batch() for _ in range(400)]
     for batch in batches:
         assert batch.count.sum() == size + 32
@@ -33,16 +34,18 @@ def test_further_negatives_come_evenly_from_the_asked_side():
 def test_a_weight_is_one_over_the_chance_of_either_draw():
     relation = bridge(MORE)
     share = relation.source.marginal.b
-    chance = (SETTINGS.batch_size * share + 32 * (share > 0) / PRODUCTS) / (
-        SETTINGS.batch_size + 32
-    )
+    shared = SETTINGS.negatives
+    assert shared < SETTINGS.batch_size
+    chance = (shared * share + 32 * (share > 0) / PRODUCTS) / (shared + 32)
     batch = relation.next_batch()  # the first asks by the first end
+    assert batch.count.sum() == shared + 32
+    assert len(batch.apart) > 0
     nodes = batch.candidate.numpy()
     assert batch.weight.numpy() == pytest.approx(1 / (chance[nodes] * len(share)), rel=1e-5)
 
 
 def test_with_them_the_fit_is_another_and_still_finds_twins():
-    plain = fit(WORLD, SETTINGS, seed=3)
+    plain = fit(WORLD, NONE, seed=3)
     more = fit(WORLD, MORE, seed=3)
     assert plain.embedding.tobytes() != more.embedding.tobytes()
     cosine = more.embedding[:PRODUCTS] @ more.embedding[PRODUCTS:].T

@@ -13,7 +13,9 @@ from itememb_core.model.item_model import ItemModel
 from itememb_core.settings import ItemModelSettings
 
 PRODUCTS, USERS, DAYS = 40, 150, 60
-SETTINGS = ItemModelSettings(dim=16, batch_size=64, max_steps=500, bridge_share=0.7)
+SETTINGS = ItemModelSettings(
+    dim=16, batch_size=64, negatives=48, uniform_negatives=8, max_steps=500, bridge_share=0.7
+)
 
 
 def twin_world(seed: int = 0) -> TrainingData:

@@ -76,7 +76,7 @@ def plan(
         query: Nodes ``[batches, batch]``.
         candidate: Nodes of their partners, then extra negatives ``[batches, batch + extra]``.
         weights: Of each batch, the correction weight of every node ``[nodes]``: 1 / its chance to
-            be drawn as a candidate.
+            be drawn as a negative.
         device: Where the tensors go.
         shared: Partners of the first so many pairs are negatives of all pairs; None: all are.
     """

@@ -38,15 +38,25 @@ LEAST_LOG_SHARE: Final = -18.0
 
 @dataclass
 class Tables:
-    """What is trained, on one device; ``[nodes, dim]``, ``[nodes, dim]``, ``[nodes, 1]``."""
+    """What is trained, on one device.
+
+    ``[nodes, dim]``, ``[nodes, dim]``, ``[nodes, 1]``; and the log of what cosines are multiplied
+    by, 1 / temperature, ``[1, 1]``.
+    """
 
     embedding: "Tensor"
     context: "Tensor"
     bias: "Tensor"
+    log_scale: "Tensor"
 
     def copy(self) -> "Tables":
         """Return a copy that later steps do not change."""
-        return Tables(self.embedding.clone(), self.context.clone(), self.bias.clone())
+        return Tables(*(each.clone() for each in vars(self).values()))
+
+    @property
+    def temperature(self) -> float:
+        """The softmax temperature of cosines."""
+        return math.exp(-float(self.log_scale))
 
 
 class Trainer:
@@ -64,24 +74,17 @@ class Trainer:
         self.validation = validation_batches(data, settings, seed, self.relations)
         embedding = first_rows(start, settings.row_type).to(self.device)
         bias = torch.from_numpy(start_bias(self.relations, data.nodes)).to(self.device)
-        self.tables = Tables(embedding, torch.zeros_like(embedding), bias)
-        # Log of what cosines are multiplied by: 1 / temperature.
-        self.log_scale = torch.tensor([[-math.log(settings.temperature)]], device=self.device)
+        log_scale = torch.tensor([[-math.log(settings.temperature)]], device=self.device)
+        self.tables = Tables(embedding, torch.zeros_like(embedding), bias, log_scale)
         made: type[RowAdagrad | RowAdam] = RowAdam if settings.optimizer == "adam" else RowAdagrad
         self._steps = {name: made(table) for name, table in vars(self.tables).items()}
-        self._scale_step = RowAdagrad(self.log_scale)
 
     def tensors(self) -> "dict[str, Tensor]":
         """Return everything that steps change, by name."""
-        found = {**vars(self.tables), "log_scale": self.log_scale}
-        for of, step in (*self._steps.items(), ("log_scale", self._scale_step)):
+        found = dict(vars(self.tables))
+        for of, step in self._steps.items():
             found |= {f"{name}.{of}": tensor for name, tensor in step.state.items()}
         return found
-
-    @property
-    def temperature(self) -> float:
-        """The softmax temperature of cosines."""
-        return math.exp(-float(self.log_scale))
 
     def next_relation(self) -> Relation:
         """Return the relation that lies furthest behind its share of the steps."""
@@ -104,7 +107,7 @@ class Trainer:
 
         rows, queries = torch.cat([batch.query, batch.candidate]), len(batch.query)
         norm = torch.ones(len(rows), 1, device=self.device)
-        norm[:queries] = self.log_scale.exp()
+        norm[:queries] = self.tables.log_scale.exp()
         vectors, scale = with_norm(self.tables.embedding.index_select(0, rows).float(), norm)
         low = vectors.to(self.product)
         found = info_nce(low[:queries], low[queries:], batch.weight, batch)
@@ -118,8 +121,8 @@ class Trainer:
     def _learn_scale(self, gradient: "Tensor", query: "Tensor", rate: float) -> None:
         """Move the temperature: by its log scale, a score's gradient times the score, summed."""
         by_scale = (gradient * query).sum().view(1, 1)
-        self._scale_step.step(by_scale.new_zeros(1).long(), by_scale, rate)
-        self.log_scale.clamp_(0.0, MOST_LOG_SCALE)
+        self._steps["log_scale"].step(by_scale.new_zeros(1).long(), by_scale, rate)
+        self.tables.log_scale.clamp_(0.0, MOST_LOG_SCALE)
 
     def _within(self, batch: Batch, rate: float) -> float:
         """InfoNCE of context(query) · embedding(candidate) + bias(candidate); moves all three."""
@@ -223,7 +226,7 @@ def fit(
         like: History whose rates and length are repeated; None: found by validation.
         earlier: Vectors to go on from, by ``previous_steps`` and ``previous_rate``, not ``like``.
         checkpoint: Written from time to time; a fit that was killed goes on from it and ends with
-            the same vectors as one that was not.
+            the same vectors as one that was not (but for a GPU's order of sums).
         progress: Told of steps.
 
     Raises:
@@ -243,7 +246,7 @@ def fit(
             stand.write(checkpoint, trainer)
     length = stand.schedule.best_step or last
     history = history_table([row for row in stand.rows if row["step"] <= length])
-    return ItemModel.of(stand.best, history, _facts(trainer, settings, length))
+    return ItemModel.of(stand.best, history, _facts(trainer, stand.best, settings, length))
 
 
 def _begun(trainer: Trainer, rate: float, rates: dict[int, float]) -> _Stand:
@@ -324,7 +327,9 @@ def _score(trainer: Trainer, judged: dict[str, float]) -> float | None:
     return sum(judged[n] * s for n, s in shares.items()) / total if total else None
 
 
-def _facts(trainer: Trainer, settings: ItemModelSettings, length: int) -> dict[str, Any]:
+def _facts(
+    trainer: Trainer, tables: Tables, settings: ItemModelSettings, length: int
+) -> dict[str, Any]:
     """Return what is stored beside the vectors."""
     import torch
 
@@ -333,7 +338,7 @@ def _facts(trainer: Trainer, settings: ItemModelSettings, length: int) -> dict[s
         "settings": settings.model_dump(),
         "steps": length,
         "shares": {r.name: round(r.share, 6) for r in trainer.relations},
-        "temperature": round(trainer.temperature, 6),
+        "temperature": round(tables.temperature, 6),
         "products": str(trainer.product).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),

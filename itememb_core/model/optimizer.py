@@ -132,9 +132,10 @@ class _Rows:
         self.table.index_add_(0, rows, change)
 
     def _rounded(self, rows: "Tensor", change: "Tensor") -> "Tensor":
-        """Changes that end on either bfloat16 around the sum, by chance as near as each lies.
+        """Changes that lead to either bfloat16 around the sum, by chance as near as each lies.
 
-        So steps too small for the type count on average.
+        So steps too small for the type count on average. Exact where a value stays within a factor
+        of two; a larger change is itself rounded to the nearest bfloat16.
         """
         import torch
 

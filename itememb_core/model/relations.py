@@ -74,7 +74,7 @@ class Relation:
     def _weights(self, share: np.ndarray) -> np.ndarray:
         # Validation may draw nodes that training never did: they weigh like its rarest.
         drawn = share > 0
-        if self._uniform:  # a candidate is a pair's end or drawn evenly from its side
+        if self._uniform:  # a negative is a pair's end or drawn evenly from its side
             even = (drawn / max(drawn.sum(), 1)).astype(np.float32)
             mixed = self._negatives * share + self._uniform * even
             share = mixed / np.float32(self._negatives + self._uniform)

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itememb_core.links.accept import Judged, choose_threshold, precision_at, wilson
+from itememb_core.links.accept import (
+    Judged,
+    choose_threshold,
+    expected_threshold,
+    precision_at,
+    wilson,
+)
 
 
 def judged(*lists):
@@ -74,3 +80,15 @@ def test_what_is_chosen_meets_the_target_and_a_lower_target_accepts_no_less(list
     chosen = choose_threshold(each, 0.8, strict=strict)
     assert chosen.threshold is None or chosen.precision > 0.8
     assert choose_threshold(each, 0.6, strict=strict).coverage >= chosen.coverage
+
+
+def test_the_mean_probability_of_all_accepted_meets_the_target():
+    probability, weight = np.array([0.6, 0.9, 0.8, 0.9]), np.array([1.0, 2.0, 4.0, 1.0])
+    # (3 * 0.9 + 4 * 0.8) / 7 = 0.842857; with the last 6.5 / 8 = 0.8125.
+    assert expected_threshold(probability, weight, 0.84) == (0.8, pytest.approx(5.9 / 7))
+    assert expected_threshold(probability, weight, 0.81) == (0.6, pytest.approx(0.8125))
+    assert expected_threshold(probability, weight, 0.85) == (0.9, pytest.approx(0.9))
+    assert expected_threshold(probability, weight, 0.91) == (None, None)
+    assert expected_threshold(np.empty(0), np.empty(0), 0.5) == (None, None)
+    # Equal ones are accepted together: half of them would do.
+    assert expected_threshold(np.array([0.9, 0.5, 0.5]), np.ones(3), 0.7) == (0.9, 0.9)

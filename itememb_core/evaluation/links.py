@@ -221,15 +221,20 @@ def _judged(case: _Case) -> dict[str, Judged]:
 def _accepted(method: str, judged: Judged, case: _Case) -> Judged:
     """The same lists, with probability 1 where accepted and 0 where not.
 
-    A fold's threshold is chosen on the others; the cosine's is fixed.
+    A fold's threshold is chosen on the others; the cosine's is fixed, and the scorer's rests on
+    opaque items unless matches are few.
     """
     target, strict = case.scorer.target_precision, case.scorer.strict
+    fixed: dict[str, float | None] = {"cosine_0.7": COSINE_BY_EYE}
+    if not strict:
+        fixed["scorer"] = case.scorer.acceptance.threshold
     both = np.concatenate([case.fold, case.fold])
     taken = np.zeros(len(both))
     for number in np.unique(both):
         inside = both == number
-        threshold: float | None = COSINE_BY_EYE
-        if method != "cosine_0.7":
+        if method in fixed:
+            threshold = fixed[method]
+        else:
             threshold = choose_threshold(judged.take(~inside), target, strict=strict).threshold
         if threshold is not None:
             taken[inside] = judged.probability[inside] >= threshold
@@ -301,8 +306,10 @@ def _scorer_rows(scorer: LinkScorer) -> list[Row]:
         ("scorer", "target_precision", "all", scorer.target_precision, None, None),
         ("scorer", "no_match_share", "all", scorer.population.share, None, None),
     ]
-    if scorer.acceptance.threshold is not None:
-        rows.append(("scorer", "threshold", "all", scorer.acceptance.threshold, None, None))
+    found = scorer.acceptance
+    for metric, value in (("threshold", found.threshold), ("expected_precision", found.expected)):
+        if value is not None:
+            rows.append(("scorer", metric, "all", value, None, None))
     return rows
 
 

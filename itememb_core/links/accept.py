@@ -36,10 +36,11 @@ class Acceptance(NamedTuple):
 
     Attributes:
         threshold: Lowest probability accepted; ``None``: nothing is.
-        precision: Estimated precision over all it accepts; ``None`` with no acceptance.
+        precision: Share right among the judged lists it accepts; ``None`` with no acceptance.
         low: Lower end of its 95 % interval.
         high: Upper end.
         coverage: Share of all lists accepted.
+        expected: Mean probability of what it accepts among the lists it is for.
     """
 
     threshold: float | None
@@ -47,6 +48,7 @@ class Acceptance(NamedTuple):
     low: float | None
     high: float | None
     coverage: float
+    expected: float | None = None
 
 
 def wilson(share: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -98,3 +100,24 @@ def choose_threshold(judged: Judged, target: float, *, strict: bool) -> Acceptan
     last = np.append(probability[1:] != probability[:-1], True)[: len(probability)]
     meets = np.flatnonzero(last & (bound >= target))  # a threshold accepts equal ones together
     return precision_at(judged, float(probability[meets[-1]]) if len(meets) else None)
+
+
+def expected_threshold(
+    probability: NDArray[np.float64], weight: NDArray[np.float64], target: float
+) -> tuple[float | None, float | None]:
+    """The lowest threshold above which the mean probability meets ``target``, and that mean.
+
+    The probabilities are of the very lists that links are wanted for, many and not judged: a
+    threshold found by the share right among a few hundred judged ones follows their chance.
+
+    Args:
+        probability: Of the first candidate of each list, calibrated, [lists].
+        weight: How many lists each stands for, [lists].
+        target: Precision wanted.
+    """
+    order = np.argsort(-probability, kind="stable")
+    ordered, counts = probability[order], weight[order]
+    last = np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)]
+    mean = (counts * ordered).cumsum() / counts.cumsum()
+    meets = np.flatnonzero(last & (mean >= target))
+    return (float(ordered[meets[-1]]), float(mean[meets[-1]])) if len(meets) else (None, None)

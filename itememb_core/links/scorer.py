@@ -13,7 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from itememb_core.links.accept import Acceptance, Judged, choose_threshold
+from itememb_core.links.accept import (
+    Acceptance,
+    Judged,
+    choose_threshold,
+    expected_threshold,
+    precision_at,
+)
 from itememb_core.links.calibration import Calibration, fit_calibration
 from itememb_core.links.features import FEATURES, candidate_features
 from itememb_core.links.fitted import NEVER, Fitted, LinkScorer, logits
@@ -36,8 +42,8 @@ from itememb_core.settings import LinkScorerSettings
 #: Fewer held-out matches with the twin in the pool than this: nothing to learn from.
 LEAST_FOUND = 20
 
-#: Opaque lists a band of support that tell how many have no match, at most.
-POPULATION_SAMPLE = 1000
+#: Opaque lists a band of support that tell how many have no match, and the threshold, at most.
+POPULATION_SAMPLE = 2000
 
 
 def fit_scorer(
@@ -49,11 +55,12 @@ def fit_scorer(
     *,
     progress: Progress = silent,
 ) -> LinkScorer:
-    """Fit on held-out matches; choose the threshold on out-of-fold probabilities.
+    """Fit on held-out matches; choose the threshold on the opaque items' probabilities.
 
-    Each match gives its list and a copy without the twin, an example of no match. The threshold
-    and the probabilities are made for the opaque items: of their support, and with as many
-    without a match as ``no_match_share`` says or their scores tell.
+    Each match gives its list and a copy without the twin, an example of no match. The
+    probabilities are made for the opaque items: with as many without a match as
+    ``no_match_share`` says or their scores tell. The threshold is the lowest at which their mean
+    meets the target; with few matches it is judged by out-of-fold matches alone.
 
     Args:
         pool: The backtest's ``schemas.LINK_POOL``.
@@ -70,31 +77,12 @@ def fit_scorer(
     case = _Case(held, support(vocabulary), fold_of(held.ids, settings.folds, seed))
     trees, whole = _fit_models(_examples(held, case.counts), case.fold, settings, seed, progress)
     known = _known(case, trees)
-    population = unfitted.population
+    opaque, population = _opaque(pool, vocabulary, case.counts, whole), unfitted.population
     if settings.no_match_share is None:
-        population = _estimated(pool, vocabulary, case, known, whole)
+        population = _estimated(opaque, case, known, population.items)
     models = _calibrated_models(case, known, population, (trees, whole))
-    return _with_threshold(unfitted, case, settings, models, population)
-
-
-class _Case(NamedTuple):
-    """The held-out matches, events of nodes, the fold of each match."""
-
-    held: HeldOut
-    counts: Support
-    fold: NDArray[np.int64]
-
-
-def _with_threshold(
-    unfitted: LinkScorer,
-    case: _Case,
-    settings: LinkScorerSettings,
-    models: tuple[Fitted, tuple[Fitted, ...]],
-    population: Population,
-) -> LinkScorer:
-    """The scorer of fitted models: the threshold is chosen on out-of-fold probabilities."""
     judged = out_of_fold_judged(case.held, case.counts, case.fold, models[1], population)
-    acceptance = choose_threshold(judged, settings.target_precision, strict=unfitted.strict)
+    acceptance = _accepted(judged, opaque, models[0].calibration, unfitted)
     rule = _rule(settings, population, unfitted.strict)
     gains = models[0].trees.importances().tolist()
     return replace(
@@ -107,6 +95,36 @@ def _with_threshold(
         rule=rule,
         reason=None if acceptance.threshold is not None else f"no threshold passes ({rule})",
     )
+
+
+class _Case(NamedTuple):
+    """The held-out matches, events of nodes, the fold of each match."""
+
+    held: HeldOut
+    counts: Support
+    fold: NDArray[np.int64]
+
+
+class _Opaque(NamedTuple):
+    """Lists of opaque items: log odds of the first candidate, receipt lines, items stood for."""
+
+    best: NDArray[np.float64]
+    receipts: NDArray[np.int64]
+    weight: NDArray[np.float64]
+
+
+def _accepted(
+    judged: Judged, opaque: _Opaque, curve: Calibration, scorer: LinkScorer
+) -> Acceptance:
+    """The threshold, with what the judged matches say of it."""
+    if scorer.strict:
+        return choose_threshold(judged, scorer.target_precision, strict=True)
+    probability = curve.probability(opaque.best, opaque.receipts)
+    threshold, mean = expected_threshold(probability, opaque.weight, scorer.target_precision)
+    found = precision_at(judged, threshold)
+    if found.precision is None:  # no match lies that high: nothing was seen to be right there
+        return precision_at(judged, None)
+    return found._replace(expected=mean)
 
 
 def out_of_fold(
@@ -232,8 +250,14 @@ def _known(case: _Case, trees: tuple[Trees, ...]) -> _Known:
 def _calibrated_models(
     case: _Case, known: _Known, population: Population, trees: tuple[tuple[Trees, ...], Trees]
 ) -> tuple[Fitted, tuple[Fitted, ...]]:
-    """The model of everything and those without a fold, each with its own curve."""
-    weights = example_weights(case.held, case.counts, population)
+    """The model of everything and those without a fold, each with its own curve.
+
+    The curve knows the support: matches count as they are, but for the share of no match; lifting
+    the few of little support to the opaque items' numbers would make it follow them.
+    """
+    band = band_of(case.counts.receipts[case.held.lists.receipt])
+    items = tuple(np.bincount(band, minlength=len(BANDS)).tolist())
+    weights = example_weights(case.held, case.counts, replace(population, items=items))
     by_fold = tuple(
         Fitted(model, _calibrated(case, known, weights, case.fold != number))
         for number, model in enumerate(trees[0])
@@ -258,27 +282,32 @@ def _calibrated(
     )
 
 
-def _estimated(
-    pool: pa.Table, vocabulary: pa.Table, case: _Case, known: _Known, whole: Trees
-) -> Population:
-    """The opaque items, with the shares of no match that their scores tell."""
-    held, counts, _ = case
+def _opaque(pool: pa.Table, vocabulary: pa.Table, counts: Support, whole: Trees) -> _Opaque:
+    """The first candidates of a sample of the opaque items, by the model of everything."""
     nodes = opaque_nodes(vocabulary)
     band = band_of(counts.receipts[nodes])
     sample = [rows[:: -(-len(rows) // POPULATION_SAMPLE)] for rows in _by_band(band)]
-    chosen = vocabulary["item_id"].take(pa.array(nodes[np.sort(np.concatenate(sample))]))
+    rows = np.sort(np.concatenate(sample))
+    chosen = vocabulary["item_id"].take(pa.array(nodes[rows]))
     own = pool.filter(pc.is_in(pool["receipt_item"], value_set=chosen.combine_chunks()))
     lists = pool_lists(own, vocabulary)
     best = logits(lists, counts, whole).max(axis=1, initial=NEVER)
+    receipts = counts.receipts[lists.receipt]
+    items, taken = (np.bincount(each, minlength=len(BANDS)) for each in (band, band[rows]))
+    return _Opaque(best, receipts, (items / taken.clip(min=1))[band_of(receipts)])
+
+
+def _estimated(opaque: _Opaque, case: _Case, known: _Known, items: tuple[int, ...]) -> Population:
+    """The opaque items, with the shares of no match that their scores tell."""
+    held, counts, _ = case
     held_band = band_of(counts.receipts[held.lists.receipt])
     shares = no_match_shares(
-        best,
-        band_of(counts.receipts[lists.receipt]),
+        opaque.best,
+        band_of(opaque.receipts),
         (known.best[held.seen], held_band[held.seen]),
         (known.best_without, held_band),
     )
-    items = np.bincount(band, minlength=len(BANDS))
-    return Population(tuple(int(n) for n in items), shares, True)
+    return Population(items, shares, True)
 
 
 def _by_band(band: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -84,7 +84,7 @@ def item_evaluation(
     kinds=("numpy",),
     table=SPEC,
     settings=("link_pool",),
-    code="2",
+    code="3",
     inputs=_of_backtest("item_embeddings", "vocabulary", "link_pool"),
 )
 def link_evaluation(

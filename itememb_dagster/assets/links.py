@@ -76,7 +76,7 @@ def backtest_link_pool(
     group="links",
     kinds=("lightgbm",),
     settings=("link_scorer", "seed"),
-    code="2",
+    code="3",
     inputs=BACKTEST_INPUTS,
 )
 def link_scorer(
@@ -95,6 +95,7 @@ def link_scorer(
         "held-out matches": scorer.matches,
         "share without a match": scorer.population.share,
         "threshold": str(scorer.acceptance.threshold),
+        "expected precision": str(scorer.acceptance.expected),
         "rule": scorer.rule,
         "importances": scorer.importances,
     }

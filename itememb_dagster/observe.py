@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from multiprocessing.process import BaseProcess
 
 import psutil
 
 
 @dataclass(frozen=True)
 class StageTime:
-    """One stage's run: computing and writing, and its process's highest resident memory.
+    """One stage's run: computing and writing, and the highest memory of its process and children.
 
     Attributes:
         began: Seconds of the system's monotonic clock, which all processes share.
@@ -34,15 +33,14 @@ class Recorder:
     """Collects the stages of one command, and why a stage had nothing to do.
 
     Attributes:
-        peak_bytes: The highest resident memory of all processes together; what they share is
-            counted in each.
+        peak_bytes: The highest resident memory of all processes together; what several share
+            counts once.
     """
 
     stages: list[StageTime] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
     current: str = ""
     peak_bytes: int = 0
-    _processes: list[psutil.Process] = field(default_factory=lambda: [psutil.Process()])
     _began: float = 0.0
     _stage_peak: int = 0
 
@@ -67,20 +65,24 @@ class Recorder:
             until = max(until, end)
         return total
 
-    def watch(self, process: BaseProcess) -> None:
-        """Count the memory of a process that was started, too."""
-        self._processes.append(psutil.Process(process.pid))
-
     def sample(self) -> None:
-        """Note the resident memory."""
-        resident = 0
-        for process in list(self._processes):
-            try:
-                resident += process.memory_info().rss
-            except psutil.NoSuchProcess:
-                self._processes.remove(process)
+        """Note the resident memory of this process and of those it started."""
+        own = psutil.Process()
+        resident = sum(_resident(process) for process in (own, *own.children(recursive=True)))
         self._stage_peak = max(self._stage_peak, resident)
         self.peak_bytes = max(self.peak_bytes, resident)
+
+
+def _resident(process: psutil.Process) -> int:
+    """Bytes of a process, its part of what it shares; all of it where the system cannot tell."""
+    try:
+        try:
+            full = process.memory_full_info()
+        except psutil.AccessDenied:
+            full = process.memory_info()
+        return int(getattr(full, "pss", full.rss))
+    except psutil.NoSuchProcess:
+        return 0
 
 
 _recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
@@ -92,7 +94,7 @@ def recorder() -> Recorder:
 
 
 @contextmanager
-def recording(interval: float = 0.1) -> Iterator[Recorder]:
+def recording(interval: float = 0.2) -> Iterator[Recorder]:
     """Record the stages run inside, sampling memory every ``interval`` seconds."""
     found = Recorder()
     token = _recorder.set(found)

@@ -8,6 +8,7 @@ steps (``side_by_side``).
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -33,7 +34,7 @@ from dagster._utils.interrupts import capture_interrupts
 from itememb_core.progress import Progress
 from itememb_dagster.cores import one_of_workers
 from itememb_dagster.engine import MEMORY_MB
-from itememb_dagster.lake.lock import adopt, lent
+from itememb_dagster.lake.lock import adopt, engine_scratch, lent
 from itememb_dagster.observe import Recorder, recording
 from itememb_dagster.resources import Place, reporting_to
 
@@ -136,7 +137,6 @@ class Workers:
         other.close()
         worker = Worker(process, pipe)
         self.all.append(worker)
-        self.recorder.watch(process)
         return worker
 
     def messages(self, timeout: float) -> Iterator[tuple[Worker, Message]]:
@@ -160,11 +160,13 @@ class Workers:
                 yield worker, (kind, what)
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes; they end at once, so what their engines spilled is left to remove."""
         for worker in self.all:
             worker.pipe.close()
         for worker in self.all:
             worker.process.join()
+            scratch = engine_scratch(Path(self.place.lake), worker.process.pid)
+            shutil.rmtree(scratch, ignore_errors=True)
         self.all.clear()
 
 

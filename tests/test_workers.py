@@ -93,6 +93,7 @@ def test_side_by_side_makes_the_same_lake_even_where_a_process_died(
     assert {s.name for s in died.recorder.stages} | again == {s.name for s in alone.recorder.stages}
     assert died.reasons | both.reasons == alone.reasons
     assert workers_of(os.getpid()) == []
+    assert [each.name for each in (tmp_path / "both").glob("_scratch*")] == []
 
 
 def started(raw: Path, lake: Path) -> subprocess.Popen:

@@ -98,13 +98,23 @@ def test_a_plateau_halves_the_rate_and_then_ends():
     assert schedule.tell(10, 5.0)
     rates = []
     for step in range(20, 200, 10):
-        assert not schedule.tell(step, 6.0)
+        assert schedule.tell(step, 5.04)  # near enough to be kept
         rates.append(schedule.rate)
         if schedule.ended:
             break
     assert rates[:4] == [0.08, 0.04, 0.04, 0.02]
     assert len(rates) == PATIENCE * (HALVINGS + 1)
-    assert schedule.best_step == 10
+    assert schedule.best_step == step
+
+
+def test_two_evaluations_in_a_row_that_would_not_be_kept_end_a_fit():
+    schedule = Schedule(0.08)
+    kept = [schedule.tell(step, loss) for step, loss in enumerate([5.0, 5.06, 5.04, 5.06])]
+    assert kept == [True, False, True, False]
+    assert not schedule.ended
+    assert not schedule.tell(4, 5.06)
+    assert schedule.ended
+    assert schedule.best_step == 2
 
 
 def test_only_touched_rows_move():

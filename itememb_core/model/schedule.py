@@ -5,7 +5,8 @@ What belongs here: decisions from validation losses. What does not: steps, losse
 
 from typing import Final
 
-#: The rate is halved after so many evaluations without a better loss; so many halvings end a fit.
+#: The rate is halved after so many evaluations without a better loss; so many halvings end a fit,
+#: and so many evaluations in a row that are worse than any that would be kept.
 PATIENCE: Final = 2
 HALVINGS: Final = 4
 #: How much worse than the best a later checkpoint's validation loss may be, as a share.
@@ -21,7 +22,7 @@ class Schedule:
 
     def __init__(self, rate: float) -> None:
         self.rate, self.best, self.best_step = rate, float("inf"), 0
-        self.halvings = self.waited = 0
+        self.halvings = self.waited = self.lost = 0
 
     def tell(self, step: int, loss: float) -> bool:
         """Take an evaluation; return whether its checkpoint is the one to keep."""
@@ -30,11 +31,12 @@ class Schedule:
         if self.waited >= PATIENCE:
             self.rate, self.waited, self.halvings = self.rate / 2, 0, self.halvings + 1
         if loss > self.best * (1 + TOLERANCE):
+            self.lost += 1
             return False
-        self.best_step = step
+        self.best_step, self.lost = step, 0
         return True
 
     @property
     def ended(self) -> bool:
-        """Whether the rate was halved often enough."""
-        return self.halvings > HALVINGS
+        """Whether the rate was halved often enough, or what would be kept lies behind."""
+        return self.halvings > HALVINGS or self.lost >= PATIENCE

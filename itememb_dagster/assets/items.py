@@ -144,7 +144,7 @@ def drift_facts(version: ModelVersion) -> dict[str, str]:
     kinds=("pytorch",),
     settings=FIT,
     inputs={**BACKTEST_EDGES, **BACKTEST_NODES},
-    code="3",
+    code="4",
     alone=True,
 )
 def backtest_item_model(
@@ -178,7 +178,7 @@ def backtest_item_model(
     settings=FIT,
     inputs={"backtest": Input((BACKTEST, "item_model"))},
     after=(("item_evaluation",), ("link_evaluation",)),
-    code="3",
+    code="4",
     descends=True,
 )
 def item_model(

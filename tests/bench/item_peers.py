@@ -47,8 +47,8 @@ SETTINGS = Settings()
 #: gensim's settings: skip-gram or not, context, negatives, passes, power of the negatives' counts.
 WORD2VEC: tuple[dict[str, Any], ...] = (
     {"sg": 1, "window": 50, "negative": 10, "epochs": 10, "ns_exponent": 0.75},
-    {"sg": 1, "window": 50, "negative": 20, "epochs": 30, "ns_exponent": 0.75},
-    {"sg": 1, "window": 50, "negative": 20, "epochs": 10, "ns_exponent": 1.0},
+    {"sg": 1, "window": 50, "negative": 10, "epochs": 10, "ns_exponent": 1.0},
+    {"sg": 1, "window": 50, "negative": 5, "epochs": 20, "ns_exponent": 0.75},
     {"sg": 0, "window": 50, "negative": 10, "epochs": 30, "ns_exponent": 0.75},
 )
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from itememb_core.links.accept import (
     Judged,
+    choose_by_expectation,
     choose_threshold,
-    expected_threshold,
     precision_at,
     wilson,
 )
@@ -83,12 +83,21 @@ def test_what_is_chosen_meets_the_target_and_a_lower_target_accepts_no_less(list
 
 
 def test_the_mean_probability_of_all_accepted_meets_the_target():
-    probability, weight = np.array([0.6, 0.9, 0.8, 0.9]), np.array([1.0, 2.0, 4.0, 1.0])
+    known = judged((0.95, True, 1), (0.7, False, 1), (0.5, True, 2))
+
+    def chosen(probability, weight, target):
+        return choose_by_expectation(known, np.array(probability), np.array(weight, float), target)
+
+    probability, weight = [0.6, 0.9, 0.8, 0.9], [1, 2, 4, 1]
     # (3 * 0.9 + 4 * 0.8) / 7 = 0.842857; with the last 6.5 / 8 = 0.8125.
-    assert expected_threshold(probability, weight, 0.84) == (0.8, pytest.approx(5.9 / 7))
-    assert expected_threshold(probability, weight, 0.81) == (0.6, pytest.approx(0.8125))
-    assert expected_threshold(probability, weight, 0.85) == (0.9, pytest.approx(0.9))
-    assert expected_threshold(probability, weight, 0.91) == (None, None)
-    assert expected_threshold(np.empty(0), np.empty(0), 0.5) == (None, None)
-    # Equal ones are accepted together: half of them would do.
-    assert expected_threshold(np.array([0.9, 0.5, 0.5]), np.ones(3), 0.7) == (0.9, 0.9)
+    found = chosen(probability, weight, 0.84)
+    assert (found.threshold, found.expected) == (0.8, pytest.approx(5.9 / 7))
+    assert (found.precision, found.coverage) == (1.0, 0.25)  # of the judged, one lies above
+    found = chosen(probability, weight, 0.81)
+    assert (found.threshold, found.expected, found.precision) == (0.6, pytest.approx(0.8125), 0.5)
+    assert chosen(probability, weight, 0.85).threshold == 0.9
+    # Equal ones are accepted together, though half of them would do.
+    assert chosen([0.9, 0.5, 0.5], [1, 1, 1], 0.7).threshold == 0.9
+    nothing = precision_at(known, None)
+    assert chosen(probability, weight, 0.91) == chosen([], [], 0.5) == nothing
+    assert chosen([0.99], [1], 0.95) == nothing  # no judged list lies that high

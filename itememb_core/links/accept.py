@@ -102,15 +102,17 @@ def choose_threshold(judged: Judged, target: float, *, strict: bool) -> Acceptan
     return precision_at(judged, float(probability[meets[-1]]) if len(meets) else None)
 
 
-def expected_threshold(
-    probability: NDArray[np.float64], weight: NDArray[np.float64], target: float
-) -> tuple[float | None, float | None]:
-    """The lowest threshold above which the mean probability meets ``target``, and that mean.
+def choose_by_expectation(
+    judged: Judged, probability: NDArray[np.float64], weight: NDArray[np.float64], target: float
+) -> Acceptance:
+    """The lowest threshold above which the mean probability meets ``target``.
 
     The probabilities are of the very lists that links are wanted for, many and not judged: a
     threshold found by the share right among a few hundred judged ones follows their chance.
+    Where no judged list lies that high, nothing was seen to be right there: nothing is accepted.
 
     Args:
+        judged: What the estimates of the chosen threshold come from, but for ``expected``.
         probability: Of the first candidate of each list, calibrated, [lists].
         weight: How many lists each stands for, [lists].
         target: Precision wanted.
@@ -120,4 +122,9 @@ def expected_threshold(
     last = np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)]
     mean = (counts * ordered).cumsum() / counts.cumsum()
     meets = np.flatnonzero(last & (mean >= target))
-    return (float(ordered[meets[-1]]), float(mean[meets[-1]])) if len(meets) else (None, None)
+    if not len(meets):
+        return precision_at(judged, None)
+    found = precision_at(judged, float(ordered[meets[-1]]))
+    if found.precision is None:
+        return precision_at(judged, None)
+    return found._replace(expected=float(mean[meets[-1]]))

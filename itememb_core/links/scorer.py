@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from itememb_core.links.accept import (
     Acceptance,
     Judged,
+    choose_by_expectation,
     choose_threshold,
-    expected_threshold,
-    precision_at,
 )
 from itememb_core.links.calibration import Calibration, fit_calibration
 from itememb_core.links.features import FEATURES, candidate_features
@@ -120,11 +119,7 @@ def _accepted(
     if scorer.strict:
         return choose_threshold(judged, scorer.target_precision, strict=True)
     probability = curve.probability(opaque.best, opaque.receipts)
-    threshold, mean = expected_threshold(probability, opaque.weight, scorer.target_precision)
-    found = precision_at(judged, threshold)
-    if found.precision is None:  # no match lies that high: nothing was seen to be right there
-        return precision_at(judged, None)
-    return found._replace(expected=mean)
+    return choose_by_expectation(judged, probability, opaque.weight, scorer.target_precision)
 
 
 def out_of_fold(

@@ -33,8 +33,8 @@ class Recorder:
     """Collects the stages of one command, and why a stage had nothing to do.
 
     Attributes:
-        peak_bytes: The highest resident memory of all processes together; what several share
-            counts once.
+        peak_bytes: The highest resident memory of all processes together; files that several map
+            count once.
     """
 
     stages: list[StageTime] = field(default_factory=list)
@@ -68,21 +68,23 @@ class Recorder:
     def sample(self) -> None:
         """Note the resident memory of this process and of those it started."""
         own = psutil.Process()
-        resident = sum(_resident(process) for process in (own, *own.children(recursive=True)))
+        taken = [_memory(process) for process in (own, *own.children(recursive=True))]
+        resident = sum(alone for alone, _ in taken) + max(shared for _, shared in taken)
         self._stage_peak = max(self._stage_peak, resident)
         self.peak_bytes = max(self.peak_bytes, resident)
 
 
-def _resident(process: psutil.Process) -> int:
-    """Bytes of a process, its part of what it shares; all of it where the system cannot tell."""
+def _memory(process: psutil.Process) -> tuple[int, int]:
+    """Resident bytes of a process alone, and of files and memory that others may map as well.
+
+    Told at once by the system; what each page is shared by would take it as long as a stage.
+    """
     try:
-        try:
-            full = process.memory_full_info()
-        except psutil.AccessDenied:
-            full = process.memory_info()
-        return int(getattr(full, "pss", full.rss))
+        found = process.memory_info()
     except psutil.NoSuchProcess:
-        return 0
+        return 0, 0
+    shared = getattr(found, "shared", 0)
+    return found.rss - shared, shared
 
 
 _recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=None)

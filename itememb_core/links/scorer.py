@@ -83,6 +83,16 @@ def fit_scorer(
     judged = out_of_fold_judged(case.held, case.counts, case.fold, models[1], population)
     acceptance = _accepted(judged, opaque, models[0].calibration, unfitted)
     rule = _rule(settings, population, unfitted.strict)
+    return _scorer(unfitted, models, acceptance, population, rule)
+
+
+def _scorer(
+    unfitted: LinkScorer,
+    models: tuple[Fitted, tuple[Fitted, ...]],
+    acceptance: Acceptance,
+    population: Population,
+    rule: str,
+) -> LinkScorer:
     gains = models[0].trees.importances().tolist()
     return replace(
         unfitted,

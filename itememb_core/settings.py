@@ -166,6 +166,10 @@ class LinkScorerSettings(StageSettings):
         lt=1.0,
         description="Share of opaque items without a true link; null: told by their scores.",
     )
+    one_to_one: bool = Field(
+        False,
+        description="Whether a catalog item is linked to one receipt item at most: the likeliest.",
+    )
     rounds: int = Field(80, ge=1, le=5000, description="Trees of the model.")
     folds: int = Field(5, ge=2, le=50, description="Parts in which held-out matches are judged.")
     small: int = Field(

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 from itememb_core.errors import ItemembError
+from itememb_core.links.accept import Acceptance
 from itememb_core.links.calibration import Calibration, fit_calibration
 from itememb_core.links.candidates import cross_domain_links, link_candidates
 from itememb_core.links.features import FEATURES, best_other, candidate_features
@@ -337,6 +338,26 @@ def test_few_matches_lean_to_none_and_say_so():
     assert few.scorer.acceptance.threshold is None or few.scorer.acceptance.low >= 0.9
     if few.scorer.acceptance.threshold is None:
         assert "no threshold passes" in (few.scorer.reason or "")
+
+
+def test_one_to_one_keeps_the_likeliest_of_a_catalog_item(fitted):
+    first = fitted.candidates.to_pandas().query("rank == 1").head(5).reset_index(drop=True)
+    first["catalog_item"] = ["fmcg_1", "fmcg_2", "fmcg_1", "fmcg_1", "fmcg_2"]
+    first["probability"] = [0.95, 0.97, 0.99, 0.99, 0.96]
+    first["csls"] = np.array([0.9, 0.5, 0.2, 0.3, 0.9], np.float32)
+    table = pa.Table.from_pandas(first, schema=LINK_CANDIDATES, preserve_index=False)
+    accepting = replace(fitted.scorer, acceptance=Acceptance(0.955, 1.0, 0.9, 1.0, 0.5))
+
+    def learned(scorer):
+        links = cross_domain_links(table, fitted.world.vocabulary, scorer).to_pandas()
+        return links[links.method == "learned"].receipt_item.to_list()
+
+    items = first.receipt_item.to_list()
+    assert learned(accepting) == items[1:]
+    # Of fmcg_1 the likeliest two are told apart by CSLS; order is that of the candidates.
+    assert learned(replace(accepting, one_to_one=True)) == [items[1], items[3]]
+    none = replace(accepting, one_to_one=True, acceptance=Acceptance(1.0, None, None, None, 0.0))
+    assert learned(none) == []
 
 
 def test_no_matches_and_no_pool():

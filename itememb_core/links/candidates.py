@@ -68,8 +68,10 @@ def cross_domain_links(
 ) -> pa.Table:
     """Direct links, then the learned ones that the threshold accepts.
 
-    A receipt item gets at most one catalog item: its first candidate or none. A direct link is a
-    catalog id with a receipt line; there the id itself is the link, with probability 1.
+    A receipt item gets at most one catalog item: its first candidate or none. With the scorer's
+    ``one_to_one`` a catalog item, too, is linked to one at most, and the others get none: the
+    assignment of the greatest total probability. A direct link is a catalog id with a receipt
+    line; there the id itself is the link, with probability 1.
 
     Args:
         candidates: ``schemas.LINK_CANDIDATES`` of the final pool.
@@ -94,10 +96,28 @@ def cross_domain_links(
         taken = candidates.filter(
             pc.and_kleene(first, pc.greater_equal(candidates["probability"], threshold))
         )
+        if scorer is not None and scorer.one_to_one:
+            taken = _one_to_one(taken)
         method = pa.array([LEARNED] * taken.num_rows, pa.string())
         taken = taken.append_column("method", method).select(CROSS_DOMAIN_LINKS.names)
         links.append(taken.cast(CROSS_DOMAIN_LINKS))
     return pa.concat_tables(links).combine_chunks()
+
+
+def _one_to_one(taken: pa.Table) -> pa.Table:
+    """The likeliest row of each catalog item, by CSLS and id where equal; in their order."""
+    order = pc.sort_indices(
+        taken,
+        sort_keys=[
+            ("catalog_item", "ascending"),
+            ("probability", "descending"),
+            ("csls", "descending"),
+            ("receipt_item", "ascending"),
+        ],
+    ).to_numpy()
+    codes = taken["catalog_item"].combine_chunks().dictionary_encode().indices.to_numpy()[order]
+    first = np.append(True, codes[1:] != codes[:-1])[: len(codes)]
+    return taken.take(pa.array(np.sort(order[first])))
 
 
 def _known(values: NDArray[np.floating]) -> pa.Array:

@@ -66,6 +66,7 @@ class LinkScorer:
         strict: Whether there were so few matches that the precision's lower bound decides.
         rule: How the threshold was chosen, in words.
         reason: Why there is no model, or why nothing is accepted; ``None`` otherwise.
+        one_to_one: Whether a catalog item is linked to one receipt item at most.
     """
 
     features: tuple[str, ...]
@@ -83,6 +84,7 @@ class LinkScorer:
     strict: bool
     rule: str
     reason: str | None
+    one_to_one: bool = False
 
     def save(self, folder: Path) -> None:
         """Write one JSON file, and LightGBM's text of each model, into an existing folder."""

@@ -350,6 +350,7 @@ def _unfitted(
         strict=n < settings.small,
         rule="nothing is accepted",
         reason=reason,
+        one_to_one=settings.one_to_one,
     )
 
 

@@ -97,9 +97,8 @@ def choose_threshold(judged: Judged, target: float, *, strict: bool) -> Acceptan
         )
     else:
         bound = right / (accepted + accepted / np.arange(1, len(weight) + 1))
-    last = np.append(probability[1:] != probability[:-1], True)[: len(probability)]
-    meets = np.flatnonzero(last & (bound >= target))  # a threshold accepts equal ones together
-    return precision_at(judged, float(probability[meets[-1]]) if len(meets) else None)
+    lowest = _lowest(probability, bound >= target)
+    return precision_at(judged, None if lowest is None else float(probability[lowest]))
 
 
 def choose_by_expectation(
@@ -119,12 +118,16 @@ def choose_by_expectation(
     """
     order = np.argsort(-probability, kind="stable")
     ordered, counts = probability[order], weight[order]
-    last = np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)]
     mean = (counts * ordered).cumsum() / counts.cumsum()
-    meets = np.flatnonzero(last & (mean >= target))
-    if not len(meets):
+    lowest = _lowest(ordered, mean >= target)
+    found = precision_at(judged, None if lowest is None else float(ordered[lowest]))
+    if lowest is None or found.precision is None:
         return precision_at(judged, None)
-    found = precision_at(judged, float(ordered[meets[-1]]))
-    if found.precision is None:
-        return precision_at(judged, None)
-    return found._replace(expected=float(mean[meets[-1]]))
+    return found._replace(expected=float(mean[lowest]))
+
+
+def _lowest(ordered: NDArray[np.float64], meets: NDArray[np.bool_]) -> int | None:
+    """The last place that meets the target among falling scores; equal ones are taken together."""
+    last = np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)]
+    found = np.flatnonzero(last & meets)
+    return int(found[-1]) if len(found) else None

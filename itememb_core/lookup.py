@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from itememb_core.channels import CHANNELS, RECEIPT_DOMAIN, RECEIPTS
 from itememb_core.errors import ItemembError
-from itememb_core.index import same_items
+from itememb_core.items.index import same_items
+from itememb_core.items.vectors import vectors
+from itememb_core.items.vocabulary import UNKNOWN, node_counts, node_index
+from itememb_core.retrieval.exact import top_k
 from itememb_core.schemas import LINK_CANDIDATES
-from itememb_core.vectors import top_k, vectors
-from itememb_core.vocabulary import UNKNOWN, node_counts, node_index
+from itememb_core.services import CHANNELS, RECEIPT_DOMAIN, RECEIPTS
 
 #: ``score``: a cosine, or with goes-with a logit that only ranks.
 FOUND = pa.schema(

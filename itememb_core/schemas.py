@@ -10,7 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from itememb_core.channels import CHANNELS
+from itememb_core.services import CHANNELS
 
 EVENTS: Final = pa.schema(
     [

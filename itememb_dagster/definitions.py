@@ -14,14 +14,14 @@ import dagster as dg
 from itememb_core.errors import ItemembError
 from itememb_core.raw import scan
 from itememb_dagster.assets import STAGES
-from itememb_dagster.build import build_asset
-from itememb_dagster.check import build_check
-from itememb_dagster.checks import CHECKS
-from itememb_dagster.jobs import build_jobs, build_schedules
+from itememb_dagster.automation.jobs import build_jobs, build_schedules
+from itememb_dagster.automation.sensor import build_sensor
+from itememb_dagster.checks.gates import CHECKS
+from itememb_dagster.factory.asset import build_asset
+from itememb_dagster.factory.check import build_check
 from itememb_dagster.lake.io_manager import LakeIOManager
-from itememb_dagster.plan import lake_days
-from itememb_dagster.resources import Place, RawResource, SettingsResource
-from itememb_dagster.sensor import build_sensor
+from itememb_dagster.lake.staleness import lake_days
+from itememb_dagster.runtime.resources import Place, RawResource, SettingsResource
 
 
 def day_bounds(place: Place) -> tuple[date, date]:

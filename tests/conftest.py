@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from itememb_dagster.cli.options import parse_settings
-from itememb_dagster.resources import Place, use_dagster_home
-from itememb_dagster.runner import Outcome, Request, Runner
-from tests import two_months
-from tests.world import TinyWorld, write_tiny_world
+from itememb_dagster.runtime.resources import Place, use_dagster_home
+from itememb_dagster.runtime.runner import Outcome, Request, Runner
+from tests.worlds import two_months
+from tests.worlds.tiny import TinyWorld, write_tiny_world
 
 #: Files whose tests take minutes: begun last, they would leave a core idle.
 LONG = ("test_readme", "test_spark", "test_browser", "test_worlds", "test_workers")

@@ -18,8 +18,8 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from itememb_core.channels import CHANNELS, RECEIPTS
 from itememb_core.edges.pairs import FIXED_POINT, int64
+from itememb_core.services import CHANNELS, RECEIPTS
 from itememb_core.settings import BridgeSettings
 
 

@@ -9,8 +9,8 @@ from typing import Final
 import ibis
 import ibis.expr.types as ir
 
-from itememb_core.channels import RECEIPTS
 from itememb_core.edges.pairs import cap_stats, capped_pairs
+from itememb_core.services import RECEIPTS
 from itememb_core.settings import CopurchaseSettings
 
 _KEYS: Final = ("day", "user_id", "basket")

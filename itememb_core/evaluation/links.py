@@ -10,17 +10,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from itememb_core.evaluation.link_calibration import EXAMPLE, calibration_gap, examples
-from itememb_core.links.accept import Judged, choose_threshold, precision_at, wilson
-from itememb_core.links.fitted import LinkScorer
-from itememb_core.links.heldout import HeldOut, fold_of, held_out
+from itememb_core.evaluation.reliability import EXAMPLE, calibration_gap, examples
+from itememb_core.items.vectors import vectors
+from itememb_core.links.labels import HeldOut, fold_of, held_out
 from itememb_core.links.nodes import Support, link_nodes, support
-from itememb_core.links.plots import precision_coverage_plot, reliability_plot
-from itememb_core.links.population import example_weights
-from itememb_core.links.scorer import judge, out_of_fold, out_of_fold_judged
+from itememb_core.links.scorer.acceptance import Judged, choose_threshold, precision_at, wilson
+from itememb_core.links.scorer.fit import judge, out_of_fold, out_of_fold_judged
+from itememb_core.links.scorer.model import LinkScorer
+from itememb_core.links.scorer.population import example_weights
+from itememb_core.report.links import precision_coverage_plot, reliability_plot
 from itememb_core.schemas import EVALUATION
 from itememb_core.settings import LinkPoolSettings
-from itememb_core.vectors import vectors
 
 #: Events on both sides from which an item is well seen.
 WELL_SEEN = 10

@@ -11,11 +11,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from itememb_core.items.vocabulary import node_counts
 from itememb_core.users.features import DAY
 from itememb_core.users.items import ItemSpace
 from itememb_core.users.scoring import OwnItems
 from itememb_core.users.shards import PackedHistories, Shard
-from itememb_core.vocabulary import node_counts
 
 Scores = NDArray[np.float32]
 

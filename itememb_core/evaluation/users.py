@@ -13,9 +13,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from itememb_core.evaluation.user_baselines import Statistics, baseline_scores, statistics
+from itememb_core.items.vocabulary import UNKNOWN, node_counts, node_index
 from itememb_core.progress import Progress, silent
+from itememb_core.retrieval.exact import GROUP, best_columns
 from itememb_core.schemas import EVALUATION
 from itememb_core.users.items import ItemSpace
+from itememb_core.users.model import UserModel
 from itememb_core.users.scoring import (
     OwnItems,
     item_matrix,
@@ -24,9 +27,6 @@ from itememb_core.users.scoring import (
     vectors_of_users,
 )
 from itememb_core.users.shards import PackedHistories, Shard
-from itememb_core.users.trainer import UserModel
-from itememb_core.vectors import GROUP, best_columns
-from itememb_core.vocabulary import UNKNOWN, node_counts, node_index
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from itememb_core.channels import RECEIPT_DOMAIN
-from itememb_core.links.fitted import LinkScorer
+from itememb_core.items.vocabulary import ALL_SIDE
 from itememb_core.links.lists import PoolLists, pool_lists
 from itememb_core.links.nodes import support
+from itememb_core.links.scorer.model import LinkScorer
 from itememb_core.schemas import CROSS_DOMAIN_LINKS, LINK_CANDIDATES
-from itememb_core.vocabulary import ALL_SIDE
+from itememb_core.services import RECEIPT_DOMAIN
 
 #: Columns of the pool that are shown beside a candidate.
 EVIDENCE = tuple(LINK_CANDIDATES.names[7:])

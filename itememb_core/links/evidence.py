@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from itememb_core.channels import RECEIPTS, RETAIL
 from itememb_core.edges.pairs import int64
+from itememb_core.items.vocabulary import UNKNOWN, node_index
 from itememb_core.links.nodes import LinkNodes
-from itememb_core.vocabulary import UNKNOWN, node_index
+from itememb_core.services import RECEIPTS, RETAIL
 
 #: Quantiles of an item's receipt prices: low, middle, high.
 QUANTILES = (0.1, 0.5, 0.9)

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from itememb_core.channels import RECEIPTS, RETAIL
 from itememb_core.errors import ItemembError
+from itememb_core.items.vocabulary import UNKNOWN, node_index
 from itememb_core.schemas import LINK_POOL
-from itememb_core.vocabulary import UNKNOWN, node_index
+from itememb_core.services import RECEIPTS, RETAIL
 
 #: Receipt items whose features are held at once.
 CHUNK = 4096

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from itememb_core.channels import CATALOG_CHANNELS, CHANNELS, OFFERS, RECEIPT_DOMAIN, RECEIPTS
+from itememb_core.items.vocabulary import ALL_SIDE, RECEIPTS_SIDE, node_counts
+from itememb_core.services import CATALOG_CHANNELS, CHANNELS, OFFERS, RECEIPT_DOMAIN, RECEIPTS
 from itememb_core.settings import LinkPoolSettings
-from itememb_core.vocabulary import ALL_SIDE, RECEIPTS_SIDE, node_counts
 
 _RECEIPTS = CHANNELS.index(RECEIPTS)
 _CATALOG = [CHANNELS.index(channel) for channel in CATALOG_CHANNELS]

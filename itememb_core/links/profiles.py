@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from itememb_core.channels import OFFERS, RECEIPTS
+from itememb_core.items.vocabulary import UNKNOWN, node_index
 from itememb_core.links.likelihood import Side
 from itememb_core.links.nodes import LinkNodes
-from itememb_core.vocabulary import UNKNOWN, node_index
+from itememb_core.services import OFFERS, RECEIPTS
 
 #: Days that count together, by name; None: all of them.
 WINDOWS: Final = {"users": None, "months": 30, "weeks": 7}

@@ -79,7 +79,7 @@ def check_files(
 
     Args:
         scan: The raw folder.
-        channel: One of :data:`itememb_core.channels.CHANNELS`.
+        channel: One of :data:`itememb_core.services.CHANNELS`.
         days: Days to look at; those without a file are good.
         deep: Also read every page: slow, for finding the file that an engine failed on.
     """
@@ -101,7 +101,7 @@ def read_events(
     Args:
         con: The engine.
         scan: The raw folder.
-        channel: One of :data:`itememb_core.channels.CHANNELS`.
+        channel: One of :data:`itememb_core.services.CHANNELS`.
         days: Days; those without a file give no rows.
 
     Returns:

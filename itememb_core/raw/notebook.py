@@ -10,7 +10,6 @@ from typing import Final
 import ibis
 import ibis.expr.types as ir
 
-from itememb_core.channels import MARKETPLACE, RECEIPTS, RETAIL
 from itememb_core.raw import tecd
 from itememb_core.raw.columns import Column
 from itememb_core.raw.files import (
@@ -22,6 +21,7 @@ from itememb_core.raw.files import (
     stem_of,
 )
 from itememb_core.raw.spans import with_spans
+from itememb_core.services import MARKETPLACE, RECEIPTS, RETAIL
 
 LAYOUT: Final = "notebook"
 

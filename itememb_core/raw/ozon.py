@@ -1,7 +1,7 @@
 """The Ozon layout (E-CUP recommendation data): orders, tracker and items of one marketplace.
 
 What belongs here: its folders, columns, and how its ids, orders and categories become canonical
-ones. What its actions and statuses mean stands in :mod:`itememb_core.channels`; from when a status
+ones. What its actions and statuses mean stands in :mod:`itememb_core.services`; from when a status
 counts, in :mod:`itememb_core.tables.clean`.
 """
 
@@ -11,7 +11,6 @@ from typing import Final, cast
 import ibis
 import ibis.expr.types as ir
 
-from itememb_core.channels import MARKETPLACE, ORDER
 from itememb_core.errors import ItemembError
 from itememb_core.raw.columns import Column, good_footers
 from itememb_core.raw.files import (
@@ -24,6 +23,7 @@ from itememb_core.raw.files import (
 )
 from itememb_core.raw.reader import canonical_rows
 from itememb_core.raw.spans import with_spans
+from itememb_core.services import MARKETPLACE, ORDER
 
 LAYOUT: Final = "ozon"
 ITEMS: Final = f"{MARKETPLACE}_items"

@@ -10,7 +10,6 @@ from typing import Final
 import ibis
 import ibis.expr.types as ir
 
-from itememb_core.channels import CATALOG_CHANNELS, MARKETPLACE, OFFERS, RECEIPTS, RETAIL
 from itememb_core.raw.columns import Column
 from itememb_core.raw.files import (
     RawFile,
@@ -21,6 +20,7 @@ from itememb_core.raw.files import (
     parse_day,
     stem_of,
 )
+from itememb_core.services import CATALOG_CHANNELS, MARKETPLACE, OFFERS, RECEIPTS, RETAIL
 
 LAYOUT: Final = "tecd"
 

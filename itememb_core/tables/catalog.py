@@ -10,12 +10,12 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from itememb_core.channels import CATALOG_CHANNELS, RECEIPT_DOMAIN
 from itememb_core.raw import RawScan, read_table
 from itememb_core.raw.columns import not_finite
 from itememb_core.raw.ozon import CATEGORIES
 from itememb_core.raw.reader import conform, empty_table
 from itememb_core.schemas import CATALOG
+from itememb_core.services import CATALOG_CHANNELS, RECEIPT_DOMAIN
 from itememb_core.settings import DomainSettings
 from itememb_core.tables.clean import (
     ID_OUT_OF_RANGE,

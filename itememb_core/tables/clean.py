@@ -13,7 +13,11 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from itememb_core.channels import (
+from itememb_core.errors import ItemembError
+from itememb_core.raw.columns import not_finite
+from itememb_core.raw.reader import RAW_EVENTS, conform
+from itememb_core.schemas import EVENTS
+from itememb_core.services import (
     ALIASES,
     CATALOG_CHANNELS,
     PROCESSED,
@@ -22,10 +26,6 @@ from itememb_core.channels import (
     UNKNOWN_STRENGTH,
     UNNAMED,
 )
-from itememb_core.errors import ItemembError
-from itememb_core.raw.columns import not_finite
-from itememb_core.raw.reader import RAW_EVENTS, conform
-from itememb_core.schemas import EVENTS
 from itememb_core.settings import DomainSettings
 from itememb_core.tables.domains import domain_of
 
@@ -173,7 +173,7 @@ def _known_status(rows: ir.Table) -> ir.StringValue:
     is cut between the order and its cancelation must not know of it, and days are made once, for
     every cut. So a row holds only what was known on its own day: a status that came later, or
     nobody knows when, is not in the table, and the order counts as it did then, as
-    :data:`~itememb_core.channels.PROCESSED`. The same holds for the final fit, which repeats what
+    :data:`~itememb_core.services.PROCESSED`. The same holds for the final fit, which repeats what
     was judged. The price: an order canceled on a later day makes pairs, as a sign of interest.
     """
     known = rows.status_timestamp.cast("date") <= rows.file_day

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import ibis
 import ibis.expr.types as ir
 
-from itememb_core.channels import CATALOG_CHANNELS, RECEIPT_DOMAIN
+from itememb_core.services import CATALOG_CHANNELS, RECEIPT_DOMAIN
 from itememb_core.settings import DomainSettings
 
 if TYPE_CHECKING:

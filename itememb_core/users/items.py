@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from itememb_core.channels import RECEIPT_DOMAIN
 from itememb_core.errors import ItemembError
-from itememb_core.vectors import vectors
-from itememb_core.vocabulary import ALL_SIDE, UNKNOWN, node_counts, node_index
+from itememb_core.items.vectors import vectors
+from itememb_core.items.vocabulary import ALL_SIDE, UNKNOWN, node_counts, node_index
+from itememb_core.services import RECEIPT_DOMAIN
 
 
 @dataclass(frozen=True)

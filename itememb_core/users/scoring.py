@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from itememb_core.retrieval.exact import score_blocks
 from itememb_core.settings import UserModelSettings
-from itememb_core.users.batches import event_arrays
 from itememb_core.users.shards import Shard
 from itememb_core.users.towers import (
     Towers,
@@ -21,7 +21,7 @@ from itememb_core.users.towers import (
     user_states,
     user_vectors,
 )
-from itememb_core.vectors import score_blocks
+from itememb_core.users.training.batches import event_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -142,7 +142,7 @@ def model_scores(
         exclude_seen: Whether it scores -inf.
 
     Yields:
-        As :func:`itememb_core.vectors.score_blocks`.
+        As :func:`itememb_core.items.vectors.score_blocks`.
     """
     import torch
 

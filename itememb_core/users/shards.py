@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from itememb_core.channels import STRENGTHS
 from itememb_core.errors import ItemembError
+from itememb_core.items.vocabulary import UNKNOWN, channel_codes, node_index
 from itememb_core.progress import Progress, silent
+from itememb_core.services import STRENGTHS
 from itememb_core.users.features import DAY, decayed_counts, event_features, repeat_features
 from itememb_core.users.items import ItemSpace
-from itememb_core.vocabulary import UNKNOWN, channel_codes, node_index
 
 #: Codes of actions; an action that is not among them has the last code.
 ACTIONS = tuple(sorted(STRENGTHS))

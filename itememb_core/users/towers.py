@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itememb_core.channels import CHANNELS
+from itememb_core.services import CHANNELS
 from itememb_core.settings import UserModelSettings
 from itememb_core.users.features import EVENT_FEATURES, REPEAT_FEATURES
 from itememb_core.users.gru import gru

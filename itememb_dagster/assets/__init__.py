@@ -3,7 +3,7 @@
 from typing import Final
 
 from itememb_dagster.assets import edges, evaluation, items, links, tables, users
-from itememb_dagster.stage import Stage
+from itememb_dagster.factory.stage import Stage
 
 STAGES: Final[tuple[Stage, ...]] = (
     *tables.STAGES,

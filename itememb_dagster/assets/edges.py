@@ -5,7 +5,7 @@ import ibis.expr.types as ir
 
 from itememb_core import edges as core
 from itememb_core import schemas
-from itememb_dagster.stage import Input, StageContext, TableSpec, stage
+from itememb_dagster.factory.stage import Input, StageContext, TableSpec, stage
 
 PAIR = ("channel", "item_a", "item_b")
 #: Ranks order the rows as ``PAIR`` does.

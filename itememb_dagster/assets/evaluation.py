@@ -9,15 +9,16 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from itememb_core import schemas
-from itememb_core.evaluation.baskets import holdout_baskets
-from itememb_core.evaluation.goes_with import Space
-from itememb_core.evaluation.items import draw_questions
-from itememb_core.evaluation.items import item_evaluation as judge_items
+from itememb_core.evaluation.items.baskets import holdout_baskets
+from itememb_core.evaluation.items.goes_with import Space
+from itememb_core.evaluation.items.judge import draw_questions
+from itememb_core.evaluation.items.judge import item_evaluation as judge_items
 from itememb_core.evaluation.links import link_evaluation as judge_links
-from itememb_core.links.fitted import LinkScorer
-from itememb_core.model import ItemModel, fit, training_data
+from itememb_core.items.model import ItemModel
+from itememb_core.items.training import fit, training_data
+from itememb_core.links.scorer.model import LinkScorer
 from itememb_dagster.assets.items import before, last_day
-from itememb_dagster.stage import BACKTEST, Input, StageContext, TableSpec, stage
+from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSpec, stage
 
 SPEC: Final = TableSpec(schemas.EVALUATION)
 

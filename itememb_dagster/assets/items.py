@@ -9,18 +9,19 @@ import pyarrow as pa
 
 from itememb_core import edges as edge_tables
 from itememb_core import schemas
-from itememb_core.drift import ModelVersion, Rows, aligned, load_rows, on_nodes
 from itememb_core.evaluation.figures import Judged
-from itememb_core.evaluation.probe import mixing_figures
-from itememb_core.index import BuiltIndex, build_index
-from itememb_core.model import ItemModel, fit, training_data
-from itememb_core.model.start import Earlier
+from itememb_core.evaluation.items.probe import mixing_figures
+from itememb_core.evaluation.split import direct_matches
+from itememb_core.evaluation.split import link_holdout as hold_out
+from itememb_core.items.drift import ModelVersion, Rows, aligned, load_rows, on_nodes
+from itememb_core.items.index import BuiltIndex, build_index
+from itememb_core.items.model import ItemModel
+from itememb_core.items.similar import similar_items as neighbours
+from itememb_core.items.training import fit, training_data
+from itememb_core.items.training.start import Earlier
+from itememb_core.items.vocabulary import build_vocabulary
 from itememb_core.settings import ItemModelSettings
-from itememb_core.similar import similar_items as neighbours
-from itememb_core.split import direct_matches
-from itememb_core.split import link_holdout as hold_out
-from itememb_core.vocabulary import build_vocabulary
-from itememb_dagster.stage import BACKTEST, Input, StageContext, TableSpec, stage
+from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSpec, stage
 
 BACKTEST_EDGES: Final = {"edges": Input((BACKTEST, "edges"))}
 BACKTEST_NODES: Final = {"vocabulary": Input((BACKTEST, "vocabulary"))}
@@ -107,7 +108,7 @@ def vocabulary(ctx: StageContext, user_items: ir.Table, catalog: ir.Table) -> pa
 
 def _tell(ctx: StageContext, model: ItemModel) -> ItemModel:
     """Show what a fit did."""
-    from itememb_core.model.item_model import training_plot
+    from itememb_core.items.model import training_plot
 
     ctx.metadata |= {"steps": model.facts["steps"], "shares": model.facts["shares"]}
     ctx.nothing = model.facts["reason"]
@@ -230,7 +231,7 @@ def _show_mixing(
     ctx: StageContext, table: pa.Table, vocabulary: pa.Table, catalog: pa.Table
 ) -> None:
     """Show a map of the vectors and how much domains mix among neighbours."""
-    from itememb_core.item_map import item_map
+    from itememb_core.report.item_map import item_map
 
     seed = ctx.settings.seed
     mixing = mixing_figures(table, vocabulary, np.random.default_rng(seed))

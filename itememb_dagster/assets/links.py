@@ -11,12 +11,12 @@ from itememb_core.links.candidates import cross_domain_links as accept
 from itememb_core.links.candidates import link_candidates as rank
 from itememb_core.links.enrich import enriched_receipts as enrich
 from itememb_core.links.evidence import receipt_facts
-from itememb_core.links.fitted import LinkScorer
 from itememb_core.links.nodes import no_links_reason
 from itememb_core.links.pool import LinkData, open_pool
-from itememb_core.links.scorer import fit_scorer
+from itememb_core.links.scorer.fit import fit_scorer
+from itememb_core.links.scorer.model import LinkScorer
 from itememb_dagster.assets.items import before
-from itememb_dagster.stage import BACKTEST, Input, StageContext, TableSpec, stage
+from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSpec, stage
 
 POOL: Final = TableSpec(schemas.LINK_POOL)
 BACKTEST_INPUTS: Final = {

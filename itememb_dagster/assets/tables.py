@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from itememb_core import schemas
 from itememb_core import tables as core
-from itememb_core.channels import MARKETPLACE, OFFERS, RECEIPTS, RETAIL
 from itememb_core.raw import check_files, count_rows, fingerprint, read_events
-from itememb_dagster.counts import stored_counts, unknown_counts
-from itememb_dagster.stage import EVERY_FILE, StageContext, TableSpec, stage
+from itememb_core.services import MARKETPLACE, OFFERS, RECEIPTS, RETAIL
+from itememb_dagster.factory.stage import EVERY_FILE, StageContext, TableSpec, stage
+from itememb_dagster.lake.counts import stored_counts, unknown_counts
 
 EVENTS = TableSpec(schemas.EVENTS, ("timestamp", "user_id", "source_file", "source_row"), "day")
 DAILY: dict[str, Any] = {

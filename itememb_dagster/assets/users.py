@@ -13,16 +13,16 @@ from itememb_core import schemas
 from itememb_core.evaluation.users import user_evaluation as judge_users
 from itememb_core.links.candidates import cross_domain_links as accept
 from itememb_core.links.candidates import link_candidates as rank
-from itememb_core.links.fitted import LinkScorer
+from itememb_core.links.scorer.model import LinkScorer
 from itememb_core.progress import Progress
 from itememb_core.users.histories import user_histories as histories_of
 from itememb_core.users.items import ItemSpace, item_space
-from itememb_core.users.recommend import recommendations as recommend
-from itememb_core.users.recommend import user_embeddings as embed
+from itememb_core.users.model import StoredUserModel, UserModel
+from itememb_core.users.recommendations import recommendations as recommend
+from itememb_core.users.recommendations import user_embeddings as embed
 from itememb_core.users.shards import PackedHistories, pack_histories
-from itememb_core.users.store import StoredUserModel
-from itememb_core.users.trainer import UserModel, fit_user_model
-from itememb_dagster.stage import BACKTEST, Input, StageContext, TableSpec, stage
+from itememb_core.users.training.fit import fit_user_model
+from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSpec, stage
 
 HISTORIES: Final = TableSpec(schemas.USER_HISTORIES, ("shard", "user_id", "position"))
 FIT: Final = ("user_model", "user_histories", "seed", "holdout_days")
@@ -95,7 +95,7 @@ def fit_users(
     ctx: StageContext, histories: ir.Table, items: ItemSpace, epochs: int | None
 ) -> UserModel:
     """Fit and show what the fit did."""
-    from itememb_core.users.plots import training_plot
+    from itememb_core.report.training import training_plot
 
     settings, seed = ctx.settings.user_model, ctx.settings.seed
     with packed(ctx, histories, items) as shards:

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from itememb_core.channels import CHANNELS
 from itememb_core.errors import ItemembError
+from itememb_core.services import CHANNELS
 from itememb_dagster.cli.options import lake_option
 from itememb_dagster.lake import Lake
 from itememb_dagster.lake.io_manager import load_arrow
-from itememb_dagster.resources import Place
+from itememb_dagster.runtime.resources import Place
 
 
 def _lake(lake: str | None) -> Lake:
@@ -63,8 +63,8 @@ def _with_titles(lake: Lake, found: pa.Table, column: str = "neighbor_id") -> pa
 @lake_option
 def links(item: str, lake: str | None) -> None:
     """Show the catalog candidates of a receipt ITEM (or what links to a catalog item), and why."""
-    from itememb_core.links.fitted import load_scorer
     from itememb_core.links.reasons import reasons
+    from itememb_core.links.scorer.model import load_scorer
     from itememb_core.lookup import links_of
 
     where = _lake(lake)

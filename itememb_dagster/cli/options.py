@@ -9,7 +9,7 @@ import yaml
 
 from itememb_core.errors import ItemembError
 from itememb_core.settings import Settings
-from itememb_dagster.resources import settings_from
+from itememb_dagster.runtime.resources import settings_from
 
 
 def lake_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from itememb_dagster.cli.options import day, lake_option, parse_settings, raw_option
 from itememb_dagster.cli.show import progress_bars
-from itememb_dagster.closing import closing_tables
-from itememb_dagster.resources import Place, reporting_to, use_dagster_home
+from itememb_dagster.cli.summary import closing_tables
+from itememb_dagster.runtime.resources import Place, reporting_to, use_dagster_home
 
 
 @click.command()
@@ -47,7 +47,7 @@ def run(
     settings = parse_settings(assignments)
     first, last = day(start, "--start"), day(end, "--end")
     use_dagster_home()
-    from itememb_dagster.runner import Request, Runner
+    from itememb_dagster.runtime.runner import Request, Runner
 
     runner = Runner(Request(place, settings, first, last, select, force, workers))
     with progress_bars() as bars, reporting_to(bars):

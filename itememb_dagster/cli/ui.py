@@ -7,7 +7,7 @@ import sys
 import click
 
 from itememb_dagster.cli.options import lake_option, raw_option
-from itememb_dagster.resources import Place, use_dagster_home
+from itememb_dagster.runtime.resources import Place, use_dagster_home
 
 
 @click.command()

@@ -23,13 +23,13 @@ from dagster import DagsterEvent
 
 from itememb_core.errors import ItemembError
 from itememb_core.tables import MergedRows, epoch_errors, unknown_words
-from itememb_dagster.engine import connect, read_parts, stream
+from itememb_dagster.factory.stage import Stage, TableSpec
 from itememb_dagster.lake.loaders import LOADERS
-from itememb_dagster.lake.stamp import Stamp
+from itememb_dagster.lake.stamps import Stamp
 from itememb_dagster.lake.store import Key, Lake, rejected_key
 from itememb_dagster.lake.writer import ROW_GROUP, SegmentWriter, write_file
-from itememb_dagster.observe import recorder
-from itememb_dagster.stage import Stage, TableSpec
+from itememb_dagster.runtime.engine import connect, read_parts, stream
+from itememb_dagster.runtime.profiling import recorder
 
 #: Bad days that an error names; their number is told.
 SHOWN: Final = 5

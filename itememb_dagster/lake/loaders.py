@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from itememb_core.drift import DriftReport, load_drift
-from itememb_core.index import BuiltIndex, load_index
-from itememb_core.links.fitted import LinkScorer, load_scorer
-from itememb_core.model import ItemModel, load_model
-from itememb_core.users.store import StoredUserModel
+from itememb_core.items.drift import DriftReport, load_drift
+from itememb_core.items.index import BuiltIndex, load_index
+from itememb_core.items.model import ItemModel, load_model
+from itememb_core.links.scorer.model import LinkScorer, load_scorer
+from itememb_core.users.model import StoredUserModel
 
 LOADERS: dict[type[Any], Callable[[Path], Any]] = {
     BuiltIndex: load_index,

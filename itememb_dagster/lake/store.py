@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
 from itememb_dagster.lake.lock import writing
-from itememb_dagster.lake.stamp import FOOTER_KEY, Stamp
+from itememb_dagster.lake.stamps import FOOTER_KEY, Stamp
 
 #: An asset's key: ``("edges",)`` or ``("backtest", "edges")``.
 Key = tuple[str, ...]

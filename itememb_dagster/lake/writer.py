@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from itememb_dagster.lake.stamp import FOOTER_KEY, Stamp
+from itememb_dagster.lake.stamps import FOOTER_KEY, Stamp
 from itememb_dagster.lake.store import Key, Lake, rejected_key
 
 ROW_GROUP: Final = 1 << 17

@@ -24,9 +24,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from itememb_core.channels import CHANNELS
-from itememb_core.evaluation.baskets import holdout_baskets
-from itememb_core.evaluation.goes_with import (
+from itememb_core.evaluation.items.baskets import holdout_baskets
+from itememb_core.evaluation.items.goes_with import (
     Asked,
     Scores,
     Space,
@@ -34,12 +33,13 @@ from itememb_core.evaluation.goes_with import (
     context_scores,
     judge_pairs,
 )
-from itememb_core.evaluation.items import draw_questions
-from itememb_core.evaluation.metrics import hit_at
-from itememb_core.model import fit, training_data
-from itememb_core.model.data import TrainingData
+from itememb_core.evaluation.items.judge import draw_questions
+from itememb_core.evaluation.ranking import hit_at
+from itememb_core.evaluation.split import cut_day
+from itememb_core.items.training import fit, training_data
+from itememb_core.items.training.data import TrainingData
+from itememb_core.services import CHANNELS
 from itememb_core.settings import Settings
-from itememb_core.split import cut_day
 from itememb_dagster.lake.io_manager import LakeIOManager
 
 THREADS, DIM, BATCH = 2, 128, 1024
@@ -107,7 +107,7 @@ def read(lake: Path, holdout_days: int) -> Backtest:
 
 def sentences(vocabulary: pa.Table, baskets: pa.Table) -> list[list[str]]:
     """The nodes of each basket of two items or more, as words in the order of time."""
-    from itememb_core.vocabulary import node_index
+    from itememb_core.items.vocabulary import node_index
 
     keys = [(name, "ascending") for name in ("channel", "user_id", "basket", "at")]
     ordered = baskets.sort_by(keys)

@@ -17,10 +17,10 @@ from time import perf_counter
 
 import numpy as np
 
-from itememb_core.model.data import Bags, Pairs, TrainingData
-from itememb_core.model.fit import Trainer
-from itememb_core.model.start import start_vectors
-from itememb_core.processor import product_type
+from itememb_core.device import product_type
+from itememb_core.items.training.data import Bags, Pairs, TrainingData
+from itememb_core.items.training.fit import Trainer
+from itememb_core.items.training.start import start_vectors
 from itememb_core.settings import ItemModelSettings
 
 ENTRIES, PER_USER, PAIRS = 2_000_000, 200, 2_000_000

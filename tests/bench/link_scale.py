@@ -21,11 +21,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from itememb_core.links.csls_index import RECALL_AT, Side, share_found
+from itememb_core.items.vectors import vectors
 from itememb_core.links.nodes import link_nodes
 from itememb_core.progress import silent
+from itememb_core.retrieval.csls_lists import RECALL_AT, Side, share_found
+from itememb_core.retrieval.exact import top_k
 from itememb_core.settings import LinkPoolSettings
-from itememb_core.vectors import top_k, vectors
 
 #: Candidates returned, queries on which the flat index is timed, and on which ours is.
 SIZE, SAMPLE, SEARCHED = 100, 512, 8192

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from itememb_core.channels import CHANNELS, OFFERS, RECEIPTS, RETAIL
-from tests.world import ACTIONS, FOLDERS, SCHEMAS
+from itememb_core.services import CHANNELS, OFFERS, RECEIPTS, RETAIL
+from tests.worlds.tiny import ACTIONS, FOLDERS, SCHEMAS
 
 DAY_US = 86_400_000_000
 #: What an id begins with, by channel; a receipt's id is opaque.

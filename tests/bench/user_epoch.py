@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from itememb_core.channels import CHANNELS
 from itememb_core.schemas import USER_HISTORIES, VOCABULARY, item_embeddings
+from itememb_core.services import CHANNELS
 from itememb_core.settings import UserModelSettings
 from itememb_core.users.items import ItemSpace, item_space
 from itememb_core.users.shards import pack_histories
-from itememb_core.users.trainer import fit_user_model
+from itememb_core.users.training.fit import fit_user_model
 
 ITEMS, DIM, PER_USER, USERS_PER_SHARD = 50_000, 128, 500, 200
 SETTINGS = UserModelSettings(dim=128, hidden=128, negatives=512)

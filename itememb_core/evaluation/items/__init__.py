@@ -1,0 +1,1 @@
+"""Judging item vectors: later baskets, next baskets, what goes with what, categories."""

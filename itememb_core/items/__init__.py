@@ -1,0 +1,1 @@
+"""Items: the vocabulary, training, vectors, the index, similar items, drift between versions."""

@@ -1,0 +1,231 @@
+"""The stored FAISS index over item vectors: exact where small, inverted lists where large.
+
+What belongs here: choosing, building, measuring, saving and loading the index. What does not:
+who asks it for what.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from itememb_core.errors import ItemembError
+from itememb_core.items.vectors import vectors
+from itememb_core.items.vocabulary import node_counts
+from itememb_core.progress import Progress, silent
+from itememb_core.retrieval.exact import top_k
+from itememb_core.settings import ItemIndexSettings
+
+INDEX_FILE = "index.faiss"
+IDS_FILE = "ids.parquet"
+ABOUT_FILE = "index.json"
+
+#: Neighbours over which recall is measured.
+RECALL_AT = 10
+
+IDS = pa.schema([("position", pa.int64()), ("item_id", pa.string()), ("side", pa.string())])
+
+
+class BuiltIndex(NamedTuple):
+    """A FAISS index of inner products over unit vectors, and what its positions are.
+
+    Attributes:
+        index: The FAISS index; ``None`` when there is no item.
+        ids: Position, item id and side, one row a vector.
+        about: kind, metric, dim, items, untouched (left out), recall and how it was measured.
+    """
+
+    index: Any
+    ids: pa.Table
+    about: dict[str, Any]
+
+    def search(
+        self, queries: NDArray[np.float32], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Positions int64 [n, k] (-1: none found) and cosines float32 [n, k], best first.
+
+        Raises:
+            ItemembError: The queries' dimension is not the index's.
+        """
+        if queries.shape[1] != self.about["dim"]:
+            raise ItemembError(
+                f"item_index: queries have dimension {queries.shape[1]}, "
+                f"the index {self.about['dim']}"
+            )
+        if self.index is None:
+            return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+        scores, positions = self.index.search(np.ascontiguousarray(queries), k)
+        return positions, scores
+
+    def save(self, folder: Path) -> None:
+        """Write the index, its ids and a JSON of its facts into an existing folder."""
+        if self.index is not None:
+            import faiss
+
+            faiss.write_index(self.index, str(folder / INDEX_FILE))
+        pq.write_table(self.ids, folder / IDS_FILE)
+        (folder / ABOUT_FILE).write_text(json.dumps(self.about, indent=1, sort_keys=True) + "\n")
+
+
+def load_index(folder: Path, expected_dim: int | None = None) -> BuiltIndex:
+    """Read what :meth:`BuiltIndex.save` wrote.
+
+    Raises:
+        ItemembError: A file is missing, the files disagree, or the dimension is not the expected.
+    """
+    for name in (ABOUT_FILE, IDS_FILE):
+        if not (folder / name).is_file():
+            raise ItemembError(f"item_index: {folder / name} is missing")
+    about = json.loads((folder / ABOUT_FILE).read_text())
+    if expected_dim is not None and about["dim"] != expected_dim:
+        raise ItemembError(
+            f"item_index: the index has dimension {about['dim']}, expected {expected_dim}"
+        )
+    ids = pq.read_table(folder / IDS_FILE)
+    if about["items"] == 0:
+        return BuiltIndex(None, ids, about)
+    if not (folder / INDEX_FILE).is_file():
+        raise ItemembError(f"item_index: {folder / INDEX_FILE} is missing")
+    import faiss
+
+    index = faiss.read_index(str(folder / INDEX_FILE))
+    if (index.ntotal, index.d) != (ids.num_rows, about["dim"]):
+        raise ItemembError(
+            f"item_index: the index holds {index.ntotal} vectors of dimension {index.d}, "
+            f"expected {ids.num_rows} of {about['dim']}"
+        )
+    return BuiltIndex(index, ids, about)
+
+
+def same_items(vocabulary: pa.Table, embeddings: pa.Table) -> None:
+    """Check that two tables list the same items in the same order.
+
+    Raises:
+        ItemembError: They do not.
+    """
+    if vocabulary.num_rows != embeddings.num_rows:
+        raise ItemembError(
+            f"item_embeddings: {embeddings.num_rows} rows, the vocabulary has {vocabulary.num_rows}"
+        )
+    for column in ("item_id", "side"):
+        if not vocabulary[column].equals(embeddings[column].cast(pa.string())):
+            raise ItemembError(f"item_embeddings: {column} differs from the vocabulary's")
+
+
+def touched_rows(vocabulary: pa.Table) -> NDArray[np.int64]:
+    """Rows of items with an event in any channel, int64 [touched]."""
+    return np.flatnonzero(node_counts(vocabulary).sum(axis=1) > 0)
+
+
+def build_index(
+    embeddings: pa.Table,
+    vocabulary: pa.Table,
+    settings: ItemIndexSettings,
+    seed: int,
+    *,
+    expected_dim: int | None = None,
+    progress: Progress = silent,
+) -> BuiltIndex:
+    """Index the unit vectors of every item with an event, and measure recall on a sample.
+
+    Args:
+        embeddings: ``schemas.item_embeddings(dim)``.
+        vocabulary: ``schemas.VOCABULARY``, in the same order.
+        settings: Size up to which the index is exact, recall wanted beyond it.
+        seed: Of the sample and of the clusters.
+        expected_dim: As in :func:`vectors`.
+        progress: Told of the measuring.
+
+    Raises:
+        ItemembError: As :func:`vectors` and :func:`same_items`.
+    """
+    every = vectors(embeddings, expected_dim)
+    same_items(vocabulary, embeddings)
+    rows = touched_rows(vocabulary)
+    values = np.ascontiguousarray(every[rows])  # [items, dim]
+    ids = embeddings.select(["item_id", "side"]).take(pa.array(rows))
+    ids = ids.add_column(0, "position", pa.array(np.arange(len(rows)))).cast(IDS)
+    about: dict[str, Any] = {
+        "metric": "inner product of unit vectors (cosine)",
+        "dim": every.shape[1],
+        "items": len(rows),
+        "untouched": len(every) - len(rows),
+    }
+    if not len(rows):
+        return BuiltIndex(None, ids, about | {"kind": "none", "recall": None, "recall_sample": 0})
+    index, measured = _measured_index(values, settings, seed, progress)
+    return BuiltIndex(index, ids, about | measured)
+
+
+def _measured_index(
+    values: NDArray[np.float32], settings: ItemIndexSettings, seed: int, progress: Progress
+) -> tuple[Any, dict[str, Any]]:
+    """The index of the kind that the size asks for, and its recall at RECALL_AT."""
+    n = len(values)
+    size = min(settings.recall_sample, n)
+    queries = values[np.sort(np.random.default_rng(seed).choice(n, size, replace=False))]
+    _, wanted = top_k(queries, values, RECALL_AT, progress=progress, what="item_index: recall")
+    about = {"recall_at": RECALL_AT, "recall_sample": size}
+    if n <= settings.exact_up_to:
+        index = _flat(values)
+        return index, about | {"kind": "flat", "recall": _recall(index, queries, wanted)}
+    index = _inverted_lists(values, seed)
+    recall = _tune(index, queries, wanted, settings)
+    lists = {"lists": index.nlist, "probed": index.nprobe}
+    return index, about | lists | {"kind": "ivf", "recall": recall}
+
+
+def _flat(values: NDArray[np.float32]) -> Any:
+    """All vectors, compared one by one."""
+    import faiss
+
+    index = faiss.IndexFlatIP(values.shape[1])
+    index.add(values)
+    return index
+
+
+def _inverted_lists(values: NDArray[np.float32], seed: int) -> Any:
+    """Vectors in clusters, of which a search reads the nearest few.
+
+    Inverted lists and not HNSW, whose graph depends on how its threads took turns.
+    """
+    import faiss
+
+    n, dim = values.shape
+    lists = max(1, int(4 * np.sqrt(n)))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
+    index.cp.seed = seed
+    index.cp.spherical = True
+    index.cp.min_points_per_centroid = 1
+    index.cp.max_points_per_centroid = 64
+    index.train(values)
+    index.add(values)
+    return index
+
+
+def _recall(index: Any, queries: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    """Share of the exact neighbours' places [n, k] that the index fills as well, from scores.
+
+    Scores and not ids, since equal vectors may stand for each other.
+    """
+    scores, _ = index.search(queries, wanted.shape[1])  # [n, k]
+    return float((scores >= wanted[:, -1:] - 1e-6).mean())
+
+
+def _tune(
+    index: Any,
+    queries: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    settings: ItemIndexSettings,
+) -> float:
+    """Read twice as many clusters until the recall wanted is reached; returns the recall."""
+    index.nprobe = 1
+    recall = _recall(index, queries, wanted)
+    while recall < settings.recall and index.nprobe < index.nlist:
+        index.nprobe = min(2 * index.nprobe, index.nlist)
+        recall = _recall(index, queries, wanted)
+    return recall

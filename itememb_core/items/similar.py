@@ -1,0 +1,87 @@
+"""``similar_items``: the nearest items of every item, over all domains, exactly.
+
+What belongs here: the table for people. What does not: one item's look-up (``lookup``), links.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from itememb_core.items.index import same_items, touched_rows
+from itememb_core.items.vectors import vectors
+from itememb_core.progress import Progress, silent
+from itememb_core.retrieval.exact import top_k
+from itememb_core.schemas import SIMILAR_ITEMS
+
+
+class SimilarItems(NamedTuple):
+    """The table and what is not in it.
+
+    Attributes:
+        table: ``schemas.SIMILAR_ITEMS``, items in the vocabulary's order, then rank.
+        items: Items with an event: the queries, and all that may be a neighbour.
+        untouched: Items without one, which have no place in the table.
+    """
+
+    table: pa.Table
+    items: int
+    untouched: int
+
+
+def similar_items(
+    embeddings: pa.Table,
+    vocabulary: pa.Table,
+    k: int,
+    expected_dim: int | None = None,
+    progress: Progress = silent,
+) -> SimilarItems:
+    """The ``k`` items with the largest cosine to each item, never the item itself.
+
+    Args:
+        embeddings: ``schemas.item_embeddings(dim)``.
+        vocabulary: ``schemas.VOCABULARY``, in the same order.
+        k: Neighbours an item; fewer where there are no more items.
+        expected_dim: As in :func:`vectors`.
+        progress: Told after each block of items.
+
+    Raises:
+        ItemembError: As :func:`vectors` and :func:`same_items`.
+    """
+    every = vectors(embeddings, expected_dim)
+    same_items(vocabulary, embeddings)
+    rows = touched_rows(vocabulary)
+    values = every[rows]  # [items, dim]
+    near, cosine = _others(values, k, progress)
+    n, width = near.shape
+    ids, domains = _plain(vocabulary["item_id"]), _plain(vocabulary["domain"])
+    neighbor = pa.array(rows[near.ravel()])
+    columns = [
+        ids.take(pa.array(np.repeat(rows, width))),
+        ids.take(neighbor),
+        pa.array(np.tile(np.arange(1, width + 1, dtype=np.int32), n)),
+        pa.array(cosine.ravel().clip(-1.0, 1.0)),
+        domains.take(neighbor),
+    ]
+    table = pa.Table.from_arrays(columns, schema=SIMILAR_ITEMS)
+    return SimilarItems(table, n, len(every) - n)
+
+
+def _others(
+    values: NDArray[np.float32], k: int, progress: Progress
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows and cosines [n, min(k, n - 1)] of the nearest vectors other than each one itself."""
+    n = len(values)
+    near, cosine = top_k(values, values, k + 1, progress=progress, what="similar_items")
+    own = near == np.arange(n)[:, None]  # [n, k + 1]
+    # Where equal vectors crowd the item out of its own list, the last place goes instead.
+    own[~own.any(axis=1), -1:] = True
+    shape = (n, max(near.shape[1] - 1, 0))
+    return near[~own].reshape(shape), cosine[~own].reshape(shape)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.Array:
+    """One array of strings."""
+    merged = column.combine_chunks()
+    return merged.combine_chunks() if isinstance(merged, pa.ChunkedArray) else merged

@@ -1,0 +1,6 @@
+"""Fitting item vectors: training data, draws, losses, the start, the loop."""
+
+from itememb_core.items.training.data import TrainingData, training_data
+from itememb_core.items.training.fit import fit
+
+__all__ = ["TrainingData", "fit", "training_data"]

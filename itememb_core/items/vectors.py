@@ -1,0 +1,67 @@
+"""Reading a vector column: what every reader of vectors checks.
+
+What belongs here: dimension, type, unit norm. What does not: searching (:mod:`retrieval`).
+"""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from itememb_core.errors import ItemembError
+
+#: How far the norm of a unit vector may be from 1.
+UNIT_TOLERANCE = 1e-3
+
+
+def vectors(
+    table: pa.Table,
+    expected_dim: int | None = None,
+    column: str = "embedding",
+    *,
+    unit: bool = True,
+) -> NDArray[np.float32]:
+    """The vectors of ``column``, float32 [rows, dim], without a copy where Arrow allows it.
+
+    Args:
+        table: Any table with a column ``fixed_size_list<float>[dim]``.
+        expected_dim: The dimension the caller needs; ``None`` takes the column's own.
+        column: The column's name.
+        unit: Whether every vector must have norm 1.
+
+    Raises:
+        ItemembError: The column is missing, of another type or dimension (both dimensions are
+            named), has a null or a non-finite number, or a vector without unit norm.
+    """
+    if column not in table.column_names:
+        raise ItemembError(f"vectors: no column {column}, found {', '.join(table.column_names)}")
+    kind = table.schema.field(column).type
+    if not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float32():
+        raise ItemembError(f"{column}: type {kind}, expected fixed_size_list<float>[dim]")
+    if expected_dim is not None and kind.list_size != expected_dim:
+        raise ItemembError(
+            f"{column}: vectors have dimension {kind.list_size}, expected {expected_dim}"
+        )
+    if table.num_rows == 0:
+        return np.empty((0, kind.list_size), np.float32)
+    chunks = table.column(column).combine_chunks()
+    array = chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
+    flat = array.flatten()
+    if array.null_count or flat.null_count:
+        raise ItemembError(f"{column}: {array.null_count or flat.null_count} nulls, expected none")
+    values = flat.to_numpy(zero_copy_only=True).reshape(-1, kind.list_size)  # [rows, dim]
+    _check_values(values, column, unit)
+    return values
+
+
+def _check_values(values: NDArray[np.float32], column: str, unit: bool) -> None:
+    """Finite, and of norm 1 where asked; the first bad row is named."""
+    squares = np.einsum("nd,nd->n", values, values)  # [rows]; not finite if any component is not
+    bad = np.flatnonzero(~np.isfinite(squares))
+    if bad.size:
+        raise ItemembError(f"{column}: row {bad[0]} is not finite ({bad.size} such rows)")
+    bad = np.flatnonzero(np.abs(np.sqrt(squares) - 1.0) > UNIT_TOLERANCE)
+    if unit and bad.size:
+        norm = float(np.sqrt(squares[bad[0]]))
+        raise ItemembError(
+            f"{column}: row {bad[0]} has norm {norm:.4g}, expected 1 ({bad.size} such rows)"
+        )

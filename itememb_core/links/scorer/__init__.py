@@ -1,0 +1,1 @@
+"""The probability of a candidate: comparisons, trees, calibration, population, acceptance."""

@@ -1,0 +1,149 @@
+"""A fitted scorer: what gives candidates their probability, and its files.
+
+What belongs here: the model as data, its application, saving and loading. What does not: fitting
+(``scorer``). Its files are one JSON of plain facts and LightGBM's text of each model: nothing
+that is read runs code.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itememb_core.errors import ItemembError
+from itememb_core.links.lists import CHUNK, PoolLists
+from itememb_core.links.nodes import Support
+from itememb_core.links.scorer.acceptance import Acceptance
+from itememb_core.links.scorer.calibration import Calibration
+from itememb_core.links.scorer.comparisons import FEATURES, candidate_features
+from itememb_core.links.scorer.population import Population
+from itememb_core.links.scorer.trees import Trees
+
+SCORER_FILE = "link_scorer.json"
+
+#: The model that ships, and those of the folds.
+MODEL_FILE = "model.txt"
+FOLD_FILE = "fold_{}.txt"
+
+#: Log odds of what is no candidate.
+NEVER = -100.0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model with the curve that makes its log odds probabilities."""
+
+    trees: Trees
+    calibration: Calibration
+
+    def probabilities(self, lists: PoolLists, counts: Support) -> NDArray[np.float64]:
+        """Probability of every candidate, float64 [n, size]; -1 on padding."""
+        receipts = counts.receipts[lists.receipt][:, None]
+        found = self.calibration.probability(logits(lists, counts, self.trees), receipts)
+        return np.where(lists.valid, found, -1.0)
+
+
+@dataclass(frozen=True)
+class LinkScorer:
+    """A fitted scorer, or the reason why there is none.
+
+    Attributes:
+        features: Names of the model's columns.
+        model: Fitted on all held-out matches; ``None``: not fitted.
+        by_fold: Model ``i`` has not seen the matches of fold ``i``, nor has its calibration.
+        seed: Of the folds.
+        acceptance: Threshold with its estimates, on out-of-fold probabilities.
+        target_precision: What the threshold was chosen for.
+        population: Opaque items by support, with the shares of those without a true link.
+        matches: Held-out matches seen on both sides.
+        unseen: Held-out matches of which nobody touched the catalog side: true no-match examples.
+        absent: Held-out matches without a receipt line, which take no part.
+        found: Matches whose twin is in the pool.
+        importances: Share of the fit's gain, by feature.
+        strict: Whether there were so few matches that the precision's lower bound decides.
+        rule: How the threshold was chosen, in words.
+        reason: Why there is no model, or why nothing is accepted; ``None`` otherwise.
+        one_to_one: Whether a catalog item is linked to one receipt item at most.
+    """
+
+    features: tuple[str, ...]
+    model: Fitted | None
+    by_fold: tuple[Fitted, ...]
+    seed: int
+    acceptance: Acceptance
+    target_precision: float
+    population: Population
+    matches: int
+    unseen: int
+    absent: int
+    found: int
+    importances: dict[str, float]
+    strict: bool
+    rule: str
+    reason: str | None
+    one_to_one: bool = False
+
+    def save(self, folder: Path) -> None:
+        """Write one JSON file, and LightGBM's text of each model, into an existing folder."""
+        facts = asdict(self) | {"acceptance": self.acceptance._asdict()}
+        facts["model"] = self.model and asdict(self.model.calibration)
+        facts["by_fold"] = [asdict(each.calibration) for each in self.by_fold]
+        text = json.dumps(facts, indent=1, sort_keys=True, allow_nan=False)
+        (folder / SCORER_FILE).write_text(text + "\n")
+        if self.model is not None:
+            (folder / MODEL_FILE).write_text(self.model.trees.text)
+        for number, each in enumerate(self.by_fold):
+            (folder / FOLD_FILE.format(number)).write_text(each.trees.text)
+
+
+def logits(lists: PoolLists, counts: Support, trees: Trees) -> NDArray[np.float64]:
+    """Log odds of every candidate, float64 [n, size]; ``NEVER`` on padding."""
+    result = np.full(lists.catalog.shape, NEVER)
+    for start in range(0, len(result), CHUNK):
+        part = lists.take(slice(start, start + CHUNK))
+        valid = part.valid
+        result[start : start + CHUNK][valid] = trees.logits(candidate_features(part, counts)[valid])
+    return result
+
+
+def load_scorer(folder: Path) -> LinkScorer:
+    """Read what :meth:`LinkScorer.save` wrote.
+
+    Raises:
+        ItemembError: A file is missing, or its features are not this version's.
+    """
+    facts = json.loads(_text(folder / SCORER_FILE))
+    _check_features(facts["features"], folder / SCORER_FILE)
+    facts["features"] = FEATURES
+    facts["model"] = facts["model"] and _fitted(facts["model"], folder / MODEL_FILE)
+    facts["by_fold"] = tuple(
+        _fitted(each, folder / FOLD_FILE.format(number))
+        for number, each in enumerate(facts["by_fold"])
+    )
+    facts["acceptance"] = Acceptance(**facts["acceptance"])
+    population = facts["population"]
+    lists = {name: tuple(population[name]) for name in ("items", "no_match")}
+    facts["population"] = Population(**(population | lists))
+    return LinkScorer(**facts)
+
+
+def _fitted(calibration: dict[str, Any], path: Path) -> Fitted:
+    trees = Trees(_text(path))
+    _check_features(trees.features, path)
+    return Fitted(trees, Calibration(**calibration))
+
+
+def _check_features(found: Any, path: Path) -> None:
+    if tuple(found) != FEATURES:
+        raise ItemembError(
+            f"link_scorer: {path} has features {', '.join(found)}, expected {', '.join(FEATURES)}"
+        )
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise ItemembError(f"link_scorer: {path} is missing")
+    return path.read_text()

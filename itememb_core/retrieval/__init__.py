@@ -1,0 +1,1 @@
+"""Nearest neighbours over arrays: exact, inverted lists, CSLS, and their recall."""

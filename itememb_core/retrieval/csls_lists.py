@@ -1,0 +1,216 @@
+"""Nearest across two sides by CSLS, chosen by size: all pairs, or an index of each side.
+
+What belongs here: how many inverted lists are read, the recall that gives. What does not: the lists
+(``inverted``), the formula and its exact search (``csls``).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itememb_core.progress import Progress, silent
+from itememb_core.retrieval.csls import CslsLists, csls_lists, half_mean, reverse_ranks
+from itememb_core.retrieval.exact import top_k
+from itememb_core.retrieval.inverted import InvertedLists, spread
+from itememb_core.settings import LinkPoolSettings
+
+#: Neighbours over which recall is measured.
+RECALL_AT = 10
+
+#: An index returns so many times what is wanted, from which CSLS takes the best.
+DEPTH = 2
+
+#: Fewest neighbours it returns.
+LEAST_DEPTH = 100
+
+#: Fewest lists that are read.
+FEWEST = 8
+
+#: Share of queries for which the lists read may hold too few, so that all is compared.
+MOST_SHORT = 0.001
+
+#: Queries that are searched at once.
+ROWS = 8192
+
+
+def near_lists(
+    queries: NDArray[np.float32],
+    base: NDArray[np.float32],
+    settings: LinkPoolSettings,
+    progress: Progress = silent,
+) -> tuple[CslsLists, dict[str, Any]]:
+    """The candidates of every query by CSLS, and how they were found.
+
+    Args:
+        queries: Unit vectors, float32 [n, dim].
+        base: Unit vectors, float32 [m, dim].
+        settings: Candidates, neighbourhood, size up to which the search is exact, recall.
+        progress: Told after each block of each pass.
+
+    Returns:
+        The lists, and facts: ``search`` (exact or index), ``recall`` of the exact ten on
+        ``recall_sample`` queries; of an index, lists and lists read by side.
+    """
+    size, neighbors = settings.size, settings.csls_neighbors
+    if max(len(queries), len(base)) <= settings.exact_up_to:
+        lists = csls_lists(queries, base, size, neighbors, progress)
+        return lists, {"search": "exact", "recall": 1.0, "recall_sample": 0}
+    sides = Side.of(queries, base, settings), Side.of(base, queries, settings)
+    if any(side.probed > side.lists.count // 2 for side in sides):
+        lists = csls_lists(queries, base, size, neighbors, progress)
+        why = "exact, since an index would have to read most of its lists"
+        return lists, {"search": why, "recall": 1.0, "recall_sample": 0}
+    lists = _indexed_lists(*sides, size, neighbors, progress)
+    sample = spread(len(queries), settings.recall_sample)
+    facts = {
+        "search": "index",
+        "recall": csls_recall(queries, base, lists, sample),
+        "recall_sample": len(sample),
+    }
+    for name, side in zip(("receipts", "catalog"), sides[::-1], strict=True):
+        facts |= {f"lists, {name}": side.lists.count, f"lists read, {name}": side.probed}
+    return lists, facts
+
+
+def csls_recall(
+    queries: NDArray[np.float32],
+    base: NDArray[np.float32],
+    lists: CslsLists,
+    sample: NDArray[np.int64],
+) -> float:
+    """Share of the exact ten that the lists of some queries hold.
+
+    By score and not by row, since equal vectors may stand for each other; the exact ten are by
+    the lists' own r, whose error has no part in it.
+    """
+    wanted = top_k(queries[sample], base, RECALL_AT, penalty=lists.mean_base / 2.0)[1]
+    found = lists.similarity[sample] - lists.mean_base[lists.candidate[sample]] / 2.0
+    return share_found(found, wanted)
+
+
+def share_found(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    """Mean share of the exact best [n, k] that scores [n, returned] reach, best first."""
+    return float(_shares(found, wanted).mean())
+
+
+def _shares(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Share of each query's exact best that its scores reach, [n]."""
+    good = (found >= wanted[:, -1:] - 1e-6).sum(axis=1)
+    return (good / wanted.shape[1]).clip(max=1.0)
+
+
+class Side(NamedTuple):
+    """Vectors that ask, those that answer in lists, how many of these are read."""
+
+    asking: NDArray[np.float32]
+    lists: InvertedLists
+    probed: int
+
+    @classmethod
+    def of(
+        cls,
+        asking: NDArray[np.float32],
+        answering: NDArray[np.float32],
+        settings: LinkPoolSettings,
+    ) -> "Side":
+        """Index the answering side; read as many lists as the recall wanted needs."""
+        lists = InvertedLists.of(answering)
+        some = asking[spread(len(asking), settings.recall_sample)]
+        wanted = top_k(some, answering, RECALL_AT)[1]
+        depth = _depth(settings.size, len(answering))
+        return cls(asking, lists, _probes(lists, some, wanted, (depth, settings.recall)))
+
+    def search(
+        self, k: int, progress: Progress, what: str
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Rows int32 [n, k] and their cosines, best first.
+
+        Where the lists that were read hold fewer than k, all rows are compared.
+        """
+        n = len(self.asking)
+        rows, cosines = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+        for start in range(0, n, ROWS):
+            part = slice(start, min(start + ROWS, n))
+            asking = np.ascontiguousarray(self.asking[part])
+            row, found = self.lists.search(asking, k, self.probed)
+            short = np.flatnonzero(row[:, -1] < 0)
+            row[short], found[short] = top_k(asking[short], self.lists.values, k)
+            rows[part], cosines[part] = row, found
+            progress(what, part.stop, n)
+        return rows, cosines
+
+
+def _depth(size: int, rows: int) -> int:
+    return min(max(DEPTH * size, LEAST_DEPTH), rows)
+
+
+def _indexed_lists(
+    ask: Side, answer: Side, size: int, neighbors: int, progress: Progress
+) -> CslsLists:
+    """CSLS's best among the nearest by cosine that the indexes return.
+
+    Args:
+        ask: Queries, with the index of the base.
+        answer: The base, with the index of the queries.
+        size: Candidates a query.
+        neighbors: k of r.
+        progress: Told after each block.
+    """
+    n, m = len(ask.asking), len(answer.asking)
+    row, cosine = answer.search(_depth(max(size, neighbors), n), progress, "csls 1/2")
+    half_base = half_mean(cosine[:, :neighbors])
+    candidate, similarity = ask.search(_depth(max(size, neighbors), m), progress, "csls 2/2")
+    half_queries = half_mean(similarity[:, :neighbors])
+    asked = _ordered(row, cosine, half_queries, size)[0]
+    rows, cosines = _ordered(candidate, similarity, half_base, size)
+    own = rows.astype(np.int64)
+    csls = 2.0 * (cosines - half_base[own] - half_queries[:, None])
+    return CslsLists(
+        own, cosines, csls, reverse_ranks(own, asked), 2.0 * half_queries, 2.0 * half_base
+    )
+
+
+def _ordered(
+    rows: NDArray[np.int32],
+    cosine: NDArray[np.float32],
+    half: NDArray[np.float32],
+    size: int,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The best ``size`` by cosine less r / 2 of each list, best first, ties by row."""
+    size = min(size, rows.shape[1])
+    best, kept = np.empty((len(rows), size), np.int32), np.empty((len(rows), size), np.float32)
+    for start in range(0, len(rows), ROWS):
+        part = slice(start, start + ROWS)
+        score = half[rows[part]] - cosine[part]
+        place = np.lexsort((rows[part], score), axis=-1)[:, :size]
+        best[part] = np.take_along_axis(rows[part], place, axis=1)
+        kept[part] = np.take_along_axis(cosine[part], place, axis=1)
+    return best, kept
+
+
+def _probes(
+    lists: InvertedLists,
+    asking: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    aim: tuple[int, float],
+) -> int:
+    """Read half as many lists more until the recall is reached; returns how many are read.
+
+    Args:
+        lists: The answering side's.
+        asking: The sample.
+        wanted: Cosines of its exact ten.
+        aim: Neighbours returned, recall of the exact ten among them.
+    """
+    probes, (depth, recall) = min(FEWEST, lists.count), aim
+    while True:
+        rows, found = lists.search(asking, depth, probes)
+        short = (rows[:, -1] < 0).mean()
+        shares = _shares(found, wanted)
+        # A standard error above, so that other queries than the sample find as much.
+        sure = shares.mean() - shares.std() / np.sqrt(len(shares))
+        enough = sure >= recall and short <= MOST_SHORT
+        if enough or probes >= lists.count:
+            return probes
+        probes = min(probes + probes // 2, lists.count)

@@ -1,0 +1,1 @@
+"""Fitting the user model: batches, losses, the loop, its validation."""

@@ -1,0 +1,114 @@
+"""The sensor of raw files: days that a new, changed or removed file touches, then the rest.
+
+What does not belong here: what is stale (``plan``), run requests (``jobs``).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from itememb_core.errors import ItemembError
+from itememb_core.raw import listing_digest
+from itememb_dagster.automation.jobs import (
+    RESOURCES,
+    planner_of,
+    range_of,
+    rest_request,
+    stale_requests,
+)
+from itememb_dagster.factory.stage import Stage
+from itememb_dagster.lake.staleness import Planner, day_range
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What the sensor remembers; a listing is the digest of names, sizes and times of raw files.
+
+    Attributes:
+        seen: The listing of the last look.
+        days: The listing for which stale days were asked for.
+        asked: First and last day of each run that was asked for then.
+        rest: The listing for which the rest was asked for.
+    """
+
+    seen: str = ""
+    days: str = ""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    rest: str = ""
+
+    @classmethod
+    def read(cls, text: str | None) -> "Cursor":
+        """Read what ``write`` gave; nothing is remembered at first."""
+        return cls(**json.loads(text)) if text else cls()
+
+    def write(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self))
+
+
+def build_sensor(
+    stages: Sequence[Stage], jobs: Sequence[UnresolvedAssetJobDefinition]
+) -> dg.SensorDefinition:
+    """Return the sensor; people switch it on in the UI."""
+
+    @dg.sensor(
+        jobs=list(jobs),
+        required_resource_keys=RESOURCES,
+        minimum_interval_seconds=60,
+        description=(
+            "Looks for new, changed and removed raw files. Asks for the days they touch, as one "
+            "run a range, and when these are made for everything after the days."
+        ),
+    )
+    def raw_files(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        cursor = Cursor.read(context.cursor)
+        try:
+            listing = listing_digest(context.resources.raw.root)
+            if listing == cursor.rest:
+                return _say("no raw file is new, changed or removed", cursor)
+            if listing != cursor.seen:
+                # Files may still be being copied: they are read when a second look is the same.
+                return _say("raw files changed since the last look", replace(cursor, seen=listing))
+            planner = planner_of(context.resources, stages)
+            return (
+                ask_days(planner, cursor) if listing != cursor.days else ask_rest(planner, cursor)
+            )
+        except ItemembError as error:
+            return _say(str(error), cursor)
+
+    return raw_files
+
+
+def _say(why: str, cursor: Cursor) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=cursor.write())
+
+
+def ask_days(planner: Planner, cursor: Cursor) -> dg.SensorResult:
+    """Ask for the stale days, once for a listing: a day that fails is not tried over and over."""
+    requests = stale_requests(planner)
+    asked = [range_of(request) for request in requests]
+    cursor = replace(cursor, days=cursor.seen, asked=asked)
+    if not requests:
+        return ask_rest(planner, cursor)
+    return dg.SensorResult(run_requests=requests, cursor=cursor.write())
+
+
+def ask_rest(planner: Planner, cursor: Cursor) -> dg.SensorResult:
+    """Ask for everything after the days when all that were asked for are made."""
+    asked = [
+        day
+        for first, last in cursor.asked
+        for day in day_range(date.fromisoformat(first), date.fromisoformat(last))
+    ]
+    waits = sorted({day for days in planner.stale_days(asked).values() for day in days})
+    if waits:
+        why = f"{len(waits)} days that were asked for are not made yet, the first is {waits[0]}"
+        return _say(why, cursor)
+    cursor, request = replace(cursor, rest=cursor.seen), rest_request(planner)
+    if request is None:
+        return _say("everything is up to date", cursor)
+    return dg.SensorResult(run_requests=[request], cursor=cursor.write())

@@ -1,0 +1,1 @@
+"""Asset checks, in the order of the graph."""

@@ -1,0 +1,1 @@
+"""From a stage and a check to Dagster assets and asset checks."""

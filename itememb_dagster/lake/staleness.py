@@ -1,0 +1,254 @@
+"""What is up to date: expected stamps against the stamps that the lake holds.
+
+A stamp's recipe hashes the recipes of its inputs, so what is stale follows from raw files,
+settings and code alone, before anything runs. What does not belong here: Dagster.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from functools import cached_property
+from typing import Any, Final
+
+from itememb_core.errors import ItemembError
+from itememb_core.evaluation.split import cut_day
+from itememb_core.raw import RawFile, RawScan, check_files, fingerprint
+from itememb_core.settings import Settings
+from itememb_dagster.factory.stage import EVERY_FILE, Input, Stage
+from itememb_dagster.lake import Key, Lake, Stamp
+from itememb_dagster.lake.stamps import digest
+from itememb_dagster.lake.store import rejected_key
+
+#: Gives the recipe of a table (day None) or of one day of it.
+Recipe = Callable[[Stage, date | None], str]
+
+
+#: The month of a table that has none: an empty file keeps its columns.
+NO_MONTH: Final = "none"
+
+
+def day_range(first: date, last: date) -> tuple[date, ...]:
+    """Return the days from ``first`` to ``last``, both included."""
+    return tuple(first + timedelta(days=i) for i in range((last - first).days + 1))
+
+
+def lake_days(scan: RawScan) -> tuple[date, ...]:
+    """Return the days of daily tables: those of raw and one more, in which sessions close."""
+    if not scan.days:
+        return (scan.epoch,)
+    return day_range(scan.days[0], scan.days[-1] + timedelta(days=1))
+
+
+class Planner:
+    """Knows every stage's stamp as it should be and as it is."""
+
+    def __init__(
+        self, stages: Sequence[Stage], lake: Lake, scan: RawScan, settings: Settings
+    ) -> None:
+        self.stages = {s.key: s for s in stages}
+        self.lake, self.scan, self.settings = lake, scan, settings
+        self.days = lake_days(scan)
+        self._expected: dict[tuple[Key, date | None], str] = {}
+        self._held: dict[tuple[Key, date | None], Stamp | None] = {}
+        self._prints: dict[str, str] = {}
+
+    @cached_property
+    def present(self) -> tuple[date, ...]:
+        """The days that every daily table of the lake holds: what stages without days see."""
+        both = self.lake.common_segments(s.key for s in self.stages.values() if s.daily)
+        return tuple(d for d in self.days if f"day={d.isoformat()}" in both)
+
+    @cached_property
+    def cut(self) -> date | None:
+        """The first day that the backtest does not see; None without a temporal holdout."""
+        observed = [d for d in self.scan.days if d in set(self.present)]
+        if not observed or self.settings.holdout_days == 0:
+            return None
+        return cut_day(observed[-1], self.settings.holdout_days)
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        return self.settings.model_dump(mode="json")
+
+    def stamp(self, stage: Stage, day: date | None, recipe: Recipe) -> Stamp:
+        """Return a stage's stamp, given how the recipes of its inputs are found."""
+        parts: list[str] = []
+        for name, spec in stage.inputs.items():
+            parts += [name, *self._input_recipes(stage, spec, day, recipe)]
+        for key in stage.after:
+            parts.append(recipe(self.stages[key], None))
+        counted = stage.counts_files and not stage.by_month
+        return self._stamp(stage, parts, self._raw_files(stage, day), counted)
+
+    def _stamp(
+        self, stage: Stage, parts: Sequence[str], files: Iterable[RawFile], counted: bool = True
+    ) -> Stamp:
+        """A stamp of the recipes ``parts`` and of files, which its counts name if ``counted``."""
+        files = sorted(files, key=lambda file: file.path)
+        prints = [f"{file.path}={self._fingerprint(file)}" for file in files]
+        settings = {name: self._settings[name] for name in stage.settings}
+        facts = {
+            file.path: {"bytes": file.bytes, "fingerprint": self._fingerprint(file)}
+            for file in files
+        }
+        counts = {"files": facts} if counted else {}
+        return Stamp(stage.name, digest([*parts, *prints]), settings, stage.code, None, counts)
+
+    def _fingerprint(self, file: RawFile) -> str:
+        """A file of many days is part of many stamps and hashed once."""
+        if file.path not in self._prints:
+            self._prints[file.path] = fingerprint(self.scan.root, file)
+        return self._prints[file.path]
+
+    def months(self, stage: Stage) -> dict[str, tuple[date, ...]]:
+        """Return which days each month of a table by month is made of.
+
+        They are those of its raw day files, or those of the daily tables that it reads.
+        """
+        days = self.present
+        if stage.raw:
+            days = tuple(sorted({f.day for n in stage.raw for f in self.scan.named(n) if f.day}))
+        elif "holdout_days" in stage.settings and self.cut:
+            days = tuple(d for d in days if d < self.cut)
+        by_month: dict[str, list[date]] = {f"{d:%Y-%m}": [] for d in days} or {NO_MONTH: []}
+        for d in days:
+            by_month[f"{d:%Y-%m}"].append(d)
+        return {month: tuple(found) for month, found in by_month.items()}
+
+    def month_stamps(self, stage: Stage) -> dict[str, Stamp]:
+        """Return the stamp of each month of a table by month, from that month's days alone.
+
+        The table's own stamp tells whether it is up to date as a whole; these tell which of its
+        files a new or changed day touches. Its inputs are daily tables or raw day files.
+        """
+        return {month: self._month_stamp(stage, days) for month, days in self.months(stage).items()}
+
+    def _month_stamp(self, stage: Stage, days: Sequence[date]) -> Stamp:
+        recipes: list[str] = []
+        for name, spec in stage.inputs.items():
+            for d in days:
+                recipes += [name, d.isoformat(), self.stored(self.stages[spec.key], d)]
+        files = (f for name in stage.raw for f in self.scan.named(name) if f.day in set(days))
+        stamp = self._stamp(stage, recipes, files, stage.counts_files)
+        # What lies before the cut is in ``days`` already: another cut leaves early months alone.
+        settings = {n: value for n, value in stamp.settings.items() if n != "holdout_days"}
+        return replace(stamp, settings=settings)
+
+    def months_to_make(self, stage: Stage, force: bool = False) -> dict[str, Stamp]:
+        """Return the months that the lake does not hold as they should be, with their stamps.
+
+        Of a table that is up to date as a whole and is made all the same, they are all.
+        """
+        stamps = self.month_stamps(stage)
+        if force or self.stored(stage, None) == self.stamp(stage, None, self.stored).recipe:
+            return stamps
+        held = {month: self.lake.stamp(stage.key, f"month={month}") for month in stamps}
+        return {m: s for m, s in stamps.items() if not (h := held[m]) or h.recipe != s.recipe}
+
+    def with_parent(self, stage: Stage, stamp: Stamp) -> Stamp:
+        """Return the stamp of a version with the version that it starts from.
+
+        That is the current one; a version that is made again keeps its own, so that the bytes are
+        the same. One that is no more in the lake is none.
+        """
+        current = self.lake.stamp(stage.key)
+        if current is None:
+            return stamp
+        parent = current.parent if current.recipe == stamp.recipe else current.id
+        there = parent is not None and self.lake.version_folder(stage.key, parent).is_dir()
+        return replace(stamp, parent=parent if there else None)
+
+    def _input_recipes(
+        self, stage: Stage, spec: Input, day: date | None, recipe: Recipe
+    ) -> Iterable[str]:
+        upstream = self.stages[spec.key]
+        if not upstream.daily:
+            return [recipe(upstream, None)]
+        if not stage.daily or day is None:
+            return [f"{d}:{recipe(upstream, d)}" for d in self.present]
+        wanted = [day - timedelta(days=i) for i in range(spec.before + 1)]
+        return [recipe(upstream, d) for d in wanted if d >= self.days[0]]
+
+    def _raw_files(self, stage: Stage, day: date | None) -> list[RawFile]:
+        if stage.raw == EVERY_FILE:
+            return list(self.scan.files)
+        if stage.daily and day is not None:
+            return [f for name in stage.raw for f in self.scan.day_files(name, day)]
+        return [f for name in stage.raw for f in self.scan.named(name)]
+
+    def expected(self, stage: Stage, day: date | None) -> str:
+        """Return the recipe that the lake should hold, from raw, settings and code."""
+        at = (stage.key, day)
+        if at not in self._expected:
+            self._expected[at] = self.stamp(stage, day, self.expected).recipe
+        return self._expected[at]
+
+    def stored(self, stage: Stage, day: date | None) -> str:
+        """Return the recipe that the lake holds; ``missing`` where it holds nothing."""
+        stamp = self.held(stage, day)
+        return stamp.recipe if stamp else "missing"
+
+    def held(self, stage: Stage, day: date | None) -> Stamp | None:
+        """Return the stamp of what the lake holds; each is read once."""
+        at = (stage.key, day)
+        if at not in self._held:
+            segment = f"day={day.isoformat()}" if stage.daily and day else None
+            self._held[at] = self.lake.stamp(stage.key, segment)
+        return self._held[at]
+
+    def stale_days(self, days: Iterable[date]) -> dict[Key, list[date]]:
+        """Return which of ``days`` each daily stage has to make."""
+        days = list(days)
+        stale = {
+            key: [d for d in days if self.stored(s, d) != self.expected(s, d)]
+            for key, s in self.stages.items()
+            if s.daily
+        }
+        return {key: found for key, found in stale.items() if found}
+
+    def stale_tables(self) -> list[Key]:
+        """Return the stages without days that have to be made, or whose check failed."""
+        return [
+            key
+            for key, s in self.stages.items()
+            if not s.daily
+            and (self.stored(s, None) != self.expected(s, None) or self.check_failed(s))
+        ]
+
+    def bad_days(self, days: Iterable[date], deep: bool = False) -> dict[date, ItemembError]:
+        """Return which of ``days`` a broken raw file makes impossible, with the error naming it.
+
+        With ``deep`` every page is read, which is slow.
+        """
+        days = list(days)
+        bad: dict[date, ItemembError] = {}
+        for channel in {name for s in self.stages.values() if s.daily for name in s.raw}:
+            bad |= check_files(self.scan, channel, days, deep)
+        return dict(sorted(bad.items()))
+
+    def prune(self) -> None:
+        """Remove the days that raw no longer covers from every daily table."""
+        keep = {f"day={d.isoformat()}" for d in self.days}
+        for stage in self.stages.values():
+            if stage.daily:
+                for key in (stage.key, rejected_key(stage.key)):
+                    self.lake.remove_segments(key, keep)
+
+    def check_failed(self, stage: Stage) -> bool:
+        """Whether a check of the stage's stored result is recorded as a failed ERROR."""
+        verdicts = self.lake.checks(stage.key).values()
+        stored = self.stored(stage, None)
+        return any(
+            v["recipe"] == stored and not v["passed"] and v["severity"] == "ERROR" for v in verdicts
+        )
+
+
+def ranges(days: Iterable[date]) -> list[tuple[date, date]]:
+    """Group days into runs without holes, as (first, last)."""
+    out: list[tuple[date, date]] = []
+    for day in sorted(set(days)):
+        if out and day - out[-1][1] == timedelta(days=1):
+            out[-1] = (out[-1][0], day)
+        else:
+            out.append((day, day))
+    return out

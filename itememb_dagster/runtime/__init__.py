@@ -1,0 +1,1 @@
+"""How stages execute: engines, processes, threads, resources, times and memory."""

@@ -1,0 +1,284 @@
+"""Runs what is stale, in process: ranges of days, then the rest; the gate is its own evaluations.
+
+What does not belong here: printing (the command's), computing (the core's).
+"""
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._core.execution.execution_result import ExecutionResult
+
+from itememb_core.errors import ItemembError
+from itememb_core.raw import RawScan, scan
+from itememb_core.settings import Settings
+from itememb_dagster.assets import STAGES
+from itememb_dagster.automation.jobs import DAYS_JOB, REST_JOB, range_tags
+from itememb_dagster.definitions import build_defs
+from itememb_dagster.factory.asset import FORCE_TAG
+from itememb_dagster.lake import Key, Lake
+from itememb_dagster.lake.staleness import Planner, ranges
+from itememb_dagster.runtime.engine import EMBEDDED, connect
+from itememb_dagster.runtime.executor import SideBySide
+from itememb_dagster.runtime.profiling import Recorder, recording
+from itememb_dagster.runtime.resources import Place, reported
+from itememb_dagster.runtime.workers import Workers
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run.
+
+    Attributes:
+        start: First day to make; None: the first that raw holds.
+        end: Last day to make.
+        select: Dagster's asset selection syntax; None: everything.
+        force: Make what is up to date, too.
+        workers: Processes that stages run in, side by side; 1: in this one. With them a script
+            needs the usual ``if __name__ == "__main__"``.
+    """
+
+    place: Place
+    settings: Settings
+    start: date | None = None
+    end: date | None = None
+    select: str | None = None
+    force: bool = False
+    workers: int = 1
+
+
+@dataclass
+class Outcome:
+    """What a run did.
+
+    Attributes:
+        asset_days: Asset-days made.
+        tables: Stages without days made.
+        errors: One line for each failure; the run is good only when there is none.
+        warnings: One line for each check that warned.
+        seconds: Of the whole run.
+        dagster_seconds: Of those, without any stage running: Dagster's own (its event log, mostly).
+    """
+
+    asset_days: int = 0
+    tables: int = 0
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    dagster_seconds: float = 0.0
+    recorder: Recorder = field(default_factory=Recorder)
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why stages had nothing to do, by stage."""
+        return self.recorder.reasons
+
+
+def _root_message(error: Any) -> str:
+    """Return the first line of the innermost cause of a serialized error."""
+    while getattr(error, "cause", None):
+        error = error.cause
+    text = str(error.message).strip()
+    if "DagsterExecutionInterruptedError" in text:
+        return "interrupted; run again to go on with what is not made yet"
+    name, _, rest = text.partition(": ")
+    return (rest if name.endswith(("Failure", "ItemembError")) else text).splitlines()[0]
+
+
+def _failures(result: ExecutionResult) -> Iterable[str]:
+    """Yield one line for each failed step, or for the run where no step failed."""
+    steps = any(event.is_step_failure for event in result.all_events)
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            told = data.user_failure_data.description if data.user_failure_data else None
+            name = event.step_key.replace("__", "/") if event.step_key else "run"
+            yield f"{name}: {told or _root_message(data.error)}"
+        elif (
+            not steps
+            and event.is_run_failure
+            and event.job_failure_data
+            and event.job_failure_data.error
+        ):
+            yield _root_message(event.job_failure_data.error)
+
+
+class Runner:
+    """One command's run over one place."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        place = request.place
+        self.scan: RawScan = scan(place.raw, place.epoch, request.settings.domains)
+        self.lake = Lake(Path(place.lake))
+        self.defs = build_defs(place)
+        self.outcome = Outcome()
+        self.workers: Workers | None = None
+
+    def planner(self) -> Planner:
+        """Return a planner of the lake as it is now."""
+        return Planner(STAGES, self.lake, self.scan, self.request.settings)
+
+    def _selected(self) -> set[Key]:
+        if self.request.select is None:
+            return {s.key for s in STAGES}
+        try:
+            found = dg.AssetSelection.from_string(self.request.select).resolve(
+                self.defs.resolve_asset_graph()
+            )
+        except (dg.DagsterError, ValueError) as error:
+            first = str(error).splitlines()[0]
+            raise ItemembError(f"--select {self.request.select}: {first}") from error
+        if not found:
+            raise ItemembError(f"--select {self.request.select}: no such asset")
+        return {tuple(key.path) for key in found}
+
+    def _days(self, planner: Planner) -> list[date]:
+        start = self.request.start or planner.days[0]
+        end = self.request.end or planner.days[-1]
+        days = [d for d in planner.days if start <= d <= end]
+        if self.request.end and days and days[-1] == planner.scan.days[-1]:
+            days.append(planner.days[-1])
+        if start > end:
+            raise ItemembError(f"--start {start} is after --end {end}")
+        if not days:
+            raise ItemembError(
+                f"--start {start} --end {end}: no such days in raw {self.scan.root}, "
+                f"which holds {planner.days[0]} to {planner.days[-1]}"
+            )
+        return days
+
+    def _execute(self, job: str, keys: Collection[Key], tags: dict[str, str]) -> bool:
+        if any(s.relational for s in STAGES if s.key in keys):
+            # If it cannot start: one error, not one a stage.
+            connect(self.request.place.engine, self.lake.root)
+        config = {
+            "resources": {
+                "settings": {"config": self.request.settings.model_dump(mode="json")},
+            },
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        }
+        if self.request.force:
+            tags = {**tags, FORCE_TAG: "true"}
+        assets = frozenset(dg.AssetKey(list(key)) for key in keys)
+        result = self._result(self.defs.resolve_job_def(job), assets, config, tags)
+        failures = list(_failures(result))
+        if not result.success and not failures:
+            failures = [f"job {job}: the run failed, no step says why"]
+        self.outcome.errors += failures
+        for check in result.get_asset_check_evaluations():
+            if not check.passed:
+                name = f"{'/'.join(check.asset_key.path)}.{check.check_name}"
+                line = f"check {name}: {check.description}"
+                is_error = check.severity == dg.AssetCheckSeverity.ERROR
+                (self.outcome.errors if is_error else self.outcome.warnings).append(line)
+        return result.success
+
+    def _result(
+        self, job: dg.JobDefinition, assets: frozenset[dg.AssetKey], config: dict[str, Any],
+        tags: dict[str, str],
+    ) -> ExecutionResult:  # fmt: skip
+        """Run a job here or in the workers."""
+        with dg.DagsterInstance.get() as instance:
+            if self.workers is None:
+                return job.execute_in_process(
+                    run_config=config,
+                    tags=tags,
+                    asset_selection=list(assets),
+                    instance=instance,
+                    raise_on_error=False,
+                )
+            side_by_side = dg.ExecutorDefinition.hardcoded_executor(SideBySide(self.workers))
+            job = job.get_subset(asset_selection=assets).with_executor_def(side_by_side)
+            run = instance.create_run_for_job(
+                job, run_config=config, tags={**job.run_tags, **tags}, asset_selection=assets
+            )
+            return execute_run(InMemoryJob(job), run, instance)
+
+    @contextmanager
+    def _side_by_side(self, recorder: Recorder) -> Iterator[None]:
+        """Have workers; Spark's driver has cores of its own and is one process."""
+        place, count = self.request.place, self.request.workers
+        if count > 1 and place.engine == EMBEDDED:
+            self.workers = Workers(place, count, reported(), recorder)
+        try:
+            yield
+        finally:
+            if self.workers is not None:
+                self.workers.close()
+
+    def make_days(self, selected: set[Key]) -> None:
+        """Make the stale days, a run for each range; bad days are left as they were."""
+        planner = self.planner()
+        days = self._days(planner)
+        planner.prune()
+        daily = [s for s in STAGES if s.daily and s.key in selected]
+        stale = planner.stale_days(days)
+        if self.request.force:
+            stale = {s.key: days for s in daily}
+        todo = {key: found for key, found in stale.items() if key in selected}
+        wanted = sorted({d for found in todo.values() for d in found})
+        bad = planner.bad_days(wanted)
+        self.outcome.errors += [str(error) for error in bad.values()]
+        self._make_good(todo, [d for d in wanted if d not in bad])
+
+    def _make_good(self, todo: Mapping[Key, Sequence[date]], days: Sequence[date]) -> None:
+        """Make days, without those that only their rows show to be impossible."""
+        while days:
+            known = len(self.outcome.errors)
+            self._make_ranges(todo, days)
+            if len(self.outcome.errors) == known:
+                return
+            planner = self.planner()
+            left = planner.stale_days(days)
+            refused = {d for key, found in left.items() if planner.stages[key].raw for d in found}
+            # An engine that meets a damaged page fails for all days and does not say where.
+            broken = planner.bad_days(refused, deep=True)
+            self.outcome.errors += [str(error) for error in broken.values()]
+            todo = {key: found for key, found in left.items() if key in todo}
+            days = [d for d in days if d not in (broken or refused)] if refused else []
+
+    def _make_ranges(self, todo: Mapping[Key, Sequence[date]], days: Iterable[date]) -> None:
+        """Make the assets of ``todo`` on those of ``days`` that are its, a run for each range."""
+        due = {d for found in todo.values() for d in found}
+        for first, last in ranges(d for d in days if d in due):
+            keys = [k for k, found in todo.items() if any(first <= d <= last for d in found)]
+            count = len(keys) * ((last - first).days + 1)
+            if self._execute(DAYS_JOB, keys, range_tags(first.isoformat(), last.isoformat())):
+                self.outcome.asset_days += count
+
+    def make_rest(self, selected: set[Key]) -> None:
+        """Make the stale stages that have no days, in one run."""
+        stale = [s.key for s in STAGES if not s.daily]
+        if not self.request.force:
+            stale = self.planner().stale_tables()
+        keys = [key for key in stale if key in selected]
+        if keys and self._execute(REST_JOB, keys, {}):
+            self.outcome.tables += len(keys)
+
+    def run(self) -> Outcome:
+        """Run days, then the rest unless a day failed.
+
+        Raises:
+            ItemembError: The lake cannot be written, has another epoch, or another run writes it.
+        """
+        began = time.perf_counter()
+        selected = self._selected()
+        with recording() as recorder:
+            self.outcome.recorder = recorder
+            with self.lake.writing(), self._side_by_side(recorder):
+                self.lake.prepare(self.request.place.epoch)
+                self.make_days(selected)
+                if not self.outcome.errors:
+                    self.make_rest(selected)
+        self.outcome.seconds = time.perf_counter() - began
+        if self.outcome.asset_days or self.outcome.tables:
+            self.outcome.dagster_seconds = self.outcome.seconds - recorder.seconds
+        return self.outcome

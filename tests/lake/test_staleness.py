@@ -1,0 +1,194 @@
+"""What is stale: exactly what raw files, settings or code changed, and what depends on it."""
+
+import shutil
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from itememb_core.raw import scan
+from itememb_core.settings import Settings
+from itememb_dagster.assets import STAGES
+from itememb_dagster.lake import Lake, Stamp
+from itememb_dagster.lake.staleness import Planner, ranges
+from itememb_dagster.lake.writer import write_file
+from itememb_dagster.runtime.resources import RawResource
+from tests.worlds.layouts import START, order, put, tracked
+from tests.worlds.two_months import DAYS, file_of
+
+EPOCH = date(2017, 1, 1)
+
+
+@pytest.fixture
+def world(tiny_raw: Path, tmp_path: Path) -> tuple[Path, Lake]:
+    raw = tmp_path / "raw"
+    shutil.copytree(tiny_raw, raw)
+    return raw, Lake(tmp_path / "lake")
+
+
+def planner(raw: Path, lake: Lake, **settings) -> Planner:
+    return Planner(STAGES, lake, scan(raw, EPOCH), Settings(**settings))
+
+
+def pretend_days(plan: Planner) -> Planner:
+    """Write empty day files that carry the stamps which the planner expects; return a new one."""
+    schema = pa.schema([("nothing", pa.int64())])
+    for day in plan.days:
+        for stage in plan.stages.values():
+            if stage.daily:
+                stamp = plan.stamp(stage, day, plan.expected)
+                write_file(plan.lake, plan.lake.day(stage.key, day), [], schema, stamp)
+    return Planner(list(plan.stages.values()), plan.lake, plan.scan, plan.settings)
+
+
+def pretend_made(plan: Planner) -> None:
+    """The same of every table."""
+    fresh = pretend_days(plan)
+    schema = pa.schema([("nothing", pa.int64())])
+    for stage in fresh.stages.values():
+        stamp = None if stage.daily else fresh.stamp(stage, None, fresh.expected)
+        if stamp and stage.by_month:
+            with fresh.lake.whole(stage.key, stamp):
+                for month, own in fresh.month_stamps(stage).items():
+                    part = fresh.lake.part(stage.key, f"month={month}")
+                    write_file(fresh.lake, part, [], schema, own)
+        elif stamp:
+            write_file(fresh.lake, fresh.lake.part(stage.key), [], schema, stamp)
+
+
+def test_everything_is_stale_at_first_and_nothing_after(world):
+    raw, lake = world
+    plan = planner(raw, lake)
+    assert all(days == list(plan.days) for days in plan.stale_days(plan.days).values())
+    pretend_made(plan)
+    again = planner(raw, lake)
+    assert again.stale_days(again.days) == {}
+    assert again.stale_tables() == []
+
+
+def test_a_changed_file_makes_its_day_and_the_session_day_after_stale(world):
+    raw, lake = world
+    pretend_made(planner(raw, lake))
+    path = raw / "retail/events/00003.pq"
+    pq.write_table(pq.read_table(path).slice(1), path)
+    plan = planner(raw, lake)
+    third, fourth = date(2017, 1, 4), date(2017, 1, 5)
+    assert plan.stale_days(plan.days) == {
+        ("retail_events",): [third],
+        ("coview_edges",): [third, fourth],
+        ("user_items",): [third],
+    }
+    assert ("edges",) in plan.stale_tables()
+
+
+def test_a_changed_day_makes_its_month_stale_and_no_other(months_raw, tmp_path):
+    raw, lake = tmp_path / "raw", Lake(tmp_path / "lake")
+    shutil.copytree(months_raw, raw)
+    pretend_made(planner(raw, lake, holdout_days=6))
+    path = file_of(raw, "retail", DAYS - 1)
+    pq.write_table(pq.read_table(path).slice(1), path)
+    plan = pretend_days(planner(raw, lake, holdout_days=6))
+    assert set(plan.months_to_make(plan.stages["edges",])) == {"2017-02"}
+    # The cut is January 30.
+    assert plan.cut == date(2017, 1, 30)
+    backtest = plan.stages["backtest", "edges"]
+    assert set(plan.month_stamps(backtest)) == {"2017-01"}
+    assert plan.months_to_make(backtest) == {}
+
+
+def test_a_version_descends_from_the_current_one_and_a_redone_one_from_its_own(world):
+    raw, lake = world
+    plan = planner(raw, lake)
+    stage = plan.stages["item_model",]
+
+    def make(inputs: str) -> Stamp:
+        stamp = plan.with_parent(stage, Stamp("item_model", inputs, {}, "1"))
+        with lake.new_version(stage.key, stamp):
+            pass
+        return stamp
+
+    first, second = make("a"), make("b")
+    assert (first.parent, second.parent) == (None, first.id)
+    # Made again and again: the parent stays in the lake, though it is neither new nor the last.
+    assert make("b") == make("b") == second
+    third = make("a")
+    assert (third.parent, third.recipe) == (second.id, first.recipe)
+    assert third.id != first.id
+    shutil.rmtree(lake.version_folder(stage.key, second.id))
+    assert make("a").parent is None
+
+
+def test_days_that_raw_no_longer_covers_leave_the_lake(world):
+    raw, lake = world
+    pretend_made(planner(raw, lake))
+    first = date(2017, 1, 1)
+    rejected = lake.day(("receipts_rejected",), first)
+    rejected.parent.mkdir(parents=True)
+    rejected.write_text("")
+    for path in [*raw.glob("**/00000.pq"), *raw.glob("**/00027.pq"), *raw.glob("**/00005.pq")]:
+        path.unlink()
+    plan = planner(raw, lake)
+    plan.prune()
+    kept = {f"day={first + timedelta(days=n)}" for n in range(1, 28)}
+    assert set(lake.segments(("receipts",))) == kept
+    assert set(lake.segments(("coview_edges",))) == kept
+    assert not rejected.exists()
+    stale = plan.stale_days(plan.days)
+    assert stale["coview_edges",] == [date(2017, 1, d) for d in (2, 6, 7, 28)]
+    assert stale["user_items",] == [date(2017, 1, d) for d in (6, 28)]
+
+
+def test_a_changed_file_of_many_days_makes_the_days_it_covers_stale(tmp_path):
+    raw, lake = tmp_path / "raw", Lake(tmp_path / "lake")
+    put(raw, "tracker/a.parquet", [tracked(day=k) for k in (0, 1)])
+    put(raw, "tracker/b.parquet", [tracked(day=k) for k in (3, 5)])
+    put(raw, "orders/a.parquet", [order(day=6)])
+    pretend_made(planner(raw, lake))
+    put(raw, "tracker/b.parquet", [tracked(2, day=k) for k in (3, 5)])
+    plan = planner(raw, lake)
+    days = [START.date() + timedelta(days=k) for k in range(8)]
+    assert plan.days == tuple(days)
+    assert plan.stale_days(plan.days) == {
+        ("marketplace_events",): days[3:6],
+        ("coview_edges",): days[3:7],
+        ("user_items",): days[3:6],
+    }
+    put(raw, "categories.parquet", [{"catalogid": 1, "ids": [1, -1]}])
+    assert ("catalog",) in planner(raw, lake).stale_tables()
+
+
+def test_files_of_many_days_are_opened_once_until_one_changes(tmp_path):
+    put(tmp_path, "tracker/a.parquet", [tracked(1, day=0)])
+    resource, settings = RawResource(root=str(tmp_path)), Settings()
+    first = resource.scan(settings)
+    assert resource.scan(settings) is first
+    put(tmp_path, "tracker/a.parquet", [tracked(1, day=3)])
+    assert resource.scan(settings).days == [START.date() + timedelta(days=3)]
+
+
+def test_a_setting_makes_its_stages_stale_and_no_other(world):
+    raw, lake = world
+    pretend_made(planner(raw, lake))
+    plan = planner(raw, lake, copurchase_edges={"basket_cap": 10})
+    assert set(plan.stale_days(plan.days)) == {("copurchase_edges",)}
+    assert ("catalog",) not in plan.stale_tables()
+
+
+def test_a_failed_error_check_makes_its_asset_stale_again(world):
+    raw, lake = world
+    pretend_made(planner(raw, lake))
+    plan = planner(raw, lake)
+    stored = plan.stored(plan.stages["edges",], None)
+    verdict = {"recipe": stored, "passed": False, "severity": "WARN", "why": ""}
+    lake.record_check(("edges",), "some", verdict)
+    assert planner(raw, lake).stale_tables() == []
+    lake.record_check(("edges",), "some", verdict | {"severity": "ERROR"})
+    assert planner(raw, lake).stale_tables() == [("edges",)]
+
+
+def test_days_without_holes_are_one_range():
+    days = [date(2017, 1, d) for d in (5, 1, 2, 3, 7, 8, 2)]
+    assert [(a.day, b.day) for a, b in ranges(days)] == [(1, 3), (5, 5), (7, 8)]
+    assert ranges([]) == []

@@ -1,0 +1,1 @@
+"""Worlds that tests run on, with what is known of them."""

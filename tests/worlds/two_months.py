@@ -1,0 +1,37 @@
+"""A raw folder of ten days of two months, and the tables that are made of it without any model."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+from itememb_dagster.cli.options import parse_settings
+from itememb_dagster.runtime.resources import Place
+from itememb_dagster.runtime.runner import Outcome, Request, Runner
+from tests.worlds.tiny import FOLDERS, write_tiny_world
+
+#: Edges by month, bridges, and all before them.
+TABLES = '+key:"edges" or +key:"bridge_edges" or +key:"backtest/edges"'
+#: The number of January 26, so that the days are of two months.
+FIRST = 25
+DAYS = 10
+HOLDOUT = "holdout_days=7"
+
+
+def write(raw: Path) -> Path:
+    """Raw files of January 26 to February 4."""
+    return write_tiny_world(raw, days=DAYS, users=20, first_day=FIRST).raw
+
+
+def make(raw: Path, lake: Path) -> Outcome:
+    """Run up to ``TABLES``."""
+    place = Place.from_env(str(raw), str(lake), "2017-01-01", "duckdb")
+    return Runner(Request(place, parse_settings((HOLDOUT,)), select=TABLES)).run()
+
+
+def file_of(raw: Path, channel: str, day: int) -> Path:
+    """Day file of a channel, by the number of the day in the world from 0."""
+    return raw / FOLDERS[channel] / f"{FIRST + day:05}.pq"
+
+
+def date_of(day: int) -> date:
+    """The date of a day of the world."""
+    return date(2017, 1, 1) + timedelta(days=FIRST + day)

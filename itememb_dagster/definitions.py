@@ -3,41 +3,39 @@
 ``dagster dev -m itememb_dagster.definitions`` reads the environment's; tests call ``build_defs``.
 """
 
-import os
 import warnings
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import dagster as dg
 
-from itememb_core.errors import ItemembError
-from itememb_core.raw import scan
 from itememb_dagster.assets import STAGES
 from itememb_dagster.automation.jobs import build_jobs, build_schedules
 from itememb_dagster.automation.sensor import build_sensor
 from itememb_dagster.checks.gates import CHECKS
 from itememb_dagster.factory.asset import build_asset
 from itememb_dagster.factory.check import build_check
+from itememb_dagster.lake import Lake, LakeNote
 from itememb_dagster.lake.io_manager import LakeIOManager
-from itememb_dagster.lake.staleness import lake_days
+from itememb_dagster.runtime.engine import SPARK
+from itememb_dagster.runtime.executor import executor, worker_count
 from itememb_dagster.runtime.resources import Place, RawResource, SettingsResource
 
+#: How far daily assets go beyond the last day that a run has seen.
+AHEAD: Final = timedelta(days=365)
 
-def day_bounds(place: Place) -> tuple[date, date]:
-    """Return the first and last day of daily assets: of the environment, else of raw.
 
-    ``ITEMEMB_START`` and ``ITEMEMB_END`` win; without raw files it is the epoch's day alone.
+def partition_days(place: Place) -> tuple[date, date]:
+    """Return the first and last day of daily assets.
+
+    They run from the lake's first day to a year past the last that a run has seen, so that loading
+    looks at no raw file and a new day needs no reload; of a new lake from the epoch on.
     """
-    first, last = os.environ.get("ITEMEMB_START"), os.environ.get("ITEMEMB_END")
-    try:
-        found = lake_days(scan(place.raw, place.epoch))
-    except ItemembError:
-        found = (place.epoch,)
-    return (
-        date.fromisoformat(first) if first else found[0],
-        date.fromisoformat(last) if last else found[-1],
-    )
+    note = Lake(Path(place.lake)).note() or LakeNote(place.epoch)
+    first, last = note.first_day or place.epoch, note.last_day or place.epoch
+    return first, last + AHEAD
 
 
 def build_defs(
@@ -49,14 +47,39 @@ def build_defs(
         place: Raw folder, lake, epoch and engine; from the environment when left out.
         resource_overrides: Resources to use instead of the place's.
     """
+    place = place or Place.from_env()
+    workers = 1 if place.engine == SPARK else worker_count()
+    return _build(place, partition_days(place), workers, resource_overrides)
+
+
+def job_of(name: str, raw: str, lake: str, epoch: str, engine: str) -> dg.JobDefinition:
+    """Return a job of a place: how each step's process finds it again.
+
+    What was built before for the same place is used, as by the fork server that steps come from.
+    """
+    place = Place(raw, lake, date.fromisoformat(epoch), engine)
+    key = place, partition_days(place)
+    if key not in _built:
+        _built[key] = build_defs(place)
+    return _built[key].resolve_job_def(name)
+
+
+_built: Final[dict[tuple[Place, tuple[date, date]], dg.Definitions]] = {}
+
+
+def _build(
+    place: Place,
+    span: tuple[date, date],
+    workers: int,
+    resource_overrides: Mapping[str, Any] | None,
+) -> dg.Definitions:
     # Backfill policies are beta in Dagster 1.13 and what a set of days in one run needs.
     warnings.filterwarnings("ignore", category=dg.BetaWarning)
-    place = place or Place.from_env()
-    first, last = day_bounds(place)
+    first, last = span
     days = dg.DailyPartitionsDefinition(
         start_date=first.isoformat(), end_date=(last + timedelta(days=1)).isoformat()
     )
-    jobs = build_jobs(STAGES, days)
+    jobs = build_jobs(STAGES)
     resources = {
         "settings": SettingsResource.configure_at_launch(),
         "raw": RawResource(root=place.raw, epoch=place.epoch.isoformat()),
@@ -69,8 +92,9 @@ def build_defs(
         schedules=build_schedules(STAGES, jobs),
         sensors=[build_sensor(STAGES, jobs)],
         resources={**resources, **(resource_overrides or {})},
-        executor=dg.in_process_executor,
+        executor=executor(workers),
     )
 
 
-defs = build_defs()
+_here: Final = Place.from_env()
+defs = _built[_here, partition_days(_here)] = build_defs(_here)

@@ -104,6 +104,17 @@ def cross_domain_links(
     return pa.concat_tables(links).combine_chunks()
 
 
+def without_receipt_items(links: pa.Table, receipt_items: pa.ChunkedArray) -> pa.Table:
+    """Return the links of all other receipt items.
+
+    Args:
+        links: ``schemas.CROSS_DOMAIN_LINKS``.
+        receipt_items: Ids whose links are left out.
+    """
+    left_out = pc.is_in(links["receipt_item"], value_set=receipt_items.combine_chunks())
+    return links.filter(pc.invert(left_out))
+
+
 def _one_to_one(taken: pa.Table) -> pa.Table:
     """The likeliest row of each catalog item, by CSLS and id where equal; in their order."""
     order = pc.sort_indices(

@@ -12,9 +12,7 @@ PAIR = ("channel", "item_a", "item_b")
 DAILY_EDGES = TableSpec(schemas.EDGES, ("rank_a", "rank_b"), "day")
 
 
-@stage(
-    group="edges", daily=True, table=DAILY_EDGES, settings=("copurchase_edges",), kinds=("duckdb",)
-)
+@stage(group="edges", daily=True, table=DAILY_EDGES, kinds=("duckdb",))
 def copurchase_edges(ctx: StageContext, receipts: ir.Table) -> ir.Table:
     """Pairs of items in one basket, by day."""
     return core.copurchase_edges(receipts, ctx.settings.copurchase_edges, ranks=True)
@@ -28,7 +26,6 @@ def _channels(*tables: ir.Table) -> ir.Table:
     group="edges",
     daily=True,
     table=DAILY_EDGES,
-    settings=("coview_edges",),
     kinds=("duckdb",),
     inputs={
         name: Input((name,), before=1)
@@ -68,7 +65,7 @@ def user_items(
     group="edges",
     table=TableSpec(schemas.EDGES, PAIR, "month"),
     kinds=("duckdb",),
-    after=(("raw_inventory",),),
+    gates=(("raw_inventory",),),
 )
 def edges(ctx: StageContext, copurchase_edges: ir.Table, coview_edges: ir.Table) -> ir.Table:
     """Within-channel pairs, summed by month; decay is applied when they are read."""
@@ -78,9 +75,8 @@ def edges(ctx: StageContext, copurchase_edges: ir.Table, coview_edges: ir.Table)
 @stage(
     group="edges",
     table=TableSpec(schemas.BRIDGE_EDGES, ("rank_channels", "rank_a", "rank_b")),
-    settings=("bridge_edges",),
     kinds=("duckdb",),
-    after=(("raw_inventory",),),
+    gates=(("raw_inventory",),),
 )
 def bridge_edges(ctx: StageContext, user_items: ir.Table) -> ir.Table:
     """What one user met in two channels within a window: the best partners of each item."""

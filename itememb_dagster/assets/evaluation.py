@@ -51,9 +51,8 @@ def _without_bridge(
     group="evaluation",
     kinds=("numpy",),
     table=SPEC,
-    settings=("item_evaluation", "item_model", "coview_edges", "seed", "holdout_days"),
+    judges=True,
     inputs=_of_backtest("item_embeddings", "item_model", "vocabulary", "edges"),
-    code="2",
 )
 def item_evaluation(
     ctx: StageContext,
@@ -84,8 +83,7 @@ def item_evaluation(
     group="evaluation",
     kinds=("numpy",),
     table=SPEC,
-    settings=("link_pool",),
-    code="3",
+    judges=True,
     inputs=_of_backtest("item_embeddings", "vocabulary", "link_pool"),
 )
 def link_evaluation(

@@ -25,7 +25,6 @@ from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSp
 
 BACKTEST_EDGES: Final = {"edges": Input((BACKTEST, "edges"))}
 BACKTEST_NODES: Final = {"vocabulary": Input((BACKTEST, "vocabulary"))}
-FIT: Final = ("item_model", "seed", "holdout_days")
 
 
 def before(table: ir.Table, day: date | None) -> ir.Table:
@@ -49,7 +48,6 @@ def last_day(ctx: StageContext) -> date:
     group="items",
     kinds=("parquet",),
     table=TableSpec(schemas.LINK_HOLDOUT),
-    settings=("link_holdout", "seed", "domains"),
 )
 def link_holdout(ctx: StageContext, user_items: ir.Table) -> pa.Table:
     """Direct matches whose two sides the backtest keeps apart: the known truth of links."""
@@ -64,8 +62,7 @@ def link_holdout(ctx: StageContext, user_items: ir.Table) -> pa.Table:
     group="items",
     kinds=("duckdb",),
     table=TableSpec(schemas.EDGES, ("channel", "item_a", "item_b"), "month"),
-    settings=("holdout_days",),
-    after=(("raw_inventory",),),
+    gates=(("raw_inventory",),),
 )
 def backtest_edges(
     ctx: StageContext, copurchase_edges: ir.Table, coview_edges: ir.Table
@@ -81,7 +78,6 @@ def backtest_edges(
     group="items",
     kinds=("parquet",),
     table=TableSpec(schemas.VOCABULARY),
-    settings=("domains", "holdout_days"),
 )
 def backtest_vocabulary(
     ctx: StageContext, user_items: ir.Table, catalog: ir.Table, link_holdout: pa.Table
@@ -96,7 +92,6 @@ def backtest_vocabulary(
     group="items",
     kinds=("parquet",),
     table=TableSpec(schemas.VOCABULARY),
-    settings=("domains",),
 )
 def vocabulary(ctx: StageContext, user_items: ir.Table, catalog: ir.Table) -> pa.Table:
     """All nodes: every item of every channel and catalog, once."""
@@ -143,9 +138,7 @@ def drift_facts(version: ModelVersion) -> dict[str, str]:
     key=(BACKTEST, "item_model"),
     group="items",
     kinds=("pytorch",),
-    settings=FIT,
     inputs={**BACKTEST_EDGES, **BACKTEST_NODES},
-    code="4",
     alone=True,
 )
 def backtest_item_model(
@@ -176,10 +169,8 @@ def backtest_item_model(
 @stage(
     group="items",
     kinds=("pytorch",),
-    settings=FIT,
     inputs={"backtest": Input((BACKTEST, "item_model"))},
-    after=(("item_evaluation",), ("link_evaluation",)),
-    code="4",
+    gates=(("item_evaluation",),),
     descends=True,
 )
 def item_model(
@@ -255,7 +246,7 @@ def mixing_facts(mixing: Judged) -> dict[str, str]:
     }
 
 
-@stage(group="items", kinds=("parquet",), table=TableSpec(None), settings=("seed",))
+@stage(group="items", kinds=("parquet",), table=TableSpec(None))
 def item_embeddings(
     ctx: StageContext, item_model: ItemModel, vocabulary: pa.Table, catalog: ir.Table
 ) -> pa.Table:
@@ -266,7 +257,7 @@ def item_embeddings(
     return table
 
 
-@stage(group="items", kinds=("faiss",), settings=("item_index", "seed", "item_model"))
+@stage(group="items", kinds=("faiss",))
 def item_index(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Table) -> BuiltIndex:
     """FAISS index over the vectors, with its measured recall."""
     built = build_index(
@@ -285,7 +276,6 @@ def item_index(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Tabl
     group="items",
     kinds=("numpy",),
     table=TableSpec(schemas.SIMILAR_ITEMS),
-    settings=("similar_items", "item_model"),
 )
 def similar_items(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Table) -> pa.Table:
     """The most similar items of every item that anyone touched."""

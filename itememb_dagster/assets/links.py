@@ -9,6 +9,7 @@ import pyarrow as pa
 from itememb_core import schemas
 from itememb_core.links.candidates import cross_domain_links as accept
 from itememb_core.links.candidates import link_candidates as rank
+from itememb_core.links.candidates import without_receipt_items
 from itememb_core.links.enrich import enriched_receipts as enrich
 from itememb_core.links.evidence import receipt_facts
 from itememb_core.links.nodes import no_links_reason
@@ -19,6 +20,7 @@ from itememb_dagster.assets.items import before
 from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSpec, stage
 
 POOL: Final = TableSpec(schemas.LINK_POOL)
+LINKS: Final = TableSpec(schemas.CROSS_DOMAIN_LINKS)
 BACKTEST_INPUTS: Final = {
     name: Input((BACKTEST, name)) for name in ("item_embeddings", "vocabulary", "link_pool")
 }
@@ -33,9 +35,9 @@ def _pool(
     catalog: ir.Table,
 ) -> Iterator[pa.Table]:
     """Candidates by vectors and by users; the reason in the metadata where there are none."""
-    settings = ctx.settings
-    ctx.nothing = no_links_reason(vocabulary, settings.link_pool)
-    if not settings.item_model.bridge:  # no pair across channels: nor are their users compared
+    settings = ctx.settings.link_pool
+    ctx.nothing = no_links_reason(vocabulary, settings)
+    if not ctx.settings.item_model.bridge:  # no pair across channels: nor are their users compared
         user_items = user_items.limit(0)
     data = LinkData(
         embeddings,
@@ -44,7 +46,7 @@ def _pool(
         receipt_facts(receipts),
         catalog.select("item_id", "price", "brand_id").to_pyarrow(),
     )
-    pool = open_pool(data, settings.link_pool, settings.item_model.dim, ctx.progress)
+    pool = open_pool(data, settings, ctx.settings.item_model.dim, ctx.progress)
     ctx.metadata |= pool.about
     ctx.counts |= pool.about
     return pool.parts
@@ -55,8 +57,6 @@ def _pool(
     group="links",
     kinds=("numpy",),
     table=POOL,
-    settings=("link_pool", "item_model", "holdout_days"),
-    code="2",
     inputs=BACKTEST_INPUTS,
 )
 def backtest_link_pool(
@@ -75,8 +75,6 @@ def backtest_link_pool(
 @stage(
     group="links",
     kinds=("lightgbm",),
-    settings=("link_scorer", "seed"),
-    code="3",
     inputs=BACKTEST_INPUTS,
 )
 def link_scorer(
@@ -105,7 +103,26 @@ def link_scorer(
     return scorer
 
 
-@stage(group="links", kinds=("numpy",), table=POOL, settings=("link_pool", "item_model"), code="2")
+@stage(
+    key=(BACKTEST, "cross_domain_links"),
+    group="links",
+    kinds=("parquet",),
+    table=LINKS,
+    inputs=BACKTEST_INPUTS,
+)
+def backtest_links(
+    ctx: StageContext,
+    link_pool: pa.Table,
+    vocabulary: pa.Table,
+    link_scorer: LinkScorer,
+    link_holdout: pa.Table,
+) -> pa.Table:
+    """Links as the backtest knows them; held-out matches, which the scorer saw, get none."""
+    links = accept(rank(link_pool, vocabulary, link_scorer, 1), vocabulary, link_scorer)
+    return without_receipt_items(links, link_holdout["item_id"])
+
+
+@stage(group="links", kinds=("numpy",), table=POOL)
 def link_pool(
     ctx: StageContext,
     item_embeddings: pa.Table,
@@ -122,8 +139,7 @@ def link_pool(
     group="links",
     kinds=("parquet",),
     table=TableSpec(schemas.LINK_CANDIDATES),
-    settings=("link_candidates",),
-    code="2",
+    gates=(("link_evaluation",),),
 )
 def link_candidates(
     ctx: StageContext, link_pool: pa.Table, vocabulary: pa.Table, link_scorer: LinkScorer
@@ -132,7 +148,7 @@ def link_candidates(
     return rank(link_pool, vocabulary, link_scorer, ctx.settings.link_candidates.k)
 
 
-@stage(group="links", kinds=("parquet",), table=TableSpec(schemas.CROSS_DOMAIN_LINKS), code="2")
+@stage(group="links", kinds=("parquet",), table=LINKS)
 def cross_domain_links(
     ctx: StageContext, link_candidates: pa.Table, vocabulary: pa.Table, link_scorer: LinkScorer
 ) -> pa.Table:
@@ -158,6 +174,7 @@ def enriched_receipts(
 STAGES = (
     backtest_link_pool,
     link_scorer,
+    backtest_links,
     link_pool,
     link_candidates,
     cross_domain_links,

@@ -21,7 +21,6 @@ DAILY: dict[str, Any] = {
     "group": "tables",
     "daily": True,
     "table": EVENTS,
-    "settings": ("domains",),
 }
 
 
@@ -79,9 +78,7 @@ def _without(ctx: StageContext, *names: str) -> None:
     group="tables",
     table=TableSpec(schemas.CATALOG, ("item_id",)),
     raw=("retail_items", "marketplace_items", "offers_items", "categories"),
-    settings=("domains",),
     kinds=("duckdb", "parquet"),
-    code="3",
 )
 def catalog(ctx: StageContext, user_items: ir.Table) -> core.MergedRows:
     """Catalog items: listed in an items file, or only seen in events (with empty columns)."""
@@ -128,7 +125,7 @@ OTHER_STAGES = (catalog, users, brands, reviews, payments_events)
 
 
 @stage(group="tables", table=TableSpec(schemas.RAW_INVENTORY), raw=EVERY_FILE, kinds=("parquet",),
-       after=tuple(s.key for s in OTHER_STAGES), code="2")  # fmt: skip
+       reads=tuple(s.key for s in OTHER_STAGES), judges=True)  # fmt: skip
 def raw_inventory(
     ctx: StageContext,
     receipts: ir.Table,

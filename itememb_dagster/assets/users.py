@@ -7,13 +7,9 @@ from typing import Final
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from itememb_core import schemas
 from itememb_core.evaluation.users import user_evaluation as judge_users
-from itememb_core.links.candidates import cross_domain_links as accept
-from itememb_core.links.candidates import link_candidates as rank
-from itememb_core.links.scorer.model import LinkScorer
 from itememb_core.progress import Progress
 from itememb_core.users.histories import user_histories as histories_of
 from itememb_core.users.items import ItemSpace, item_space
@@ -25,10 +21,15 @@ from itememb_core.users.training.fit import fit_user_model
 from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSpec, stage
 
 HISTORIES: Final = TableSpec(schemas.USER_HISTORIES, ("shard", "user_id", "position"))
-FIT: Final = ("user_model", "user_histories", "seed", "holdout_days")
 BACKTEST_INPUTS: Final = {
     name: Input((BACKTEST, name))
-    for name in ("user_histories", "vocabulary", "item_embeddings", "link_pool", "user_model")
+    for name in (
+        "user_histories",
+        "vocabulary",
+        "item_embeddings",
+        "cross_domain_links",
+        "user_model",
+    )
 }
 
 
@@ -36,8 +37,7 @@ BACKTEST_INPUTS: Final = {
     group="users",
     kinds=("duckdb",),
     table=HISTORIES,
-    settings=("user_histories",),
-    after=(("raw_inventory",),),
+    gates=(("raw_inventory",),),
 )
 def user_histories(
     ctx: StageContext,
@@ -56,7 +56,6 @@ def user_histories(
     group="users",
     kinds=("duckdb",),
     table=HISTORIES,
-    settings=("holdout_days",),
 )
 def backtest_user_histories(ctx: StageContext, user_histories: ir.Table) -> ir.Table:
     """Histories up to the cut; positions stay, since the cut takes each one's end."""
@@ -114,24 +113,10 @@ def fit_users(
     return model
 
 
-def backtest_items(
-    vocabulary: pa.Table,
-    embeddings: pa.Table,
-    pool: pa.Table,
-    scorer: LinkScorer,
-    holdout: pa.Table,
-) -> ItemSpace:
-    """Items as the backtest knows them; held-out matches, which the scorer saw, get no link."""
-    links = accept(rank(pool, vocabulary, scorer, 1), vocabulary, scorer)
-    seen = pc.is_in(links["receipt_item"], value_set=holdout["item_id"].combine_chunks())
-    return item_space(vocabulary, embeddings, links.filter(pc.invert(seen)))
-
-
 @stage(
     key=(BACKTEST, "user_model"),
     group="users",
     kinds=("pytorch",),
-    settings=FIT,
     inputs=BACKTEST_INPUTS,
 )
 def backtest_user_model(
@@ -139,12 +124,10 @@ def backtest_user_model(
     user_histories: ir.Table,
     vocabulary: pa.Table,
     item_embeddings: pa.Table,
-    link_pool: pa.Table,
-    link_scorer: LinkScorer,
-    link_holdout: pa.Table,
+    cross_domain_links: pa.Table,
 ) -> UserModel:
     """Two towers of the backtest; finds its length on the next targets of some users."""
-    items = backtest_items(vocabulary, item_embeddings, link_pool, link_scorer, link_holdout)
+    items = item_space(vocabulary, item_embeddings, cross_domain_links)
     return fit_users(ctx, user_histories, items, None)
 
 
@@ -152,7 +135,7 @@ def backtest_user_model(
     group="evaluation",
     kinds=("pytorch",),
     table=TableSpec(schemas.EVALUATION),
-    settings=("seed", "holdout_days", "user_histories"),
+    judges=True,
     inputs={**BACKTEST_INPUTS, "before": Input((BACKTEST, "user_histories")),
             "user_histories": Input(("user_histories",))},
 )  # fmt: skip
@@ -163,12 +146,10 @@ def user_evaluation(
     user_histories: ir.Table,
     vocabulary: pa.Table,
     item_embeddings: pa.Table,
-    link_pool: pa.Table,
-    link_scorer: LinkScorer,
-    link_holdout: pa.Table,
+    cross_domain_links: pa.Table,
 ) -> pa.Table:
     """What users met after the cut, ranked among all targets, beside plain methods."""
-    items = backtest_items(vocabulary, item_embeddings, link_pool, link_scorer, link_holdout)
+    items = item_space(vocabulary, item_embeddings, cross_domain_links)
     if ctx.cut is None:
         later = user_histories.limit(0)
     else:
@@ -185,9 +166,8 @@ def user_evaluation(
 @stage(
     group="users",
     kinds=("pytorch",),
-    settings=FIT,
     inputs={"backtest": Input((BACKTEST, "user_model"))},
-    after=(("user_evaluation",),),
+    gates=(("user_evaluation",),),
 )
 def user_model(
     ctx: StageContext,
@@ -203,7 +183,7 @@ def user_model(
     return fit_users(ctx, user_histories, items, epochs)
 
 
-@stage(group="users", kinds=("pytorch",), table=TableSpec(None), settings=("user_histories",))
+@stage(group="users", kinds=("pytorch",), table=TableSpec(None))
 def user_embeddings(
     ctx: StageContext,
     user_model: StoredUserModel,
@@ -221,7 +201,6 @@ def user_embeddings(
     group="users",
     kinds=("pytorch",),
     table=TableSpec(schemas.RECOMMENDATIONS),
-    settings=("user_histories", "recommendations"),
 )
 def recommendations(
     ctx: StageContext,

@@ -1,14 +1,9 @@
 """Two jobs (days; the rest), a schedule for each, and the run requests for what is stale."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-)
 
 from itememb_core.errors import ItemembError
 from itememb_core.settings import Settings
@@ -18,26 +13,28 @@ from itememb_dagster.lake.staleness import Planner, ranges
 DAYS_JOB: Final = "days"
 REST_JOB: Final = "rest"
 
+#: Dagster's tags of a run over a range of partitions.
+FIRST_TAG: Final = "dagster/asset_partition_range_start"
+LAST_TAG: Final = "dagster/asset_partition_range_end"
+
+#: What ``dg.define_asset_job`` gives.
+Job: TypeAlias = Any
+
 #: What a schedule or sensor looks at.
 RESOURCES: Final = {"raw", "lake", "settings"}
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:
     """Return the run tags of a range of days."""
-    return {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+    return {FIRST_TAG: first, LAST_TAG: last}
 
 
 def range_of(request: dg.RunRequest) -> tuple[str, str]:
     """Return the first and last day of a run request of a range."""
-    return (
-        request.tags[ASSET_PARTITION_RANGE_START_TAG],
-        request.tags[ASSET_PARTITION_RANGE_END_TAG],
-    )
+    return request.tags[FIRST_TAG], request.tags[LAST_TAG]
 
 
-def build_jobs(
-    stages: Sequence[Stage], days: dg.DailyPartitionsDefinition
-) -> tuple[UnresolvedAssetJobDefinition, UnresolvedAssetJobDefinition]:
+def build_jobs(stages: Sequence[Stage]) -> tuple[Job, Job]:
     """Return the job of the daily stages and the job of the others."""
     daily = dg.AssetSelection.assets(*(list(s.key) for s in stages if s.daily))
     rest = dg.AssetSelection.assets(*(list(s.key) for s in stages if not s.daily))
@@ -45,21 +42,17 @@ def build_jobs(
         dg.define_asset_job(
             DAYS_JOB,
             daily,
-            executor_def=dg.in_process_executor,
             description="Cleans days and makes their edges; a range of days is one run.",
         ),
         dg.define_asset_job(
             REST_JOB,
             rest,
-            executor_def=dg.in_process_executor,
             description="Everything after the days: vectors, links, evaluation.",
         ),
     )
 
 
-def build_schedules(
-    stages: Sequence[Stage], jobs: Sequence[UnresolvedAssetJobDefinition]
-) -> list[dg.ScheduleDefinition]:
+def build_schedules(stages: Sequence[Stage], jobs: Sequence[Job]) -> list[dg.ScheduleDefinition]:
     """Return the daily schedule of stale days, as one run a range, and the weekly one."""
 
     @dg.schedule(

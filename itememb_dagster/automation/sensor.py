@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from itememb_core.errors import ItemembError
 from itememb_core.raw import listing_digest
 from itememb_dagster.automation.jobs import (
     RESOURCES,
+    Job,
     planner_of,
     range_of,
     rest_request,
@@ -50,9 +50,7 @@ class Cursor:
         return json.dumps(asdict(self))
 
 
-def build_sensor(
-    stages: Sequence[Stage], jobs: Sequence[UnresolvedAssetJobDefinition]
-) -> dg.SensorDefinition:
+def build_sensor(stages: Sequence[Stage], jobs: Sequence[Job]) -> dg.SensorDefinition:
     """Return the sensor; people switch it on in the UI."""
 
     @dg.sensor(

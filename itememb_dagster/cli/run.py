@@ -9,7 +9,7 @@ from rich.console import Console
 from itememb_dagster.cli.options import day, lake_option, parse_settings, raw_option
 from itememb_dagster.cli.show import progress_bars
 from itememb_dagster.cli.summary import closing_tables
-from itememb_dagster.runtime.resources import Place, reporting_to, use_dagster_home
+from itememb_dagster.runtime.resources import Place, use_dagster_home
 
 
 @click.command()
@@ -49,8 +49,8 @@ def run(
     use_dagster_home()
     from itememb_dagster.runtime.runner import Request, Runner
 
-    runner = Runner(Request(place, settings, first, last, select, force, workers))
-    with progress_bars() as bars, reporting_to(bars):
+    with progress_bars() as shown:
+        runner = Runner(Request(place, settings, first, last, select, force, workers, shown))
         outcome = runner.run()
     console = Console()
     for table in closing_tables(runner.lake, outcome):

@@ -10,21 +10,26 @@ import pyarrow as pa
 from dagster import AssetExecutionContext, TimeWindowPartitionMapping
 
 from itememb_core.errors import ItemembError
+from itememb_core.progress import Progress
 from itememb_core.settings import Settings
 from itememb_dagster.factory.compute import make_stage
-from itememb_dagster.factory.stage import Input, Stage, StageContext, dagster_type
+from itememb_dagster.factory.stage import Input, Stage, StageContext, dagster_type, only_settings
 from itememb_dagster.lake import Key
-from itememb_dagster.lake.io_manager import Made
+from itememb_dagster.lake.io_manager import Written
 from itememb_dagster.lake.staleness import Planner
 from itememb_dagster.runtime.engine import EMBEDDED, connect
-from itememb_dagster.runtime.profiling import recorder
-from itememb_dagster.runtime.resources import progress_for
-from itememb_dagster.runtime.threads import threads_for
+from itememb_dagster.runtime.executor import end_with_parent, priorities, worker_count
+from itememb_dagster.runtime.profiling import StageWatch
+from itememb_dagster.runtime.reporting import reports_of
+from itememb_dagster.runtime.threads import limited_to, threads_of
 
 RESOURCES = {"settings", "raw", "lake"}
 
 #: Tag of a run that makes what is up to date, too: every month of a table by month.
 FORCE_TAG: Final = "itememb/force"
+
+#: Dagster's tag: of the steps that are ready, the one of the highest number goes first.
+PRIORITY_TAG: Final = "dagster/priority"
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:
@@ -60,8 +65,9 @@ def _plot(png: bytes) -> dg.MetadataValue:
     return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
-def stage_context(context: AssetExecutionContext, stage: Stage, planner: Planner,
-                  settings: Settings, force: bool) -> StageContext:  # fmt: skip
+def stage_context(
+    stage: Stage, planner: Planner, context: AssetExecutionContext, progress: Progress
+) -> StageContext:
     """Return what the stage's function gets beside its inputs."""
     engine = context.resources.lake.engine if stage.relational else EMBEDDED
     days = planner.present
@@ -69,43 +75,60 @@ def stage_context(context: AssetExecutionContext, stage: Stage, planner: Planner
         days = tuple(date.fromisoformat(key) for key in context.partition_keys)
     if stage.by_month:
         months = planner.months(stage)
-        days = tuple(d for month in planner.months_to_make(stage, force) for d in months[month])
+        made = planner.months_to_make(stage, FORCE_TAG in context.run.tags)
+        days = tuple(d for month in made for d in months[month])
     return StageContext(
-        settings=settings,
+        settings=only_settings(planner.settings, stage),
         days=days,
         cut=planner.cut,
         scan=planner.scan,
         lake=planner.lake,
         connect=lambda: connect(engine, planner.lake.root),
-        progress=progress_for(context),
+        progress=progress,
     )
 
 
-def run_stage(context: AssetExecutionContext, stage: Stage, stages: Sequence[Stage],
-              inputs: dict[str, Any]) -> Made:  # fmt: skip
-    """Run one stage: stamp, compute, hand its metadata to Dagster."""
-    recorder().start(stage.name)
+def run_stage(
+    context: AssetExecutionContext, stage: Stage, stages: Sequence[Stage], inputs: dict[str, Any]
+) -> dg.Output[Written]:
+    """Run one stage: stamp, compute, hand its metadata and its version to Dagster."""
+    end_with_parent()
+    reports, watch = reports_of(context.run, context.log), StageWatch(stage.name)
+    planner = _planner(context, stages)
+    if stage.raw:  # the first of each job: what follows is loaded after
+        planner.prune()
+    ctx = stage_context(stage, planner, context, reports.progress)
+    try:
+        with limited_to(threads_of(stage.alone, worker_count())):
+            made = make_stage(stage, planner, ctx, inputs, FORCE_TAG in context.run.tags)
+    except ItemembError as error:
+        watch.stop()
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    except BaseException:
+        watch.stop()
+        raise
+    if ctx.nothing:
+        ctx.metadata["nothing to do"] = ctx.nothing
+        reports.nothing(stage.name, ctx.nothing)
+    version = dg.DataVersion(planner.data_version(stage, made.stamps.values()))
+    value = Written(made, watch, reports)
+    return dg.Output(value, data_version=version, metadata=facts(ctx, stage))
+
+
+def _planner(context: AssetExecutionContext, stages: Sequence[Stage]) -> Planner:
     resources = context.resources
     settings = Settings.model_validate(resources.settings.model_dump())
     scan = resources.raw.scan(settings)
     lake = resources.lake.lake
     lake.prepare(scan.epoch)
-    planner = Planner(stages, lake, scan, settings)
-    if stage.raw:  # the first of each job: what follows is loaded after
-        planner.prune()
-    force = FORCE_TAG in context.run.tags
-    ctx = stage_context(context, stage, planner, settings, force)
-    try:
-        with threads_for(stage):
-            made = make_stage(stage, planner, ctx, inputs, force)
-    except ItemembError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
-    if ctx.nothing:
-        recorder().reasons[stage.name] = ctx.metadata["nothing to do"] = ctx.nothing
-    facts = {**ctx.metadata, **{name: _plot(png) for name, png in ctx.plots.items()}}
-    if facts and not stage.daily:
-        context.add_output_metadata(facts)
-    return made
+    return Planner(stages, lake, scan, settings)
+
+
+def facts(ctx: StageContext, stage: Stage) -> dict[str, Any]:
+    """Return what a stage tells people, with its pictures."""
+    if stage.daily:
+        return {}
+    return {**ctx.metadata, **{name: _plot(png) for name, png in ctx.plots.items()}}
 
 
 def build_asset(
@@ -128,11 +151,18 @@ def build_asset(
         metadata=asset_metadata(stage),
         required_resource_keys=RESOURCES,
         output_required=True,
+        op_tags={PRIORITY_TAG: str(priority(stage, stages))},
     )
-    def compute(context: AssetExecutionContext, **inputs: Any) -> Any:
+    def compute(context: AssetExecutionContext, **inputs: Any) -> dg.Output[Any]:
         return run_stage(context, stage, stages, inputs)
 
     return compute
+
+
+def priority(stage: Stage, stages: Sequence[Stage]) -> int:
+    """Return how many stages wait for a stage."""
+    needs = {s.name: {"/".join(key) for key in s.needs} for s in stages}
+    return priorities(needs)[stage.name]
 
 
 def asset_metadata(stage: Stage) -> dict[str, Any]:

@@ -6,17 +6,18 @@ A stage is a ``dg.asset`` minus what is known only when the definitions are buil
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import dagster as dg
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
+from pydantic import BaseModel
 
 from itememb_core.items.training.checkpoint import Checkpoint
 from itememb_core.progress import Progress
@@ -24,8 +25,13 @@ from itememb_core.raw import RawScan
 from itememb_core.settings import Settings
 from itememb_core.tables import MergedRows
 from itememb_dagster.lake import Key, Lake
+from itememb_dagster.lake.sources import Reach, Sources, canonical, settings_read
+from itememb_dagster.lake.stamps import digest
 
 BACKTEST: Final = "backtest"
+
+#: Both packages as they are on disk, parsed once a process.
+SOURCES: Final = Sources()
 
 #: ``raw`` of a stage that looks at all files and makes rows of none.
 EVERY_FILE: Final = ("*",)
@@ -45,6 +51,11 @@ class TableSpec:
     schema: pa.Schema | None
     sort: tuple[str, ...] = ()
     segment: str | None = None
+
+    @property
+    def text(self) -> str:
+        """All of it as text that is equal for equal tables."""
+        return f"{canonical(self.schema)} {self.sort} {self.segment}"
 
 
 @dataclass(frozen=True)
@@ -66,12 +77,37 @@ class Stage:
     group: str
     kinds: tuple[str, ...]
     table: TableSpec | None
-    settings: tuple[str, ...]
     raw: tuple[str, ...]
-    code: str
-    after: tuple[Key, ...]
+    reads: tuple[Key, ...]
+    gates: tuple[Key, ...]
+    judges: bool
     descends: bool
     alone: bool
+
+    @cached_property
+    def code(self) -> str:
+        """A hash of the source that its function can reach, and of its table's columns."""
+        reach = Reach.of(*self._function, SOURCES)
+        return digest([reach.digest, self.table.text if self.table else ""])
+
+    @cached_property
+    def settings(self) -> tuple[str, ...]:
+        """The settings that its function reads, found in its source."""
+        return tuple(settings_read(*self._function, SOURCES, Settings))
+
+    @property
+    def _function(self) -> tuple[str, str]:
+        return self.compute.__module__, self.compute.__name__
+
+    @property
+    def needs(self) -> set[Key]:
+        """All assets that come before it."""
+        return {*self.after, *(spec.key for spec in self.inputs.values())}
+
+    @property
+    def after(self) -> tuple[Key, ...]:
+        """The assets that come before it beside its inputs."""
+        return (*self.reads, *self.gates)
 
     @property
     def name(self) -> str:
@@ -108,6 +144,26 @@ def dagster_type(kind: type[Any]) -> dg.DagsterType:
     """Return the one Dagster type of a class, named after its package (``PyarrowTable``)."""
     package = kind.__module__.split(".")[0].title().replace("_", "")
     return dg.PythonObjectDagsterType(kind, name=f"{package}{kind.__name__}")
+
+
+class SomeSettings:
+    """Of the settings those that a stage's stamp has; another one is a mistake in its wiring."""
+
+    def __init__(self, settings: BaseModel, names: Iterable[str], stage: str) -> None:
+        self._settings, self._names, self._stage = settings, set(names), stage
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._names:
+            return getattr(self._settings, name)
+        inner = [n.partition(".")[2] for n in self._names if n.startswith(f"{name}.")]
+        if not inner:
+            raise AttributeError(f"{self._stage}: reads setting {name}, which its stamp lacks")
+        return SomeSettings(getattr(self._settings, name), inner, self._stage)
+
+
+def only_settings(settings: Settings, stage: Stage) -> Settings:
+    """Return the settings that a stage reads, and no others."""
+    return cast(Settings, SomeSettings(settings, stage.settings, stage.name))
 
 
 @dataclass
@@ -155,10 +211,10 @@ def stage(
     daily: bool = False,
     kinds: tuple[str, ...] = (),
     table: TableSpec | None = None,
-    settings: tuple[str, ...] = (),
     raw: tuple[str, ...] = (),
-    code: str = "1",
-    after: tuple[Key, ...] = (),
+    reads: tuple[Key, ...] = (),
+    gates: tuple[Key, ...] = (),
+    judges: bool = False,
     descends: bool = False,
     alone: bool = False,
 ) -> Callable[[Callable[..., Any]], Stage]:
@@ -171,10 +227,10 @@ def stage(
         daily: Whether it is partitioned by day.
         kinds: Labels in the UI (duckdb, torch, faiss, ...).
         table: Its table; None for versions (a value with ``save`` and ``load``).
-        settings: Names in ``Settings`` that its result depends on.
         raw: Channels or file names of the raw layout that it reads.
-        code: Code version; a new one makes what was made with another stale.
-        after: Assets whose blocking checks must pass first, beside the inputs.
+        reads: Assets of which it reads what their stamps count, beside the inputs.
+        gates: Assets whose blocking checks must pass first; their rows change nothing in it.
+        judges: Whether it is an evaluation: what comes after depends on its verdict alone.
         descends: Whether a version starts from the one before (``ctx.parent``); its id tells.
         alone: Whether it runs while nothing else long can, and so takes all workers' threads.
     """
@@ -182,7 +238,7 @@ def stage(
     def declare(compute: Callable[..., Any]) -> Stage:
         names = [name for name in inspect.signature(compute).parameters if name != "ctx"]
         wired = {name: (inputs or {}).get(name, Input((name,))) for name in names}
-        rest = (daily, group, kinds, table, settings, raw, code, after, descends, alone)
+        rest = (daily, group, kinds, table, raw, reads, gates, judges, descends, alone)
         return Stage(key or (compute.__name__,), compute, wired, *rest)
 
     return declare

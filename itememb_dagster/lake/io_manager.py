@@ -7,7 +7,7 @@ Counts go to each day's metadata.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import chain
@@ -29,7 +29,13 @@ from itememb_dagster.lake.stamps import Stamp
 from itememb_dagster.lake.store import Key, Lake, rejected_key
 from itememb_dagster.lake.writer import ROW_GROUP, SegmentWriter, write_file
 from itememb_dagster.runtime.engine import connect, read_parts, stream
-from itememb_dagster.runtime.profiling import recorder
+from itememb_dagster.runtime.executor import worker_count
+from itememb_dagster.runtime.profiling import StageWatch
+from itememb_dagster.runtime.reporting import Reports
+from itememb_dagster.runtime.threads import limited_to, threads_of
+
+#: Tag of a run: what writes the lake; runs of one command have one writer together.
+WRITER_TAG: Final = "itememb/writer"
 
 #: Bad days that an error names; their number is told.
 SHOWN: Final = 5
@@ -48,6 +54,21 @@ class Made:
     stamps: Mapping[str | None, Stamp]
     bad_days: Mapping[date, str] = field(default_factory=dict)
     segments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a stage made, to be written: much of it is computed then.
+
+    Attributes:
+        made: Value and stamps.
+        watch: Runs until all is written.
+        reports: Told when it is.
+    """
+
+    made: Made
+    watch: StageWatch
+    reports: Reports
 
 
 def _batches(lake: Lake, value: ir.Table, spec: TableSpec) -> Iterator[pa.RecordBatch]:
@@ -203,28 +224,41 @@ class LakeIOManager(dg.ConfigurableIOManager):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["LakeIOManager"]:
-        """Be the lake's one writer while a run lasts; a run that comes second waits its turn."""
-        # Schedules and sensors only look: they have no run.
-        with self.lake.writing(_tell(context)) if context.run else nullcontext():
+        """Be part of the lake's one writer; a run that comes second waits its turn."""
+        run = context.run
+        if run is None:  # schedules and sensors only look
+            yield self
+            return
+        writer = run.tags.get(WRITER_TAG, run.run_id)
+        with self.lake.writing(_tell(context), writer):
             yield self
 
     def handle_output(  # type: ignore[override]
-        self, context: dg.OutputContext, obj: Made
+        self, context: dg.OutputContext, obj: Written
     ) -> Iterator[DagsterEvent]:
         """Write what a stage made and log its counts, per day for daily tables.
 
         Raises:
             ItemembError: Naming the days that could not be made; the good ones are recorded.
         """
-        stage = obj.stage
-        if stage.table is None:
-            with self.lake.new_version(stage.key, obj.stamps[None]) as folder:
-                obj.value.save(folder)
-        elif stage.daily:
-            yield from self._handle_days(context, obj)
+        try:
+            with limited_to(threads_of(obj.made.stage.alone, worker_count())):
+                yield from self._write(context, obj.made)
+        finally:
+            took = obj.watch.stop()
+        obj.reports.ended(took)
+        context.add_output_metadata(
+            {"seconds": round(took.seconds, 1), "peak MiB": took.peak_bytes >> 20}
+        )
+
+    def _write(self, context: dg.OutputContext, made: Made) -> Iterator[DagsterEvent]:
+        if made.stage.table is None:
+            with self.lake.new_version(made.stage.key, made.stamps[None]) as folder:
+                made.value.save(folder)
+        elif made.stage.daily:
+            yield from self._handle_days(context, made)
         else:
-            context.add_output_metadata(count_facts(save_whole(self.lake, obj)))
-        recorder().end()
+            context.add_output_metadata(count_facts(save_whole(self.lake, made)))
 
     def _handle_days(self, context: dg.OutputContext, made: Made) -> Iterator[DagsterEvent]:
         writer = save_days(self.lake, made, self.lake.epoch())

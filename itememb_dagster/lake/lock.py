@@ -1,4 +1,4 @@
-"""One writer at a time: a lake's lock, and the removal of what killed writers left behind.
+"""One writer at a time, of one or more processes, and the removal of what killed ones left.
 
 What does not belong here: how files are replaced (``store``). Readers need no lock.
 """
@@ -25,31 +25,37 @@ _STAGED_VERSION: Final = re.compile(r"_[a-z0-9_]{8}(_old)?")
 #: ``_versions/backtest/item_model/<id>`` is as deep as a lake goes.
 _DEPTH: Final = 4
 _POLL_SECONDS: Final = 1.0
+#: Looks at a lock before it counts as another's.
+_TRIES: Final = 4
 
 #: The locks that this process holds, with how often: a run inside a run is one writer.
 _held: dict[Path, tuple[int, int]] = {}
 
 
 @contextmanager
-def writing(root: Path, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Be the one process that writes a lake; what killed writers left is removed first.
+def writing(
+    root: Path, waiting: Callable[[str], None] | None = None, writer: str | None = None
+) -> Iterator[None]:
+    """Be part of the one writer of a lake; what killed writers left is removed first.
 
-    The lock is the system's own (``flock``): it ends with its process, however that ends.
+    A writer is a run, or a command with all its runs: any number of processes that share a name.
+    The lock is the system's own (``flock``): it ends with its processes, however they end.
 
     Args:
         root: The lake, which is made if there is none.
-        waiting: Called once when another process writes the lake, which is then waited for; None:
+        waiting: Called once when another writer has the lake, which is then waited for; None:
             another writer is an error.
+        writer: Name of the writer; None: this process is one alone.
 
     Raises:
-        ItemembError: The lake cannot be written or locked, or another process writes it.
+        ItemembError: The lake cannot be written or locked, or has another writer.
     """
     path = root.resolve()
     if path in _held:
         fd, times = _held[path]
         _held[path] = fd, times + 1
     else:
-        _held[path] = _lock(root, waiting), 1
+        _held[path] = _lock(root, writer or _process(), waiting), 1
     try:
         yield
     finally:
@@ -57,42 +63,29 @@ def writing(root: Path, waiting: Callable[[str], None] | None = None) -> Iterato
         if times > 1:
             _held[path] = fd, times - 1
         else:
-            os.ftruncate(fd, 0)
             os.close(fd)
 
 
-def lent(root: Path) -> int:
-    """Return the descriptor of a lock that this process holds, for the processes that it starts.
-
-    The system keeps the lock until all of them have ended.
-    """
-    return _held[root.resolve()][0]
-
-
-def adopt(root: Path, fd: int) -> None:
-    """Be part of the one writer: hold the lock that the process which started this one lent."""
-    _held[root.resolve()] = fd, 1
-
-
-def _lock(root: Path, waiting: Callable[[str], None] | None) -> int:
-    """Take the lock, note who has it, and sweep."""
+def _lock(root: Path, writer: str, waiting: Callable[[str], None] | None) -> int:
+    """Take the lock, as the first of a writer or as one more of it."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         fd = os.open(root / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise ItemembError(f"lake {root}: cannot be written ({error.strerror})") from error
     try:
-        while not _taken(fd, root):
-            who = os.pread(fd, 200, 0).decode(errors="replace").strip() or "another process"
-            busy = f"lake {root}: {who} is writing it"
+        tries = 0
+        while not (_first(fd, root, writer) or _one_more(fd, root, writer)):
+            tries += 1
+            if tries < _TRIES:  # another may be changing from one lock to the other
+                time.sleep(_POLL_SECONDS / 20)
+                continue
+            busy = f"lake {root}: {_note(fd)[1] or 'another process'} is writing it"
             if waiting is None:
                 raise ItemembError(f"{busy}; run again when it has ended")
             waiting(f"{busy}; waiting until it has ended")
             waiting = _quiet
             time.sleep(_POLL_SECONDS)
-        sweep(root)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
     except OSError as error:
         os.close(fd)
         raise ItemembError(f"lake {root}: cannot be written ({error.strerror})") from error
@@ -102,13 +95,43 @@ def _lock(root: Path, waiting: Callable[[str], None] | None) -> int:
     return fd
 
 
+def _first(fd: int, root: Path, writer: str) -> bool:
+    """Lock for a writer of which no other process has the lake, and sweep."""
+    if not _taken(fd, root, fcntl.LOCK_EX):
+        return False
+    sweep(root)
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{writer}\n{_process()}\n".encode(), 0)
+    return _taken(fd, root, fcntl.LOCK_SH)  # the system may give it to another in between
+
+
+def _one_more(fd: int, root: Path, writer: str) -> bool:
+    """Lock as another process of the writer that has the lake."""
+    if _note(fd)[0] != writer or not _taken(fd, root, fcntl.LOCK_SH):
+        return False
+    if _note(fd)[0] == writer:
+        return True
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return False
+
+
+def _process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _note(fd: int) -> tuple[str, str]:
+    """The name of the writer that has or had the lake, and who its first process is."""
+    writer, _, who = os.pread(fd, 1000, 0).decode(errors="replace").partition("\n")
+    return writer, who.strip()
+
+
 def _quiet(_message: str) -> None:
     """Say nothing more."""
 
 
-def _taken(fd: int, root: Path) -> bool:
+def _taken(fd: int, root: Path, kind: int) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
@@ -144,6 +167,13 @@ def sweep(root: Path) -> list[Path]:
             folders.clear()
         folders[:] = [entry for entry in folders if folder / entry not in gone]
     return gone
+
+
+def sweep_scratch(root: Path) -> None:
+    """Remove what engines of ended processes spilled; only the writer may, between its runs."""
+    for folder in root.glob("_scratch*"):
+        if folder != engine_scratch(root):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove(path: Path) -> None:

@@ -70,15 +70,35 @@ class Planner:
     def _settings(self) -> dict[str, Any]:
         return self.settings.model_dump(mode="json")
 
+    def _setting(self, name: str) -> Any:
+        """``seed`` or ``item_model.dim``."""
+        stage, _, field = name.partition(".")
+        return self._settings[stage][field] if field else self._settings[stage]
+
     def stamp(self, stage: Stage, day: date | None, recipe: Recipe) -> Stamp:
         """Return a stage's stamp, given how the recipes of its inputs are found."""
+        parts = self._inputs(stage, day, recipe)
+        parts += [recipe(self.stages[key], None) for key in stage.reads]
+        counted = stage.counts_files and not stage.by_month
+        return self._stamp(stage, parts, self._raw_files(stage, day), counted)
+
+    def _inputs(self, stage: Stage, day: date | None, recipe: Recipe) -> list[str]:
         parts: list[str] = []
         for name, spec in stage.inputs.items():
             parts += [name, *self._input_recipes(stage, spec, day, recipe)]
-        for key in stage.after:
-            parts.append(recipe(self.stages[key], None))
-        counted = stage.counts_files and not stage.by_month
-        return self._stamp(stage, parts, self._raw_files(stage, day), counted)
+        return parts
+
+    def data_version(self, stage: Stage, stamps: Iterable[Stamp]) -> str:
+        """Return Dagster's data version of what a run of a stage makes.
+
+        It is the recipe (of several days, the hash of theirs). What comes after an evaluation
+        depends on its verdict and not on its rows: its version is that of what it evaluates, so
+        that a new figure makes nothing downstream stale in the UI, as it makes nothing stale here.
+        """
+        if stage.judges:
+            return digest(self._inputs(stage, None, self.stored))
+        recipes = [stamp.recipe for stamp in stamps]
+        return recipes[0] if len(recipes) == 1 else digest(recipes)
 
     def _stamp(
         self, stage: Stage, parts: Sequence[str], files: Iterable[RawFile], counted: bool = True
@@ -86,7 +106,7 @@ class Planner:
         """A stamp of the recipes ``parts`` and of files, which its counts name if ``counted``."""
         files = sorted(files, key=lambda file: file.path)
         prints = [f"{file.path}={self._fingerprint(file)}" for file in files]
-        settings = {name: self._settings[name] for name in stage.settings}
+        settings = {name: self._setting(name) for name in stage.settings}
         facts = {
             file.path: {"bytes": file.bytes, "fingerprint": self._fingerprint(file)}
             for file in files

@@ -30,7 +30,7 @@ class Stamp:
     Attributes:
         inputs: Hash of the ids of all it was read from.
         settings: The settings it depends on, as JSON values.
-        code: Code version of its stage.
+        code: Hash of the source that its stage can reach.
         parent: Id of the version a retrain started from; not part of being up to date.
         counts: What was counted while it was written (rows, rejected rows by reason, files).
     """

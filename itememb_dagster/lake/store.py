@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -24,11 +24,56 @@ Key = tuple[str, ...]
 #: The one file of a table, a day or a month.
 PART: Final = "part.parquet"
 POINTER: Final = "current.json"
+NOTE: Final = "lake.json"
+
+#: Of what a lake's files are like. A lake of an older one opens; its next run says what it redoes.
+FORMAT: Final = 2
+_DATES: Final = ("epoch", "first_day", "last_day")
 
 
 def rejected_key(key: Key) -> Key:
     """Return where the rejected rows of a table lie: beside it, no asset of their own."""
     return (*key[:-1], f"{key[-1]}_rejected")
+
+
+@dataclass(frozen=True)
+class LakeNote:
+    """What a lake says of itself, in ``lake.json``.
+
+    Attributes:
+        epoch: Date of day 0.
+        first_day: The first day that raw held in any run; None: none yet.
+        last_day: The last one.
+        format: Of the files in the lake; 1 had stamps whose code was counted by hand.
+    """
+
+    epoch: date
+    first_day: date | None = None
+    last_day: date | None = None
+    format: int = FORMAT
+
+    def with_days(self, days: Sequence[date]) -> "LakeNote":
+        """Return it in today's format, with these days among those that it spans."""
+        known = [d for d in (self.first_day, self.last_day, *days) if d]
+        first, last = (min(known), max(known)) if known else (None, None)
+        return LakeNote(self.epoch, first, last)
+
+    def to_json(self) -> str:
+        """Return it as one line."""
+        days = {n: d.isoformat() for n in _DATES if (d := getattr(self, n)) is not None}
+        return json.dumps({"format": self.format, **days}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, root: Path) -> "LakeNote":
+        """Read what ``to_json`` wrote."""
+        told = json.loads(text)
+        found = told.get("format", 1)
+        if found > FORMAT:
+            raise ItemembError(
+                f"lake {root}: written in format {found}, this itememb knows formats up to "
+                f"{FORMAT}; install a newer itememb or use another lake"
+            )
+        return cls(**{n: date.fromisoformat(told[n]) for n in _DATES if n in told}, format=found)
 
 
 @dataclass(frozen=True)
@@ -69,30 +114,49 @@ class Lake:
             return [single]
         return [self.part(key, segment) for segment in self.segments(key)]
 
-    def prepare(self, epoch: date) -> None:
-        """Record the epoch of a new lake, or check that it was made with this one.
+    def prepare(self, epoch: date, days: Sequence[date] = ()) -> None:
+        """Record the epoch of a new lake and the days seen, or check that they fit.
 
         Raises:
-            ItemembError: If the folder cannot be written or records another epoch.
+            ItemembError: If the folder cannot be written, records another epoch, or was written
+                by a newer version.
         """
-        note = self.root / "lake.json"
-        if not note.exists():
-            with self.staged(note) as staged:
-                staged.write_text(json.dumps({"epoch": epoch.isoformat()}) + "\n")
-        recorded = self.epoch()
-        if recorded != epoch:
+        note = self.note()
+        if note is not None and note.epoch != epoch:
             raise ItemembError(
-                f"lake {self.root}: made with epoch {recorded}, found epoch {epoch}; "
+                f"lake {self.root}: made with epoch {note.epoch}, found epoch {epoch}; "
                 "use the recorded epoch or another lake"
             )
+        known = (note or LakeNote(epoch)).with_days(days)
+        if note != known:
+            with self.staged(self.root / NOTE) as staged:
+                staged.write_text(known.to_json() + "\n")
+
+    def note(self) -> LakeNote | None:
+        """Return what the lake says of itself; None: nothing was written yet.
+
+        Raises:
+            ItemembError: It was written by a newer version.
+        """
+        path = self.root / NOTE
+        return LakeNote.from_json(path.read_text(), self.root) if path.exists() else None
 
     def epoch(self) -> date:
-        """Return the recorded date of day 0."""
-        return date.fromisoformat(json.loads((self.root / "lake.json").read_text())["epoch"])
+        """Return the recorded date of day 0.
 
-    def writing(self, waiting: Callable[[str], None] | None = None) -> AbstractContextManager[None]:
-        """Be the one process that writes here: see ``lock.writing``."""
-        return writing(self.root, waiting)
+        Raises:
+            ItemembError: There is no lake yet.
+        """
+        note = self.note()
+        if note is None:
+            raise ItemembError(f"lake {self.root}: nothing was made yet; itememb run makes it")
+        return note.epoch
+
+    def writing(
+        self, waiting: Callable[[str], None] | None = None, writer: str | None = None
+    ) -> AbstractContextManager[None]:
+        """Be part of the one writer here: see ``lock.writing``."""
+        return writing(self.root, waiting, writer)
 
     @contextmanager
     def staged(self, target: Path) -> Iterator[Path]:

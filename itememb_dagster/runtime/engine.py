@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
 from itememb_dagster.lake.lock import engine_scratch
+from itememb_dagster.runtime.executor import worker_count
 from itememb_dagster.runtime.spark import spark_session
 
 #: In this process: what stages that compute with arrays read the lake with, on any engine.
@@ -27,8 +29,8 @@ EMBEDDED: Final = "duckdb"
 SPARK: Final = "spark"
 ENGINES: Final = (EMBEDDED, SPARK)
 
-#: What the embedded engine may hold unless ``ITEMEMB_MEMORY`` says otherwise; beyond it, it spills
-#: to the lake's disk.
+#: What the embedded engines of a run may hold together unless ``ITEMEMB_MEMORY`` says what each
+#: may; beyond it, they spill to the lake's disk.
 MEMORY_MB: Final = 2_000
 
 Scratch = Callable[[], AbstractContextManager[Path]]
@@ -64,7 +66,7 @@ def _spark() -> ibis.BaseBackend:
 
 @cache
 def _duckdb(lake: Path) -> ibis.BaseBackend:
-    memory = os.environ.get("ITEMEMB_MEMORY") or f"{MEMORY_MB}MB"
+    memory = os.environ.get("ITEMEMB_MEMORY") or f"{MEMORY_MB // worker_count()}MB"
     try:
         # The order of rows is asked for where it matters; keeping it elsewhere costs memory.
         con = ibis.duckdb.connect(
@@ -77,6 +79,8 @@ def _duckdb(lake: Path) -> ibis.BaseBackend:
     # A worker has no main file, by which DuckDB takes it for a person's console.
     con.raw_sql("SET enable_progress_bar = false")
     atexit.register(con.disconnect)
+    # A step's process ends without what ``atexit`` knows.
+    Finalize(None, con.disconnect, exitpriority=1)
     return con
 
 

@@ -5,12 +5,12 @@ Wall-clock figures never go into the lake.
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Final
 
 import psutil
+
+SAMPLE_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -39,21 +39,7 @@ class Recorder:
 
     stages: list[StageTime] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
-    current: str = ""
     peak_bytes: int = 0
-    _began: float = 0.0
-    _stage_peak: int = 0
-
-    def start(self, name: str) -> None:
-        """A stage begins."""
-        self.current, self._began, self._stage_peak = name, time.monotonic(), 0
-
-    def end(self) -> None:
-        """The stage that began last is written."""
-        if self.current:
-            seconds = time.monotonic() - self._began
-            self.stages.append(StageTime(self.current, self._began, seconds, self._stage_peak))
-            self.current = ""
 
     @property
     def seconds(self) -> float:
@@ -65,13 +51,12 @@ class Recorder:
             until = max(until, end)
         return total
 
-    def sample(self) -> None:
-        """Note the resident memory of this process and of those it started."""
-        own = psutil.Process()
-        taken = [_memory(process) for process in (own, *own.children(recursive=True))]
-        resident = sum(alone for alone, _ in taken) + max(shared for _, shared in taken)
-        self._stage_peak = max(self._stage_peak, resident)
-        self.peak_bytes = max(self.peak_bytes, resident)
+
+def resident() -> int:
+    """Return the resident bytes of this process and of those it started."""
+    own = psutil.Process()
+    taken = [_memory(process) for process in (own, *own.children(recursive=True))]
+    return sum(alone for alone, _ in taken) + max(shared for _, shared in taken)
 
 
 def _memory(process: psutil.Process) -> tuple[int, int]:
@@ -87,30 +72,33 @@ def _memory(process: psutil.Process) -> tuple[int, int]:
     return found.rss - shared, shared
 
 
-_recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+class Sampler:
+    """The highest resident memory, looked at every now and then until it is stopped."""
+
+    def __init__(self) -> None:
+        self.peak_bytes = resident()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(SAMPLE_SECONDS):
+            self.peak_bytes = max(self.peak_bytes, resident())
+
+    def stop(self) -> int:
+        """Stop looking; return the highest."""
+        self._stop.set()
+        self._thread.join()
+        return self.peak_bytes
 
 
-def recorder() -> Recorder:
-    """Return the command's recorder, or one that nobody reads."""
-    return _recorder.get() or Recorder()
+class StageWatch:
+    """Times one stage from its first input to its last file."""
 
+    def __init__(self, name: str) -> None:
+        self._name, self._began, self._sampler = name, time.monotonic(), Sampler()
 
-@contextmanager
-def recording(interval: float = 0.2) -> Iterator[Recorder]:
-    """Record the stages run inside, sampling memory every ``interval`` seconds."""
-    found = Recorder()
-    token = _recorder.set(found)
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(interval):
-            found.sample()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield found
-    finally:
-        stop.set()
-        thread.join()
-        _recorder.reset(token)
+    def stop(self) -> StageTime:
+        """The stage has ended."""
+        seconds = time.monotonic() - self._began
+        return StageTime(self._name, self._began, seconds, self._sampler.stop())

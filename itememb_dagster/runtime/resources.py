@@ -5,9 +5,6 @@ The settings resource is generated from ``itememb_core.settings``: there is no s
 
 import difflib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -18,7 +15,6 @@ import dagster as dg
 from pydantic import BaseModel, ValidationError, create_model
 
 from itememb_core.errors import ItemembError
-from itememb_core.progress import Progress, silent
 from itememb_core.raw import RawScan, listing_digest, scan
 from itememb_core.settings import DomainSettings, Settings
 from itememb_dagster.runtime.engine import checked_engine
@@ -118,6 +114,16 @@ class Place:
     epoch: date
     engine: str
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that ``from_env`` reads it from."""
+        return {
+            "ITEMEMB_RAW": self.raw,
+            "ITEMEMB_LAKE": self.lake,
+            "ITEMEMB_EPOCH": self.epoch.isoformat(),
+            "ITEMEMB_ENGINE": self.engine,
+        }
+
     @classmethod
     def from_env(
         cls,
@@ -155,37 +161,3 @@ def use_dagster_home() -> Path:
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENT_BATCH))
     return home
-
-
-_progress: ContextVar[Progress | None] = ContextVar("progress", default=None)
-
-
-@contextmanager
-def reporting_to(progress: Progress) -> Iterator[None]:
-    """Send the progress of stages run in this context to ``progress``."""
-    token = _progress.set(progress)
-    try:
-        yield
-    finally:
-        _progress.reset(token)
-
-
-def reported() -> Progress:
-    """Return where the progress of this context goes; without ``reporting_to``, nowhere."""
-    return _progress.get() or silent
-
-
-def progress_for(context: dg.AssetExecutionContext) -> Progress:
-    """Return the command's progress bar, or lines in the run's log at each tenth of the way."""
-    given = _progress.get()
-    if given is not None:
-        return given
-    told: dict[str, int] = {}
-
-    def log(what: str, done: int, total: int) -> None:
-        tenth = 10 * done // total if total else 0
-        if told.get(what) != tenth:
-            told[what] = tenth
-            context.log.info(f"{what}: {done:,} of {total:,}" if total else f"{what}: {done:,}")
-
-    return log

@@ -1,9 +1,12 @@
-"""Runs what is stale, in process: ranges of days, then the rest; the gate is its own evaluations.
+"""Runs what is stale: ranges of days, then the rest; the gate is its own evaluations.
 
-What does not belong here: printing (the command's), computing (the core's).
+What does not belong here: printing (the command's), computing (the core's), how steps execute
+(``executor``).
 """
 
+import os
 import time
+import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,24 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run
-from dagster._core.execution.execution_result import ExecutionResult
 
 from itememb_core.errors import ItemembError
+from itememb_core.progress import Progress, silent
 from itememb_core.raw import RawScan, scan
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
 from itememb_dagster.automation.jobs import DAYS_JOB, REST_JOB, range_tags
-from itememb_dagster.definitions import build_defs
+from itememb_dagster.definitions import build_defs, job_of
 from itememb_dagster.factory.asset import FORCE_TAG
 from itememb_dagster.lake import Key, Lake
+from itememb_dagster.lake.io_manager import WRITER_TAG
+from itememb_dagster.lake.lock import sweep_scratch
 from itememb_dagster.lake.staleness import Planner, ranges
 from itememb_dagster.runtime.engine import EMBEDDED, connect
-from itememb_dagster.runtime.executor import SideBySide
-from itememb_dagster.runtime.profiling import Recorder, recording
-from itememb_dagster.runtime.resources import Place, reported
-from itememb_dagster.runtime.workers import Workers
+from itememb_dagster.runtime.executor import WORKERS, start_fork_server
+from itememb_dagster.runtime.profiling import Recorder, Sampler
+from itememb_dagster.runtime.reporting import ADDRESS_TAG, Listener, listening
+from itememb_dagster.runtime.resources import Place
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ class Request:
         end: Last day to make.
         select: Dagster's asset selection syntax; None: everything.
         force: Make what is up to date, too.
-        workers: Processes that stages run in, side by side; 1: in this one. With them a script
-            needs the usual ``if __name__ == "__main__"``.
+        workers: Steps side by side, each a process; 1: in this one. With more a script needs
+            the usual ``if __name__ == "__main__"``.
+        shown: Where progress is shown.
     """
 
     place: Place
@@ -52,6 +56,7 @@ class Request:
     select: str | None = None
     force: bool = False
     workers: int = 1
+    shown: Progress = silent
 
 
 @dataclass
@@ -81,6 +86,21 @@ class Outcome:
         return self.recorder.reasons
 
 
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables inside."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _root_message(error: Any) -> str:
     """Return the first line of the innermost cause of a serialized error."""
     while getattr(error, "cause", None):
@@ -92,7 +112,7 @@ def _root_message(error: Any) -> str:
     return (rest if name.endswith(("Failure", "ItemembError")) else text).splitlines()[0]
 
 
-def _failures(result: ExecutionResult) -> Iterable[str]:
+def _failures(result: dg.JobExecutionResult) -> Iterable[str]:
     """Yield one line for each failed step, or for the run where no step failed."""
     steps = any(event.is_step_failure for event in result.all_events)
     for event in result.all_events:
@@ -118,9 +138,9 @@ class Runner:
         place = request.place
         self.scan: RawScan = scan(place.raw, place.epoch, request.settings.domains)
         self.lake = Lake(Path(place.lake))
-        self.defs = build_defs(place)
         self.outcome = Outcome()
-        self.workers: Workers | None = None
+        self.writer = uuid.uuid4().hex
+        self.listener = Listener()
 
     def planner(self) -> Planner:
         """Return a planner of the lake as it is now."""
@@ -131,7 +151,7 @@ class Runner:
             return {s.key for s in STAGES}
         try:
             found = dg.AssetSelection.from_string(self.request.select).resolve(
-                self.defs.resolve_asset_graph()
+                build_defs(self.request.place).resolve_asset_graph()
             )
         except (dg.DagsterError, ValueError) as error:
             first = str(error).splitlines()[0]
@@ -159,16 +179,7 @@ class Runner:
         if any(s.relational for s in STAGES if s.key in keys):
             # If it cannot start: one error, not one a stage.
             connect(self.request.place.engine, self.lake.root)
-        config = {
-            "resources": {
-                "settings": {"config": self.request.settings.model_dump(mode="json")},
-            },
-            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-        }
-        if self.request.force:
-            tags = {**tags, FORCE_TAG: "true"}
-        assets = frozenset(dg.AssetKey(list(key)) for key in keys)
-        result = self._result(self.defs.resolve_job_def(job), assets, config, tags)
+        result = self._result(job, keys, tags)
         failures = list(_failures(result))
         if not result.success and not failures:
             failures = [f"job {job}: the run failed, no step says why"]
@@ -182,37 +193,34 @@ class Runner:
         return result.success
 
     def _result(
-        self, job: dg.JobDefinition, assets: frozenset[dg.AssetKey], config: dict[str, Any],
-        tags: dict[str, str],
-    ) -> ExecutionResult:  # fmt: skip
-        """Run a job here or in the workers."""
+        self, job: str, keys: Collection[Key], tags: dict[str, str]
+    ) -> dg.JobExecutionResult:
+        """Execute a job as the UI and the daemon do."""
+        place, settings = self.request.place, self.request.settings
+        where = {
+            "raw": place.raw,
+            "lake": place.lake,
+            "epoch": place.epoch.isoformat(),
+            "engine": place.engine,
+        }
+        own = {WRITER_TAG: self.writer, ADDRESS_TAG: self.listener.address}
+        if self.request.force:
+            own[FORCE_TAG] = "true"
         with dg.DagsterInstance.get() as instance:
-            if self.workers is None:
-                return job.execute_in_process(
-                    run_config=config,
-                    tags=tags,
-                    asset_selection=list(assets),
-                    instance=instance,
-                    raise_on_error=False,
-                )
-            side_by_side = dg.ExecutorDefinition.hardcoded_executor(SideBySide(self.workers))
-            job = job.get_subset(asset_selection=assets).with_executor_def(side_by_side)
-            run = instance.create_run_for_job(
-                job, run_config=config, tags={**job.run_tags, **tags}, asset_selection=assets
+            return dg.execute_job(
+                dg.build_reconstructable_job(
+                    job_of.__module__,
+                    job_of.__name__,
+                    reconstructable_kwargs={"name": job, **where},
+                ),
+                instance,
+                run_config={
+                    "resources": {"settings": {"config": settings.model_dump(mode="json")}},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+                tags={**tags, **own},
+                asset_selection=[dg.AssetKey(list(key)) for key in keys],
             )
-            return execute_run(InMemoryJob(job), run, instance)
-
-    @contextmanager
-    def _side_by_side(self, recorder: Recorder) -> Iterator[None]:
-        """Have workers; Spark's driver has cores of its own and is one process."""
-        place, count = self.request.place, self.request.workers
-        if count > 1 and place.engine == EMBEDDED:
-            self.workers = Workers(place, count, reported(), recorder)
-        try:
-            yield
-        finally:
-            if self.workers is not None:
-                self.workers.close()
 
     def make_days(self, selected: set[Key]) -> None:
         """Make the stale days, a run for each range; bad days are left as they were."""
@@ -271,14 +279,32 @@ class Runner:
         """
         began = time.perf_counter()
         selected = self._selected()
-        with recording() as recorder:
-            self.outcome.recorder = recorder
-            with self.lake.writing(), self._side_by_side(recorder):
-                self.lake.prepare(self.request.place.epoch)
-                self.make_days(selected)
-                if not self.outcome.errors:
-                    self.make_rest(selected)
+        sampler = Sampler()
+        with _environment(self._variables()), self._reports(), self._written():
+            self.make_days(selected)
+            if not self.outcome.errors:
+                self.make_rest(selected)
+        self.outcome.recorder.peak_bytes = sampler.stop()
         self.outcome.seconds = time.perf_counter() - began
         if self.outcome.asset_days or self.outcome.tables:
-            self.outcome.dagster_seconds = self.outcome.seconds - recorder.seconds
+            self.outcome.dagster_seconds = self.outcome.seconds - self.outcome.recorder.seconds
         return self.outcome
+
+    def _variables(self) -> dict[str, str]:
+        """What processes that this one starts find in their environment."""
+        return {**self.request.place.variables, WORKERS: str(self.request.workers)}
+
+    @contextmanager
+    def _reports(self) -> Iterator[None]:
+        with listening(self.request.shown, self.outcome.recorder) as self.listener:
+            yield
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """Be the lake's writer, with processes ready to be forked where there are to be some."""
+        with self.lake.writing(writer=self.writer):
+            self.lake.prepare(self.request.place.epoch, self.scan.days)
+            if self.request.workers > 1 and self.request.place.engine == EMBEDDED:
+                start_fork_server()
+            yield
+            sweep_scratch(self.lake.root)

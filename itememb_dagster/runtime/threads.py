@@ -1,41 +1,50 @@
-"""How many threads a stage's arithmetic takes in a worker: the worker's share of the cores, or all.
+"""How many threads a stage's arithmetic takes: its share of the cores, or all of them.
 
-What does not belong here: the engine's threads, which change no result.
+A number that followed what happens to run would make other bytes from run to run. What does not
+belong here: the engine's threads, which change no result.
 """
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from typing import Final
 
-from itememb_dagster.factory.stage import Stage
+from itememb_core.errors import ItemembError
 
-_all: ContextVar[int] = ContextVar("threads of all workers", default=0)
-
-
-@contextmanager
-def one_of_workers(threads: int) -> Iterator[None]:
-    """Be a worker, of those that have ``threads`` together; each was started with its share."""
-    token = _all.set(threads)
-    try:
-        yield
-    finally:
-        _all.reset(token)
+OMP: Final = "OMP_NUM_THREADS"
 
 
-@contextmanager
-def threads_for(stage: Stage) -> Iterator[None]:
-    """Take all threads for a stage beside which nothing long runs.
+def all_threads() -> int:
+    """Return the threads of all workers together: ``OMP_NUM_THREADS``, else the cores.
 
-    A number that followed what happens to run would make other bytes from run to run.
+    Raises:
+        ItemembError: The variable is no positive number.
     """
-    if not (stage.alone and _all.get()):
+    text = os.environ.get(OMP, "").split(",")[0] or str(os.cpu_count() or 1)
+    if not text.isdecimal() or int(text) < 1:
+        raise ItemembError(f"{OMP}: found {text!r}, expected a number of 1 or more")
+    return int(text)
+
+
+def threads_of(alone: bool, workers: int) -> int:
+    """Return the threads of a stage: all where it runs alone, else its share."""
+    return all_threads() if alone else max(all_threads() // workers, 1)
+
+
+@contextmanager
+def limited_to(threads: int) -> Iterator[None]:
+    """Compute with so many threads inside, in every library that is loaded."""
+    torch = sys.modules.get("torch")
+    if torch is None:  # nothing numeric runs: relational stages leave threads to the engine
         yield
         return
-    import torch
+    from threadpoolctl import threadpool_limits
 
-    share = torch.get_num_threads()
-    torch.set_num_threads(_all.get())
+    before = torch.get_num_threads()
     try:
-        yield
+        with threadpool_limits(threads):
+            torch.set_num_threads(threads)
+            yield
     finally:
-        torch.set_num_threads(share)
+        torch.set_num_threads(before)

@@ -1,7 +1,4 @@
-"""One item looked up in finished tables: what is like it, what goes with it, what it links to.
-
-What belongs here: pure look-ups for the command. What does not: reading the lake, printing.
-"""
+"""One item looked up in finished tables: what is like it, what goes with it, what it links to."""
 
 import difflib
 

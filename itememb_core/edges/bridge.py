@@ -1,9 +1,5 @@
 """Bridge edges: pairs of items that one user met in two channels within a window.
 
-What belongs here: bags by window, pairs across channels, the best partners of an item, and the
-reader that drops a pair whose two ends are one node. What does not: pairs inside one channel
-(``copurchase``, ``coview``), sampling pairs for training.
-
 Items are numbered inside the expression, so that joins and ranks work on small integers:
 ``id = rank of the item id * len(CHANNELS) + position of the channel``. Ids of one channel are in
 the order of the item ids, and ``id % len(CHANNELS)`` is the channel. They are int32, which halves

@@ -1,8 +1,4 @@
-"""Co-view edges: pairs of items in one session of a catalog channel.
-
-What belongs here: a session's items, the cap and the weight. What does not: where sessions start
-and close (``sessions``).
-"""
+"""Co-view edges: pairs of items in one session of a catalog channel."""
 
 from datetime import date, timedelta
 from typing import Final

@@ -1,8 +1,5 @@
 """Pairs inside one set of items (a basket, a session): the cap, the join, the sum.
 
-What belongs here: what co-purchase and co-view share. What does not: what makes a basket or a
-session.
-
 Items are numbered in the order of their ids inside the expression: joins, sums and the order of the
 rows work on small integers, and the ids come back at the end. Numbers are int32.
 """

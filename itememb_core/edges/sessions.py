@@ -1,8 +1,5 @@
 """Sessions: chains of one user's events in one channel, cut so that days can be made alone.
 
-What belongs here: where a session starts and on which day it closes (law 2). What does not: pairs
-of a session's items (``coview``).
-
 The law: a session is a chain of events with no gap longer than the setting between two
 neighbours; it belongs to the day of (last event + gap). A chain is cut at a midnight M when no gap
 longer than the setting has both ends in [M - 24 h, M], where M - 24 h itself counts as an end;

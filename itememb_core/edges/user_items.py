@@ -1,7 +1,6 @@
 """User items: which items a user met in each channel on a day, the bags of the bridge.
 
-What belongs here: the sum over a user's day. What does not: pairs. The table grows with events,
-not with pairs, so the bridge is sampled from it.
+The table grows with events, not with pairs, so the bridge is sampled from it.
 """
 
 import ibis.expr.types as ir

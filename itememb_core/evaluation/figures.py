@@ -1,8 +1,4 @@
-"""From values by query to rows of an evaluation table: means, intervals, slices.
-
-What belongs here: what every part of ``item_evaluation`` does with its values. What does not: where
-values come from.
-"""
+"""From values by query to rows of an evaluation table: means, intervals, slices."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple

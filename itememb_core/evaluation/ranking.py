@@ -1,7 +1,4 @@
-"""Ranking metrics.
-
-What belongs here: functions of scores and ranks. What does not: models, tables, who is asked.
-"""
+"""Ranking metrics."""
 
 from typing import TYPE_CHECKING
 

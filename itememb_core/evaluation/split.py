@@ -1,7 +1,6 @@
 """What the backtest may not see: held-out direct matches and the days after the cut.
 
-What belongs here: the two rules that split data for judging (by id and by time) and nothing that
-reads events. Which rows a held-out id gets is the vocabulary's business.
+Which rows a held-out id gets is the vocabulary's business.
 """
 
 import hashlib

@@ -1,8 +1,7 @@
 """What a user model is compared with: counts of the user, of all users and of neighbouring items.
 
-What belongs here: scores of plain methods for blocks of users. What does not: metrics, the model.
-Each method gives float32 ``[users, targets]``; those that know a part of the items alone are
-filled up by popularity, which stays below everything they know.
+Each method gives float32 ``[users, targets]``; those that know a part of the items alone are filled
+up by popularity, which stays below everything they know.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,4 @@
-"""``user_evaluation``: what users met after the cut, ranked among all targets known before it.
-
-What belongs here: the truth, ranking metrics, their intervals and the table. What does not:
-fitting, the plain methods (``user_baselines``).
-"""
+"""``user_evaluation``: what users met after the cut, ranked among all targets known before it."""
 
 from collections.abc import Iterator
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """A retrain in the coordinates of the version before it, and how far items moved all the same.
 
-What belongs here: the rotation on shared ids, the drift report, and the files of a version that
-they need. What does not: the fit; which version is the one before (the lake's business).
 Source: orthogonal Procrustes, Schönemann 1966.
 """
 

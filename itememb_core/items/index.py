@@ -1,8 +1,4 @@
-"""The stored FAISS index over item vectors: exact where small, inverted lists where large.
-
-What belongs here: choosing, building, measuring, saving and loading the index. What does not:
-who asks it for what.
-"""
+"""The stored FAISS index over item vectors: exact where small, inverted lists where large."""
 
 import json
 from pathlib import Path

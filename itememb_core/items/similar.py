@@ -1,7 +1,4 @@
-"""``similar_items``: the nearest items of every item, over all domains, exactly.
-
-What belongs here: the table for people. What does not: one item's look-up (``lookup``), links.
-"""
+"""``similar_items``: the nearest items of every item, over all domains, exactly."""
 
 from typing import NamedTuple
 

@@ -1,7 +1,4 @@
-"""Reading a vector column: what every reader of vectors checks.
-
-What belongs here: dimension, type, unit norm. What does not: searching (:mod:`retrieval`).
-"""
+"""Reading a vector column: what every reader of vectors checks."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,8 +1,7 @@
 """The frozen map from (item id, channel) to a node, the row of every vector table.
 
-What belongs here: domains by prefix, the table ``vocabulary`` and the look-up. A direct match is
-one node over all channels; a held-out one is two, its receipts apart (``side`` = ``receipts``).
-What does not belong here: how counts are made, what is trained on nodes.
+A direct match is one node over all channels; a held-out one is two, its receipts apart (``side`` =
+``receipts``).
 """
 
 from typing import Final

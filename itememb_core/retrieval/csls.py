@@ -1,7 +1,5 @@
 """Cross-domain similarity local scaling (CSLS): nearest across two sides, hubs discounted.
 
-What belongs here: the formula and its exact search over arrays. What does not: ids, tables.
-
 Source: Conneau, Lample, Ranzato, Denoyer, Jegou, "Word translation without parallel data",
 ICLR 2018, section 2.3: csls(x, y) = 2 cos(x, y) - r(x) - r(y), where r is the mean cosine to the
 k nearest on the other side.

@@ -1,8 +1,4 @@
-"""Nearest across two sides by CSLS, chosen by size: all pairs, or an index of each side.
-
-What belongs here: how many inverted lists are read, the recall that gives. What does not: the lists
-(``inverted``), the formula and its exact search (``csls``).
-"""
+"""Nearest across two sides by CSLS, chosen by size: all pairs, or an index of each side."""
 
 from typing import Any, NamedTuple
 

@@ -1,7 +1,4 @@
-"""The exact nearest neighbours of many vectors at once, by blocks of matrix products.
-
-What belongs here: brute-force search over arrays. What does not: approximate indexes, ids, tables.
-"""
+"""The exact nearest neighbours of many vectors at once, by blocks of matrix products."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

@@ -1,8 +1,5 @@
 """Inverted lists of a few vectors each: the nearest of millions, searched a matrix at a time.
 
-What belongs here: the lists, which of them a query reads, the search. What does not: how many are
-read, CSLS.
-
 Queries of one domain lie far from the items of another, and what a query is looking for is then
 spread over many lists: few lists of many vectors must nearly all be read for a recall of 0.99. So
 lists are short (``PER_LIST``) and many; their centres are found in two levels, and comparing a

@@ -1,7 +1,4 @@
-"""Numbers beside an event: its time and speed, and how often and how lately an item was had.
-
-What belongs here: functions of times and counts. What does not: which item, which user.
-"""
+"""Numbers beside an event: its time and speed, and how often and how lately an item was had."""
 
 from itertools import pairwise
 from typing import Final

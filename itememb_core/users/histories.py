@@ -1,8 +1,4 @@
-"""User histories: every event of a user in time order, in shards of users.
-
-What belongs here: the order of a history and the shard of a user. What does not: which events are
-targets (``items``), arrays (``shards``).
-"""
+"""User histories: every event of a user in time order, in shards of users."""
 
 from datetime import date
 

@@ -1,7 +1,5 @@
 """The items of the user model: vectors of all nodes, and which nodes may be recommended.
 
-What belongs here: nodes, targets, accepted links. What does not: events, training.
-
 A *target* is a catalog or offer item that was met in any channel. A *context* node is anything
 else: an opaque receipt item, the receipts side of a held-out match, an unknown id.
 """

@@ -1,7 +1,4 @@
-"""A fitted user model, and its files: safetensors for the numbers, JSON for settings and sizes.
-
-What belongs here: the model, writing and reading it. What does not: where versions lie.
-"""
+"""A fitted user model, and its files: safetensors for the numbers, JSON for settings and sizes."""
 
 import json
 from dataclasses import dataclass

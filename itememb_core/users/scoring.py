@@ -1,8 +1,4 @@
-"""Scores of users for all targets, block by block.
-
-What belongs here: user vectors at the end of a history, the repeat term of the items that a user
-had, their sum. What does not: which scores are listed (``recommend``) or judged (``evaluation``).
-"""
+"""Scores of users for all targets, block by block."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

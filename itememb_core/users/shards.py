@@ -1,8 +1,5 @@
 """Packed histories: one folder of plain arrays a shard, opened without reading them.
 
-What belongs here: the arrays of a shard, writing and opening them, and looking up when a user had
-an item. What does not: windows and batches (``batches``), the order of a history (``histories``).
-
 A *pair* is a user and a target that he had, himself or by an accepted link; an *occurrence* is one
 event of a pair. Occurrences are sorted by pair, then by time, so that "how often and how lately
 before this event" is one binary search.

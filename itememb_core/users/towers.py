@@ -1,6 +1,5 @@
 """The two towers and the repeat term.
 
-What belongs here: parameters and the forward pass. What does not: losses, updates, batches.
 score(user, item) = user vector . item vector + bias(item); for an item that the user had it is
 share * score + repeat, both by how often and how lately he had it.
 """

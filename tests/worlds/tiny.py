@@ -2,7 +2,6 @@
 
 Users have tastes that they keep in every channel, so the two names of a product (its opaque id on
 receipts and its catalog id) are met by the same users and can be linked far better than by chance.
-What does not belong here: assertions.
 """
 
 from collections import defaultdict

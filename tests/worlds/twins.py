@@ -1,7 +1,4 @@
-"""A tiny world of twins for the fit: each product has a node on receipts and one in retail.
-
-What belongs here: data and what tests of the fit share. What does not: assertions.
-"""
+"""A tiny world of twins for the fit: each product has a node on receipts and one in retail."""
 
 import hashlib
 from dataclasses import replace

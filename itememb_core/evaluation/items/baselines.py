@@ -1,8 +1,4 @@
-"""Plain answers to "what goes with this": popularity, co-occurrence counts, PPMI and an SVD.
-
-What belongs here: baselines that see what training saw and fit nothing but one smoothing weight.
-What does not: our own model, metrics.
-"""
+"""Plain answers to "what goes with this": popularity, co-occurrence counts, PPMI and an SVD."""
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 

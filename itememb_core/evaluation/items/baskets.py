@@ -1,8 +1,4 @@
-"""Later baskets: the queries of ``item_evaluation``, each answered by what the basket holds.
-
-What belongs here: which rows are one basket or session, and what is drawn from them. What does not:
-who ranks the answers (``goes_with``, ``next_basket``).
-"""
+"""Later baskets: the queries of ``item_evaluation``, each answered by what the basket holds."""
 
 from datetime import date, timedelta
 from typing import Final, NamedTuple

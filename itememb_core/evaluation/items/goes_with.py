@@ -1,8 +1,4 @@
-"""One item of a later basket, given another item of it: every method's rank of the answer.
-
-What belongs here: methods as scores, and what they are worth by query. What does not: which pairs
-are asked about (``baskets``), means and intervals (``figures``).
-"""
+"""One item of a later basket, given another item of it: every method's rank of the answer."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,8 +1,4 @@
-"""``item_evaluation``: what the backtest's item vectors are worth, beside plain baselines.
-
-What belongs here: the parts of the evaluation, joined into one table. What does not: the parts
-(``baskets``, ``goes_with``, ``next_basket``, ``probe``); training; links, users.
-"""
+"""``item_evaluation``: what the backtest's item vectors are worth, beside plain baselines."""
 
 from typing import Final, NamedTuple
 

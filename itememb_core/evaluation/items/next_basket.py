@@ -1,8 +1,4 @@
-"""A user's next basket, found by the mean of the history's vectors.
-
-What belongs here: histories before the cut, scores by user, recall. What does not: which basket is
-the next (``baskets``); the model of users, which has an evaluation of its own (``users``).
-"""
+"""A user's next basket, found by the mean of the history's vectors."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,8 +1,4 @@
-"""What the nearest neighbours of an item have in common with it: category, domain.
-
-What belongs here: votes of neighbours and shares of domains among them, on a bounded sample. What
-does not: neighbours that people look at (``similar``).
-"""
+"""What the nearest neighbours of an item have in common with it: category, domain."""
 
 from typing import Final
 

@@ -1,8 +1,4 @@
-"""Batches planned from drawn pairs: distinct nodes of each side, who uses them, same-node cells.
-
-What belongs here: integer bookkeeping of many batches at once, so that a step only gathers,
-multiplies and scatters. What does not: drawing pairs, vectors, losses.
-"""
+"""Batches planned from drawn pairs: distinct nodes of each side, who uses them, same-node cells."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

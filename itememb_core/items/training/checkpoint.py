@@ -1,8 +1,4 @@
-"""Checkpoints of a fit: where it stands, as one file that is replaced whole.
-
-What belongs here: what a killed fit needs to go on as if nothing had happened. What does not: the
-fit, where the file lies.
-"""
+"""Checkpoints of a fit: where it stands, as one file that is replaced whole."""
 
 import json
 import os

@@ -1,8 +1,4 @@
-"""What the item model is trained on: arrays of nodes made from the edge and bag tables.
-
-What belongs here: checks, node look-ups, decay, and taking the validation days out. What does not:
-drawing batches (``sampler``), anything that reads files.
-"""
+"""What the item model is trained on: arrays of nodes made from the edge and bag tables."""
 
 from dataclasses import dataclass, replace
 from datetime import date, timedelta

@@ -1,8 +1,4 @@
-"""The fit of the item vectors: steps over relations, validation in time, the best kept.
-
-What belongs here: the loop, its schedule, when it stops. What does not: losses, draws, updates of
-rows, files.
-"""
+"""The fit of the item vectors: steps over relations, validation in time, the best kept."""
 
 import math
 from dataclasses import dataclass, field

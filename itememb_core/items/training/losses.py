@@ -1,8 +1,7 @@
 """The loss of a batch and its gradients, written out by hand.
 
-What belongs here: functions of a batch's vectors alone. What does not: drawing batches, tables,
-updates. Sources: InfoNCE, van den Oord et al. 2018 (arXiv:1807.03748); log-q correction of
-in-batch negatives, Bengio and Senecal 2008, Yi et al. 2019.
+Sources: InfoNCE, van den Oord et al. 2018 (arXiv:1807.03748); log-q correction of in-batch
+negatives, Bengio and Senecal 2008, Yi et al. 2019.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,7 @@
 """Updates of the touched rows of a table; the cost of a step does not grow with the table.
 
-What belongs here: row-wise optimizers over a plain tensor. What does not: losses, learning-rate
-schedules. Sources: Adagrad, Duchi et al. 2011, with one accumulator a row as in PyTorch-BigGraph
-(Lerer et al. 2019); Adam, Kingma and Ba 2015; stochastic rounding, Gupta et al. 2015.
+Sources: Adagrad, Duchi et al. 2011, with one accumulator a row as in PyTorch-BigGraph (Lerer et al.
+2019); Adam, Kingma and Ba 2015; stochastic rounding, Gupta et al. 2015.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,4 @@
-"""Relations as streams of batches with their shares of the steps and corrections.
-
-What belongs here: which sources there are, how much each counts, batches in order. What does not:
-how pairs are drawn, how a batch is laid out, losses.
-"""
+"""Relations as streams of batches with their shares of the steps and corrections."""
 
 from collections.abc import Iterator
 from itertools import count, islice

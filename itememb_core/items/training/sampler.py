@@ -1,8 +1,4 @@
-"""Batches of pairs: drawn by weight from the within-channel pairs and from the users' bags.
-
-What belongs here: exact, seeded, vectorised draws and the probability of every node to be drawn
-(for the log-q correction). What does not: losses, tables, where the arrays come from.
-"""
+"""Batches of pairs: drawn by weight from the within-channel pairs and from the users' bags."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol

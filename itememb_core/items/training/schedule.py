@@ -1,7 +1,4 @@
-"""When the rate of a fit falls, which checkpoint is kept, when it ends.
-
-What belongs here: decisions from validation losses. What does not: steps, losses.
-"""
+"""When the rate of a fit falls, which checkpoint is kept, when it ends."""
 
 from typing import Final
 

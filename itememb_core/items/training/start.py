@@ -1,8 +1,7 @@
 """Where the vectors start: smoothed PPMI over all relations, factorised by a randomised SVD.
 
-What belongs here: relation matrices, PPMI, the factorisation, the random start. What does not:
-training. Sources: PPMI with smoothed contexts, Levy, Goldberg and Dagan 2015; randomised subspace
-iteration, Halko, Martinsson and Tropp 2011.
+Sources: PPMI with smoothed contexts, Levy, Goldberg and Dagan 2015; randomised subspace iteration,
+Halko, Martinsson and Tropp 2011.
 """
 
 import warnings

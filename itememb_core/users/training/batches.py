@@ -1,8 +1,5 @@
 """Batches of windows: what a step of training sees.
 
-What belongs here: sliding windows, positions that predict, drawing targets and negatives. What does
-not: the stream of a pass's batches (``stream``), towers, losses.
-
 Events of one time are a set without an order, so only the last of them predicts, and a target is
 never of the time of the position that predicts it.
 """

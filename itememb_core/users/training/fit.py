@@ -1,7 +1,4 @@
-"""Fitting the user model: steps, validation, how long to train.
-
-What belongs here: the loop. What does not: batches, towers, losses, ranking of users.
-"""
+"""Fitting the user model: steps, validation, how long to train."""
 
 import math
 import time

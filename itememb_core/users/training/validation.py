@@ -1,8 +1,4 @@
-"""Judging a fit on the next targets of the validation users, which it did not see.
-
-What belongs here: one figure that says when to stop. What does not: the evaluation that people
-read (``evaluation.users``).
-"""
+"""Judging a fit on the next targets of the validation users, which it did not see."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Intervals of figures, by the bootstrap."""
+"""Bootstrap intervals of means over queries."""
 
 from typing import Final
 

@@ -19,8 +19,8 @@ def gru(layer: "GRU", gates: "Tensor") -> "Tensor":
 
     Args:
         layer: Holder of the recurrent parameters: one layer, one direction.
-        gates: What the inputs give each gate, the input bias with it ``[length, batch,
-            3 hidden]``, time first.
+        gates: Input part of each gate, the input bias with it ``[length, batch, 3 hidden]``, time
+            first.
     """
     import torch
 

@@ -19,7 +19,7 @@ HISTORY_FILE = "history.parquet"
 
 
 class Timing(NamedTuple):
-    """Seconds of a fit: in all, and spent waiting for batches; events that were passed."""
+    """Seconds of a fit: in all, and spent waiting for batches; steps taken."""
 
     seconds: float
     waited: float

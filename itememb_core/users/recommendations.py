@@ -1,4 +1,4 @@
-"""``user_embeddings`` and ``recommendations``."""
+"""``user_embeddings`` and ``recommendations``, made shard by shard."""
 
 from collections.abc import Iterator
 

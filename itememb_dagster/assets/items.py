@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from itememb_core import edges as edge_tables
 from itememb_core import schemas
-from itememb_core.evaluation.figures import Judged
+from itememb_core.evaluation.figures import QueryMetrics
 from itememb_core.evaluation.items.probe import mixing_figures
 from itememb_core.evaluation.split import direct_matches
 from itememb_core.evaluation.split import link_holdout as hold_out
@@ -242,7 +242,7 @@ def _show_mixing(
         ctx.plots["map of items"] = picture
 
 
-def mixing_facts(mixing: Judged) -> dict[str, str]:
+def mixing_facts(mixing: QueryMetrics) -> dict[str, str]:
     """Tell how many of the ten nearest are of another domain, beside chance."""
     found = mixing.values["nearest_10", "other_domain_share"]
     chance = mixing.exact["random", "other_domain_share"]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from itememb_core import schemas
-from itememb_core.evaluation.users import user_evaluation as judge_users
+from itememb_core.evaluation.users import user_evaluation as evaluate_users
 from itememb_core.links.candidates import cross_domain_links as accept
 from itememb_core.links.candidates import link_candidates as rank
 from itememb_core.links.scorer.model import LinkScorer
@@ -167,7 +167,7 @@ def user_evaluation(
     link_scorer: LinkScorer,
     link_holdout: pa.Table,
 ) -> pa.Table:
-    """What users met after the cut, ranked among all targets, beside plain methods."""
+    """Interactions after the cut, ranked among all targets, beside baselines."""
     items = backtest_items(vocabulary, item_embeddings, link_pool, link_scorer, link_holdout)
     if ctx.cut is None:
         later = user_histories.limit(0)
@@ -175,7 +175,7 @@ def user_evaluation(
         later = user_histories.filter(user_histories.timestamp >= ibis.timestamp(str(ctx.cut)))
     model, seed = user_model.load(items), ctx.settings.seed
     with packed(ctx, before, items) as shards:
-        found = judge_users(
+        found = evaluate_users(
             model, shards, items, later.to_pyarrow(), seed=seed, progress=ctx.progress
         )
     ctx.nothing = "holdout_days is 0" if ctx.cut is None else found.reason

@@ -1,4 +1,4 @@
-"""Losses of a batch: how the scores of targets and of negatives become a number.
+"""Losses of a batch, from the scores of targets and of negatives.
 
 Sources: sampled softmax with log-q correction, Bengio and Senecal 2008, Yi et al. 2019 (RecSys);
 pairwise logistic loss, Rendle et al. 2009 (BPR).

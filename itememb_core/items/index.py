@@ -134,7 +134,7 @@ def build_index(
         settings: Size up to which the index is exact, recall wanted beyond it.
         seed: Of the sample and of the clusters.
         expected_dim: As in :func:`vectors`.
-        progress: Told of the measuring.
+        progress: Called while recall is measured.
 
     Raises:
         ItemembError: As :func:`vectors` and :func:`same_items`.
@@ -160,7 +160,7 @@ def build_index(
 def _measured_index(
     values: NDArray[np.float32], settings: ItemIndexSettings, seed: int, progress: Progress
 ) -> tuple[Any, dict[str, Any]]:
-    """The index of the kind that the size asks for, and its recall at RECALL_AT."""
+    """The kind of index that the size requires, and its recall at RECALL_AT."""
     n = len(values)
     size = min(settings.recall_sample, n)
     queries = values[np.sort(np.random.default_rng(seed).choice(n, size, replace=False))]
@@ -206,7 +206,7 @@ def _inverted_lists(values: NDArray[np.float32], seed: int) -> Any:
 def _recall(index: Any, queries: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
     """Share of the exact neighbours' places [n, k] that the index fills as well, from scores.
 
-    Scores and not ids, since equal vectors may stand for each other.
+    Scores and not ids, since equal vectors are interchangeable.
     """
     scores, _ = index.search(queries, wanted.shape[1])  # [n, k]
     return float((scores >= wanted[:, -1:] - 1e-6).mean())

@@ -41,7 +41,7 @@ def similar_items(
         vocabulary: ``schemas.VOCABULARY``, in the same order.
         k: Neighbours an item; fewer where there are no more items.
         expected_dim: As in :func:`vectors`.
-        progress: Told after each block of items.
+        progress: Called after each block of items.
 
     Raises:
         ItemembError: As :func:`vectors` and :func:`same_items`.

@@ -25,7 +25,7 @@ from itememb_core.settings import DomainSettings
 ALL_SIDE: Final = "all"
 RECEIPTS_SIDE: Final = "receipts"
 
-#: Node of an item that the vocabulary does not know.
+#: Node of an item that the vocabulary lacks.
 UNKNOWN: Final = -1
 
 
@@ -56,7 +56,7 @@ def build_vocabulary(
     Args:
         counts: Columns ``item_id``, ``channel``, ``n``: rows of the item in the channel; several
             rows of one (item, channel) add up.
-        catalog_ids: Items listed in the catalog, touched or not.
+        catalog_ids: Items listed in the catalog, with an interaction or not.
         holdout_ids: Held-out direct matches; empty for the final fit.
         domains: Which prefix means which domain.
 

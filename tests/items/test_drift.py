@@ -1,4 +1,4 @@
-"""A retrain turned back to the version before: what stays, what is told, which version it is."""
+"""A retrain aligned with the previous version: what stays, the drift, which version it is."""
 
 import json
 import shutil

@@ -34,7 +34,7 @@ class LossAndGradients:
 def info_nce(
     query: "Tensor", candidate: "Tensor", weight: "Tensor", batch: Batch
 ) -> LossAndGradients:
-    """InfoNCE over a batch of pairs and the negatives that they share.
+    """InfoNCE over a batch of pairs with shared negatives.
 
     With s = query candidateᵀ and weights w of a candidate, the loss of pair (a, b) is
     -log(w_b exp s_ab / z), z = w_b exp s_ab + Σ_j k_j w_j exp s_aj over the negatives j other

@@ -34,7 +34,7 @@ class RowOptimizer:
         """Update rows.
 
         Args:
-            rows: Rows, int64 ``[touched]``. A row may stand twice, once for each side of a batch.
+            rows: Rows, int64 ``[touched]``. A row may occur twice, once for each side of a batch.
             gradients: Gradient of each ``[touched, dim]``, overwritten.
             learning_rate: Step size.
             scale: Factor of each gradient ``[touched, 1]``; None: 1.
@@ -75,7 +75,7 @@ class RowOptimizer:
 class RowAdagrad(RowOptimizer):
     """Row-wise Adagrad: a row's step is divided by the root of its summed mean squares.
 
-    The squares of a row that stands twice are summed first; one whose gradient is 0 stays.
+    The squares of a row that occurs twice are summed first; one whose gradient is 0 stays.
     """
 
     def __init__(self, table: "Tensor", epsilon: float = 1e-10) -> None:
@@ -101,7 +101,7 @@ class RowAdagrad(RowOptimizer):
 class RowAdam(RowOptimizer):
     """Lazy Adam: a row's moments and its count of steps move only when it is touched.
 
-    The gradients of a row that stands twice are summed first.
+    The gradients of a row that occurs twice are summed first.
     """
 
     def __init__(

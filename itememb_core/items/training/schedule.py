@@ -1,4 +1,4 @@
-"""When the rate of a fit falls, which checkpoint is kept, when it ends."""
+"""Learning-rate schedule, choice of checkpoint and early stopping from validation losses."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from typing import Final
 #: and so many evaluations in a row that are worse than any that would be kept.
 PATIENCE: Final = 2
 HALVINGS: Final = 4
-#: How much worse than the best a later checkpoint's validation loss may be, as a share.
+#: How much worse than the best a subsequent checkpoint's validation loss may be, as a share.
 TOLERANCE: Final = 0.01
 
 
@@ -21,7 +21,7 @@ class Schedule:
         self.rate, self.best, self.best_step = rate, float("inf"), 0
         self.halvings = self.waited = self.lost = 0
 
-    def tell(self, step: int, loss: float) -> bool:
+    def observe(self, step: int, loss: float) -> bool:
         """Take an evaluation; return whether its checkpoint is the one to keep."""
         self.waited = 0 if loss < self.best else self.waited + 1
         self.best = min(loss, self.best)
@@ -35,5 +35,5 @@ class Schedule:
 
     @property
     def ended(self) -> bool:
-        """Whether the rate was halved often enough, or what would be kept lies behind."""
+        """Whether the rate was halved often enough, or evaluations stay worse than tolerated."""
         return self.halvings > HALVINGS or self.lost >= PATIENCE

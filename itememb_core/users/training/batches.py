@@ -173,9 +173,10 @@ def make_batch(
         Positions: ``position`` (flat place in the padded events) ``[positions]``.
         Items: ``items`` (distinct targets, ascending); all other item columns are places in it:
         ``target`` ``[positions, targets]`` with ``target_weight`` (0 where none),
-        ``target_repeated`` (previously interacted) and ``target_features``; ``own`` ``[positions, own_negatives]`` with ``own_log_weight`` and
-        ``own_features``; ``negative`` ``[negatives]`` with ``negative_log_weight`` and, for each
-        position, ``negative_new``: whether it is not previously interacted.
+        ``target_repeated`` (previously interacted) and ``target_features``; ``own`` ``[positions,
+        own_negatives]`` with ``own_log_weight`` and ``own_features``; ``negative`` ``[negatives]``
+        with ``negative_log_weight`` and, for each position, ``negative_new`` (not previously
+        interacted).
     """
     events, place = _positions(table, ahead, sampling.settings.positions, rng)
     if not len(events):
@@ -282,10 +283,8 @@ def _own(
     """
     k = sampling.settings.own_negatives
     begin = shard.start[shard.users_of(events)]
-    before, n = (
-        shard.occurred[begin],
-        shard.occurred[events + 1] - shard.occurred[begin],
-    )  # [positions]
+    before = shard.occurred[begin]  # [positions]
+    n = shard.occurred[events + 1] - before
     place = before[:, None] + (rng.random((len(events), k)) * n[:, None]).astype(np.int64)
     some = n > 0
     weights = np.full((len(events), k), -np.inf, np.float32)

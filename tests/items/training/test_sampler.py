@@ -70,8 +70,8 @@ def test_within_pairs_follow_the_weights_in_both_orders():
 
 
 def test_bridge_pairs_weigh_one_over_the_root_of_the_sizes():
-    # User 0 met items 0 and 1 in channel 0, item 2 in channel 1, within the window; item 3 of
-    # channel 1 lies 40 days off; user 1 met item 0 and, 15 days on, items 2 and 3.
+    # User 0 has items 0 and 1 in channel 0, item 2 in channel 1, within the window; item 3 of
+    # channel 1 is 40 days away; user 1 has item 0 and, 15 days on, items 2 and 3.
     met = bags(
         (0, 0, 100, 0), (0, 0, 101, 1), (1, 0, 110, 2), (1, 0, 141, 3),
         (0, 1, 100, 0), (1, 1, 115, 2), (1, 1, 115, 3),
@@ -103,7 +103,7 @@ def test_a_user_with_nothing_but_one_direct_match_makes_no_bridge():
     # Item 0 in both channels, twice: every pair would join one node.
     alone = bags((0, 0, 100, 0), (1, 0, 100, 0), (1, 0, 101, 0))
     assert len(BridgeSource(alone, (0, 1), 30, 3)) == 0
-    # 200 such users beside one real pair: a draw still gives as many pairs as asked for.
+    # 200 such users beside one real pair: a draw still gives as many pairs as requested.
     many = [(c, user, 100, 0) for user in range(200) for c in (0, 1)]
     source = BridgeSource(bags(*many, (0, 300, 100, 1), (1, 300, 100, 2)), (0, 1), 30, 3)
     a, b = source.draw(block_rng(0, 0, 0), 1000)
@@ -111,7 +111,7 @@ def test_a_user_with_nothing_but_one_direct_match_makes_no_bridge():
     assert len(a) == len(b) == 1000
 
 
-def test_late_anchors_keep_earlier_partners():
+def test_late_anchors_keep_partners_of_before():
     met = bags((0, 0, 10, 0), (0, 0, 20, 1), (1, 0, 10, 2), (1, 0, 22, 3))
     a, b = BridgeSource(met, (0, 1), 30, 4, since=20).draw(block_rng(0, 0, 0), 500)
     assert set(zip(a.tolist(), b.tolist(), strict=True)) == {(1, 2), (1, 3)}

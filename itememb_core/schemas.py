@@ -196,7 +196,7 @@ LINK_POOL: Final = pa.schema(
     ]
 )
 
-#: The evidence of the pool stands beside, for people.
+#: With some comparisons of the pool, as evidence for people.
 LINK_CANDIDATES: Final = pa.schema(
     [
         ("receipt_item", pa.string()),

@@ -124,13 +124,15 @@ def aligned(model: ItemModel, vocabulary: pa.Table, before: Rows | None, seed: i
     items = pa.Table.from_arrays([*columns, pa.array(counts)], schema=ITEMS_SCHEMA)
     nothing, dim = DRIFT_SCHEMA.empty_table(), model.embedding.shape[1]
     if before is None:
-        return ModelVersion(model, items, nothing, "no version before")
+        return ModelVersion(model, items, nothing, "no previous version")
     if before.embedding.shape[1] != dim:
         found = before.embedding.shape[1]
         return ModelVersion(model, items, nothing, f"vectors of {found} before, of {dim} now")
     new, old = shared_rows(items, before.items)
     if not len(new):
-        return ModelVersion(model, items, nothing, "no item of the version before was touched")
+        return ModelVersion(
+            model, items, nothing, "no item of the previous version has an interaction"
+        )
     turn = rotation(model.embedding[new], before.embedding[old])
     turned = replace(
         model,

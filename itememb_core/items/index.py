@@ -32,7 +32,7 @@ class BuiltIndex(NamedTuple):
     Attributes:
         index: The FAISS index; ``None`` when there is no item.
         ids: Position, item id and side, one row a vector.
-        about: kind, metric, dim, items, untouched (left out), recall and how it was measured.
+        about: kind, metric, dim, items, without_events (left out), recall and how it was measured.
     """
 
     index: Any
@@ -112,8 +112,8 @@ def same_items(vocabulary: pa.Table, embeddings: pa.Table) -> None:
             raise ItemembError(f"item_embeddings: {column} differs from the vocabulary's")
 
 
-def touched_rows(vocabulary: pa.Table) -> NDArray[np.int64]:
-    """Rows of items with an event in any channel, int64 [touched]."""
+def rows_with_events(vocabulary: pa.Table) -> NDArray[np.int64]:
+    """Rows of items with an event in any channel, int64 [items]."""
     return np.flatnonzero(node_counts(vocabulary).sum(axis=1) > 0)
 
 
@@ -141,7 +141,7 @@ def build_index(
     """
     every = vectors(embeddings, expected_dim)
     same_items(vocabulary, embeddings)
-    rows = touched_rows(vocabulary)
+    rows = rows_with_events(vocabulary)
     values = np.ascontiguousarray(every[rows])  # [items, dim]
     ids = embeddings.select(["item_id", "side"]).take(pa.array(rows))
     ids = ids.add_column(0, "position", pa.array(np.arange(len(rows)))).cast(IDS)
@@ -149,7 +149,7 @@ def build_index(
         "metric": "inner product of unit vectors (cosine)",
         "dim": every.shape[1],
         "items": len(rows),
-        "untouched": len(every) - len(rows),
+        "without_events": len(every) - len(rows),
     }
     if not len(rows):
         return BuiltIndex(None, ids, about | {"kind": "none", "recall": None, "recall_sample": 0})

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from itememb_core.items.index import same_items, touched_rows
+from itememb_core.items.index import rows_with_events, same_items
 from itememb_core.items.vectors import vectors
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.exact import top_k
@@ -19,12 +19,12 @@ class SimilarItems(NamedTuple):
     Attributes:
         table: ``schemas.SIMILAR_ITEMS``, items in the vocabulary's order, then rank.
         items: Items with an event: the queries, and all that may be a neighbour.
-        untouched: Items without one, which have no place in the table.
+        without_events: Items without one, which are not in the table.
     """
 
     table: pa.Table
     items: int
-    untouched: int
+    without_events: int
 
 
 def similar_items(
@@ -48,7 +48,7 @@ def similar_items(
     """
     every = vectors(embeddings, expected_dim)
     same_items(vocabulary, embeddings)
-    rows = touched_rows(vocabulary)
+    rows = rows_with_events(vocabulary)
     values = every[rows]  # [items, dim]
     near, cosine = _others(values, k, progress)
     n, width = near.shape

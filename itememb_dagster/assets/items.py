@@ -291,7 +291,7 @@ def similar_items(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.T
     """The most similar items of every item that anyone touched."""
     k, dim = ctx.settings.similar_items.k, ctx.settings.item_model.dim
     found = neighbours(item_embeddings, vocabulary, k, dim, ctx.progress)
-    ctx.metadata |= {"items": found.items, "untouched, left out": found.untouched}
+    ctx.metadata |= {"items": found.items, "without events, left out": found.without_events}
     return found.table
 
 

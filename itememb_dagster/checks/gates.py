@@ -250,13 +250,13 @@ def goes_with_beats_popularity(item_evaluation: pa.Table) -> Verdict:
 
 @check(("item_model",), blocking=False)
 def vectors_stay_in_place(item_model: DriftReport) -> Verdict:
-    """A retrain moves few items far from where the version before had them."""
+    """A retrain moves few items far from their place in the previous version."""
     bands = {row["band"]: row for row in item_model.table.to_pylist()}
     if not bands:
-        return Verdict(True, "no version before that these vectors could be compared with")
+        return Verdict(True, "no previous version that these vectors could be compared with")
     cosine, overlap = bands["all"]["cosine"], bands["all"]["overlap@10"]
     why = (
-        f"mean cosine {cosine:.3f} with the version before (wanted {LEAST_COSINE}), "
+        f"mean cosine {cosine:.3f} with the previous version (wanted {LEAST_COSINE}), "
         f"{overlap:.0%} of the ten nearest as before (wanted {LEAST_OVERLAP:.0%}), "
         f"{bands['all']['items']:,} items"
     )

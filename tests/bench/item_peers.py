@@ -82,10 +82,10 @@ def read(lake: Path, holdout_days: int) -> Backtest:
 
     vocabulary = ds.dataset(lake / "backtest" / "vocabulary").to_table().combine_chunks()
     edges = ds.dataset(lake / "backtest" / "edges", partitioning="hive").to_table()
-    met = load("retail_events").union(load("marketplace_events"), load("offers_events"))
+    events = load("retail_events").union(load("marketplace_events"), load("offers_events"))
     gap = SETTINGS.coview_edges.gap_minutes
-    baskets = holdout_baskets(load("receipts"), met, days[0], gap).to_pyarrow()
-    later = holdout_baskets(load("receipts"), met, cut, gap).to_pyarrow()
+    baskets = holdout_baskets(load("receipts"), events, days[0], gap).to_pyarrow()
+    later = holdout_baskets(load("receipts"), events, cut, gap).to_pyarrow()
     at = baskets["at"].to_numpy().astype("datetime64[D]")
     before = baskets.filter(pa.array(at < np.datetime64(cut)))
     items = load("user_items")

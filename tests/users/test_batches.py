@@ -101,13 +101,11 @@ def test_targets_are_after_their_position_and_own_draws_before_it(tmp_path):
         assert set(items[batch["own"][row]]) <= previous[row]
         new = set(items[batch["negative"]]) - previous[row]
         assert set(items[batch["negative"][batch["negative_new"][row]]]) == new
-        assert (
-            batch["target_repeated"][row]
-            == [t in previous[row] for t in items[batch["target"][row]]]
-        ).all()
+        repeated = [target in previous[row] for target in items[batch["target"][row]]]
+        assert (batch["target_repeated"][row] == repeated).all()
 
 
-def test_an_item_met_twice_is_a_target_once(tmp_path):
+def test_an_item_bought_twice_is_a_target_once(tmp_path):
     # After event 0 come b, b, c: draws of the second b weigh nothing, of b and c the same.
     rows = [(1, 24 * day, f"fmcg_{item}") for day, item in enumerate("abbc")]
     packed, sampling = drawing(tmp_path, rows, IDS, targets=3000, user_power=0.0)

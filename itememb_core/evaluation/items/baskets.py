@@ -38,7 +38,7 @@ def holdout_baskets(
         receipts: Clean receipts; a basket is (user, transaction, day).
         catalog_events: Clean events of the catalog channels; a basket is a session as of
             co-view edges. Of one that runs over the cut the part after it is kept.
-        first_day: The first day of the holdout; earlier rows are left out.
+        first_day: The first day of the holdout; rows before it are left out.
         gap_minutes: A longer gap starts a new session.
 
     Returns:

@@ -13,7 +13,7 @@ TOLERANCE: Final = 0.01
 class Schedule:
     """Halves the rate on a plateau; keeps the latest evaluation within reach of the best.
 
-    Next week's pairs are noisy: their loss is flat long before links stop improving, so a later
+    Next week's pairs are noisy: their loss is flat long before links stop improving, so the latest
     checkpoint is preferred until its loss is worse than the best by more than ``TOLERANCE``.
     """
 

@@ -154,7 +154,7 @@ class _Fit:
         timing = Timing(time.perf_counter() - begun, self.waited, self.steps)
         rows = [dict(zip(HISTORY.names, row, strict=True)) for row in self.rows]
         table = pa.Table.from_pylist(rows, schema=HISTORY)
-        reason = None if self.steps else "no event is followed by a target at a later time"
+        reason = None if self.steps else "no event is followed by a target"
         return UserModel(towers, settings, best_epoch, table, reason, timing, ids)
 
     def _epoch(self, epoch: int) -> float:
@@ -261,9 +261,8 @@ def _pairwise(batch: "Batch", right: "Tensor", new: "Tensor", previous: "Tensor"
     able_new = batch["negative_new"][:, None, :] & (batch["negative"] != target)
     able_own = (batch["own"][:, None, :] != target) & batch["own_log_weight"].isfinite()[:, None, :]
     valid = torch.cat([able_new, able_own], dim=2)  # [positions, targets, draws]
-    return pairwise_logistic(
-        right, torch.cat([new, previous], dim=1), valid, batch["target_weight"]
-    )
+    scores = torch.cat([new, previous], dim=1)
+    return pairwise_logistic(right, scores, valid, batch["target_weight"])
 
 
 def _scores(users: "Tensor", items: "Tensor", bias: "Tensor", places: "Tensor") -> "Tensor":

@@ -130,9 +130,7 @@ def aligned(model: ItemModel, vocabulary: pa.Table, before: Rows | None, seed: i
         return ModelVersion(model, items, nothing, f"vectors of {found} before, of {dim} now")
     new, old = shared_rows(items, before.items)
     if not len(new):
-        return ModelVersion(
-            model, items, nothing, "no item of the previous version has an interaction"
-        )
+        return ModelVersion(model, items, nothing, "no item shared with the previous version")
     turn = rotation(model.embedding[new], before.embedding[old])
     turned = replace(
         model,

@@ -29,7 +29,7 @@ class HeldOut(NamedTuple):
         true_match: int32 [n], node of the catalog side.
         place: int64 [n], the true match's place in the list; -1: the pool does not hold it.
         seen: bool [n], whether the catalog side has an event, so that it is a candidate.
-        absent: Held-out ids without a receipt line before the cut, which take no part.
+        absent: Held-out ids without a receipt line before the cut, which are left out.
     """
 
     ids: pa.Array

@@ -47,7 +47,7 @@ class Side(NamedTuple):
     Attributes:
         counts: csr float32 [items, columns].
         share: float64 [columns], each column's part of all events of the side, also of items
-            that take no part: how much a user shops there.
+            that are on neither side: how much a user shops there.
         totals: float64 [items], events of each item, also in columns that are left out.
     """
 

@@ -1,6 +1,6 @@
 """The two sides of the link task: receipt items as queries, catalog items as candidates.
 
-An id takes no part in it: the receipts side of a held-out match is a query like any opaque item.
+Ids are not compared: the receipts side of a held-out match is a query like any opaque item.
 """
 
 from typing import NamedTuple

@@ -24,7 +24,7 @@ class Purchases(NamedTuple):
         day: int64 [entries], days since 1970-01-01.
         on_receipts: bool [entries], which side it is.
         place: int64 [entries], row of ``nodes.receipts`` or ``nodes.catalog``; -1 for an item
-            that takes no part, which still counts as an event of its user there.
+            that is on neither side, which still counts as an event of its user there.
     """
 
     user: NDArray[np.int64]

@@ -97,7 +97,7 @@ def _ranks(
     shape = (users, len(counts))
     times = csr_array((np.ones(len(of)), (of, previous)), shape=shape)  # summed where repeated
     share = popularity(counts[seen])
-    own, nobody = times[:, seen].tocsr(), csr_array((users, len(seen)))
+    own, none = times[:, seen].tocsr(), csr_array((users, len(seen)))
     unit = vectors(space.embeddings)
     context = vectors(space.embeddings, column="context", unit=False)
     length = np.asarray(times.sum(axis=1)).ravel()[:, None]
@@ -107,7 +107,7 @@ def _ranks(
         "history_mean": _dense_ranks(means[0], unit[seen], 0 * bias, row, targets),
         "history_goes_with": _dense_ranks(means[1], unit[seen], bias, row, targets),
         "own_most_frequent": sparse_ranks(own[row], share, targets),
-        "channel_popularity": sparse_ranks(nobody[row], share, targets),
+        "channel_popularity": sparse_ranks(none[row], share, targets),
     }
 
 

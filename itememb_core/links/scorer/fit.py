@@ -251,7 +251,7 @@ def _known(case: _Case, trees: tuple[Trees, ...]) -> _Known:
 def _calibrated_models(
     case: _Case, known: _Known, population: Population, trees: tuple[tuple[Trees, ...], Trees]
 ) -> tuple[Fitted, tuple[Fitted, ...]]:
-    """The model of everything and those without a fold, each with its own curve.
+    """The model of all matches and those without a fold, each with its own curve.
 
     The curve has the support as an input, so matches are weighted by the share of no match alone;
     raising the few of little support to the opaque items' numbers would make it overfit them.
@@ -284,7 +284,7 @@ def _calibrated(
 
 
 def _opaque(pool: pa.Table, vocabulary: pa.Table, counts: Support, whole: Trees) -> _Opaque:
-    """The top-1 candidates of a sample of the opaque items, by the model of everything."""
+    """The top-1 candidates of a sample of the opaque items, by the model of all matches."""
     nodes = opaque_nodes(vocabulary)
     band = band_of(counts.receipts[nodes])
     sample = [rows[:: -(-len(rows) // POPULATION_SAMPLE)] for rows in _by_band(band)]

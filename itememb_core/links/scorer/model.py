@@ -55,7 +55,7 @@ class LinkScorer:
         population: Opaque items by support, with the shares of those without a true link.
         matches: Held-out matches seen on both sides.
         unseen: Held-out matches without an interaction on the catalog side: true no-match examples.
-        absent: Held-out matches without a receipt line, which take no part.
+        absent: Held-out matches without a receipt line, which are left out.
         found: Matches whose true match is in the pool.
         importances: Share of the fit's gain, by feature.
         strict: Whether there were so few matches that the precision's lower bound decides.

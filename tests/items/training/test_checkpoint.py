@@ -25,11 +25,11 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stop_after(steps: int):
-    def told(what: str, done: int, _total: int) -> None:
+    def report(what: str, done: int, _total: int) -> None:
         if what == "item vectors" and done > steps:
             raise KeyboardInterrupt
 
-    return told
+    return report
 
 
 @pytest.mark.usefixtures("often")

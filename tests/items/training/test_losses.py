@@ -173,7 +173,7 @@ def test_lazy_adam_is_torchs_on_the_rows_that_are_touched():
     table, theirs = torch.zeros(3, 2), torch.nn.Parameter(torch.zeros(1, 2))
     ours, adam = RowAdam(table), torch.optim.Adam([theirs], lr=0.1)
     for gradient in ([1.0, -2.0], [0.5, 3.0], [-1.0, 0.0]):
-        # Row 1 stands twice with a half each; rows 0 and 2 are not touched.
+        # Row 1 occurs twice with a half each; rows 0 and 2 are not touched.
         halves = torch.tensor([gradient, gradient]) / 4
         ours.step(torch.tensor([1, 1]), halves, 0.1, torch.full((2, 1), 2.0))
         theirs.grad = torch.tensor([gradient])

@@ -220,7 +220,7 @@ def fit(
         settings: Of the stage.
         seed: Of the start and of every draw.
         like: History whose rates and length are repeated; None: found by validation.
-        warm_start: Vectors to start from, by ``previous_steps`` and ``previous_rate``, not ``like``.
+        warm_start: Vectors to start from; ``previous_steps`` and ``previous_rate`` hold then.
         checkpoint: Written from time to time; a fit that was killed resumes from it and ends with
             the same vectors as one that was not (but for a GPU's order of sums).
         progress: Called after each interval.

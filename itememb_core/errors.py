@@ -1,4 +1,4 @@
-"""The one error that people read. What belongs here: nothing else."""
+"""The one error that people read."""
 
 
 class ItemembError(Exception):

@@ -1,7 +1,4 @@
-"""One item looked up in finished tables: what is like it, what goes with it, what it links to.
-
-What belongs here: pure look-ups for the command. What does not: reading the lake, printing.
-"""
+"""Look-ups of one item in finished tables: similar items, goes-with items, links."""
 
 import difflib
 
@@ -108,7 +105,7 @@ def links_of(candidates: pa.Table, links: pa.Table, vocabulary: pa.Table, item: 
     Args:
         candidates: ``schemas.LINK_CANDIDATES``.
         links: ``schemas.CROSS_DOMAIN_LINKS``.
-        vocabulary: ``schemas.VOCABULARY``, which knows every item.
+        vocabulary: ``schemas.VOCABULARY``, which lists every item.
         item: Its id.
 
     Returns:

@@ -168,7 +168,10 @@ SIMILAR_ITEMS: Final = pa.schema(
     ]
 )
 
-#: Ranks count from 1; a null rank: that list did not hold the pair. Null: not known.
+#: Ranks count from 1; a null rank: that list did not hold the pair. Null: not known. ``_llr`` is a
+#: log-likelihood ratio of one item against two, of days counted by user, by user and 30 days
+#: (``months``) or by user and 7 days (``weeks``); ``users_llr_lead`` is its lead over the catalog
+#: item's best other pair. ``_correlation``: of what is bought by 7 and by 28 days.
 LINK_POOL: Final = pa.schema(
     [
         ("receipt_item", pa.string()),
@@ -177,13 +180,13 @@ LINK_POOL: Final = pa.schema(
         ("csls", pa.float32()),
         ("rank_csls", pa.int32()),
         ("rank_reverse", pa.int32()),
-        ("users", pa.float32()),
+        ("users_llr", pa.float32()),
         ("rank_users", pa.int32()),
-        ("lead_users", pa.float32()),
-        ("months", pa.float32()),
-        ("weeks", pa.float32()),
-        ("rhythm", pa.float32()),
-        ("season", pa.float32()),
+        ("users_llr_lead", pa.float32()),
+        ("months_llr", pa.float32()),
+        ("weeks_llr", pa.float32()),
+        ("weekly_correlation", pa.float32()),
+        ("monthly_correlation", pa.float32()),
         ("first_gap", pa.float32()),
         ("last_gap", pa.float32()),
         ("price_gap_low", pa.float32()),
@@ -193,7 +196,7 @@ LINK_POOL: Final = pa.schema(
     ]
 )
 
-#: The evidence of the pool stands beside, for people.
+#: With some comparisons of the pool, as evidence for people.
 LINK_CANDIDATES: Final = pa.schema(
     [
         ("receipt_item", pa.string()),
@@ -203,9 +206,9 @@ LINK_CANDIDATES: Final = pa.schema(
         ("similarity", pa.float32()),
         ("csls", pa.float32()),
         ("probability", pa.float64()),
-        ("users", pa.float32()),
-        ("lead_users", pa.float32()),
-        ("rhythm", pa.float32()),
+        ("users_llr", pa.float32()),
+        ("users_llr_lead", pa.float32()),
+        ("weekly_correlation", pa.float32()),
         ("price_gap", pa.float32()),
         ("brand", pa.float32()),
     ]

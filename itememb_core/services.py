@@ -1,7 +1,6 @@
-"""Channels, domains and actions: the words every table uses, and the strength of an action.
+"""Channels, domains and actions of the services, and the strength of an action.
 
-A *channel* is where a row was observed; a *domain* is what an item id's prefix says. What does
-not belong here: reading files, cleaning rows.
+A *channel* is where a row was observed; a *domain* is that of an item id's prefix.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
 """Every setting of every stage, once: frozen, validated, with its unit in the description.
 
 A stage takes its own settings object and nothing else; the launchpad and ``--set stage.field``
-are generated from these classes. What does not belong here: paths, engines, environment.
+are generated from these classes.
 """
 
 from typing import Literal
@@ -39,7 +39,7 @@ class CoviewSettings(StageSettings):
 
 
 class BridgeSettings(StageSettings):
-    """Pairs of items that one user met in two channels within a window."""
+    """Pairs of items of one user's interactions in two channels within a window."""
 
     window_days: int = Field(30, ge=1, le=3650, description="Length of a window, days.")
     partners: int = Field(200, ge=1, description="Best partners kept for an item.")
@@ -57,10 +57,10 @@ class ItemModelSettings(StageSettings):
     dim: int = Field(128, ge=2, le=4096, description="Length of an item vector.")
     start: Literal["spectral", "previous", "random"] = Field(
         "spectral",
-        description="Where the vectors start: PPMI and a randomised SVD; the version before (the "
+        description="Where the vectors start: PPMI and a randomised SVD; the previous version (the "
         "final fit's, where there is one, else spectral); or random.",
     )
-    previous_steps: int = Field(1000, ge=1, description="Steps of a fit from the version before.")
+    previous_steps: int = Field(1000, ge=1, description="Steps of a warm start.")
     previous_rate: float = Field(
         0.25, gt=0.0, description="Learning rate of such a fit, as a share of the usual one."
     )
@@ -164,14 +164,14 @@ class LinkScorerSettings(StageSettings):
         None,
         ge=0.0,
         lt=1.0,
-        description="Share of opaque items without a true link; null: told by their scores.",
+        description="Share of opaque items without a true link; null: estimated from their scores.",
     )
     one_to_one: bool = Field(
         False,
-        description="Whether a catalog item is linked to one receipt item at most: the likeliest.",
+        description="Whether a catalog item is linked to one receipt item at most.",
     )
     rounds: int = Field(80, ge=1, le=5000, description="Trees of the model.")
-    folds: int = Field(5, ge=2, le=50, description="Parts in which held-out matches are judged.")
+    folds: int = Field(5, ge=2, le=50, description="Folds of the cross-fit on held-out matches.")
     small: int = Field(
         300,
         ge=1,
@@ -242,7 +242,7 @@ class RecommendationsSettings(StageSettings):
     """What is listed for each user."""
 
     k: int = Field(100, ge=1, le=1000, description="Items a user.")
-    exclude_seen: bool = Field(False, description="Whether items that the user had are left out.")
+    exclude_seen: bool = Field(False, description="Leave out previously interacted items.")
 
 
 class Settings(StageSettings):

@@ -1,8 +1,4 @@
-"""Bridge edges: pairs of items that one user met in two channels within a window.
-
-What belongs here: bags by window, pairs across channels, the best partners of an item, and the
-reader that drops a pair whose two ends are one node. What does not: pairs inside one channel
-(``copurchase``, ``coview``), sampling pairs for training.
+"""Bridge edges: pairs of items of one user's interactions in two channels within a window.
 
 Items are numbered inside the expression, so that joins and ranks work on small integers:
 ``id = rank of the item id * len(CHANNELS) + position of the channel``. Ids of one channel are in
@@ -41,7 +37,7 @@ def bridge_edges(user_items: ir.Table, settings: BridgeSettings, ranks: bool = F
         The columns of ``schemas.BRIDGE_EDGES``, ``channel_a`` before ``channel_b`` in
         ``CHANNELS``. A row stays if it is among the best ``partners`` of ``item_a`` in
         ``channel_b`` or of ``item_b`` in ``channel_a`` (by weight, then by the partner's item id).
-        An item met in two channels is a row too: see ``drop_one_node``.
+        An item seen in two channels is a row too: see ``drop_one_node``.
     """
     bags = _bags(user_items, settings.window_days)
     ids = _ids(bags)
@@ -64,7 +60,7 @@ def bridge_edges(user_items: ir.Table, settings: BridgeSettings, ranks: bool = F
 def drop_one_node(edges: pa.Table, held_out: Collection[str]) -> pa.Table:
     """Drop the rows whose two ends are one node of the vocabulary.
 
-    An id met in two channels (a direct match) is one node, so its row says nothing. Only the
+    An id seen in two channels (a direct match) is one node, so its row is a self-pair. Only the
     receipts side of a held-out match is a node apart: its row between receipts and another
     channel stays, because one user bought it in both, as with any two items (law 7).
 
@@ -121,11 +117,11 @@ def _pairs(bags: ir.Table) -> ir.Table:
     for low, high in combinations(range(len(CHANNELS)), 2):
         a = bags.filter(bags.code == low).select("user_id", "window", id_a="id", size_a="size")
         b = bags.filter(bags.code == high).select("user_id", "window", id_b="id", size_b="size")
-        met = a.join(b, ["user_id", "window"])
-        root = (met.size_a * met.size_b).cast("float64").sqrt()
-        parts.append(met.select("id_a", "id_b", weight=(FIXED_POINT / root).floor().cast("int32")))
-    met = ibis.union(*parts)
-    return met.group_by("id_a", "id_b").agg(weight=int64(met.weight.sum()), n=met.count())
+        both = a.join(b, ["user_id", "window"])
+        root = (both.size_a * both.size_b).cast("float64").sqrt()
+        parts.append(both.select("id_a", "id_b", weight=(FIXED_POINT / root).floor().cast("int32")))
+    every = ibis.union(*parts)
+    return every.group_by("id_a", "id_b").agg(weight=int64(every.weight.sum()), n=every.count())
 
 
 def best_partners(pairs: ir.Table, partners: int) -> ir.Table:
@@ -136,10 +132,10 @@ def best_partners(pairs: ir.Table, partners: int) -> ir.Table:
     """
     a = _last_partners(pairs, "id_a", "id_b", partners)
     b = _last_partners(pairs, "id_b", "id_a", partners)
-    met = pairs.mutate(end_a=_end(pairs.id_a, pairs.id_b), end_b=_end(pairs.id_b, pairs.id_a))
-    met = met.left_join(a, met.end_a == a.end_id_a).left_join(b, met.end_b == b.end_id_b)
-    kept = _inside(met, "id_a", "id_b") | _inside(met, "id_b", "id_a")
-    return met.filter(kept).select("id_a", "id_b", "weight", "n")
+    rows = pairs.mutate(end_a=_end(pairs.id_a, pairs.id_b), end_b=_end(pairs.id_b, pairs.id_a))
+    rows = rows.left_join(a, rows.end_a == a.end_id_a).left_join(b, rows.end_b == b.end_id_b)
+    kept = _inside(rows, "id_a", "id_b") | _inside(rows, "id_b", "id_a")
+    return rows.filter(kept).select("id_a", "id_b", "weight", "n")
 
 
 def _end(item: ir.IntegerColumn, partner: ir.IntegerColumn) -> ir.IntegerColumn:
@@ -162,8 +158,8 @@ def _last_partners(pairs: ir.Table, item: str, partner: str, partners: int) -> i
     return ranked.filter(ranked["rank"] == partners - 1).drop("rank")
 
 
-def _inside(met: ir.Table, item: str, partner: str) -> ir.BooleanValue:
-    """Whether a row stands no later than the last kept row of ``item``."""
-    weight, last = met[f"weight_{item}"], met[f"partner_{item}"]
-    level = (met.weight == weight) & (met[partner] <= last)
-    return last.isnull() | (met.weight > weight) | level
+def _inside(rows: ir.Table, item: str, partner: str) -> ir.BooleanValue:
+    """Whether a row ranks no lower than the last kept row of ``item``."""
+    weight, last = rows[f"weight_{item}"], rows[f"partner_{item}"]
+    level = (rows.weight == weight) & (rows[partner] <= last)
+    return last.isnull() | (rows.weight > weight) | level

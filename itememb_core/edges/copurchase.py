@@ -1,8 +1,4 @@
-"""Co-purchase edges: pairs of items in one basket of the receipts channel.
-
-What belongs here: what a basket is, its cap and its weight. What does not: sessions (``sessions``),
-pairs across channels (``bridge``).
-"""
+"""Co-purchase edges: pairs of items in one basket of the receipts channel."""
 
 from typing import Final
 

@@ -1,8 +1,4 @@
-"""Co-view edges: pairs of items in one session of a catalog channel.
-
-What belongs here: a session's items, the cap and the weight. What does not: where sessions start
-and close (``sessions``).
-"""
+"""Co-view edges: pairs of items in one session of a catalog channel."""
 
 from datetime import date, timedelta
 from typing import Final
@@ -88,7 +84,7 @@ def _items(events: ir.Table, settings: CoviewSettings, first_day: date, last_day
 def _open_before(events: ir.Table, settings: CoviewSettings, first_day: date) -> ir.Table:
     """Events of the day before of the users whose session may close on ``first_day``.
 
-    Whoever met nothing within the gap before midnight has no session that goes on after it.
+    A user without an event within the gap before midnight has no session that continues after it.
     """
     before = events.filter(events.day == first_day - timedelta(days=1))
     late = (before.timestamp + ibis.interval(minutes=settings.gap_minutes)).date() > before.day

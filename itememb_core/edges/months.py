@@ -1,8 +1,4 @@
-"""Within-channel edges by month.
-
-What belongs here: the sum of daily edges into segments. What does not: making the daily edges, the
-decay (``model.data`` applies it when it reads them).
-"""
+"""Within-channel edges by month."""
 
 import ibis
 import ibis.expr.types as ir

@@ -1,8 +1,5 @@
 """Pairs inside one set of items (a basket, a session): the cap, the join, the sum.
 
-What belongs here: what co-purchase and co-view share. What does not: what makes a basket or a
-session.
-
 Items are numbered in the order of their ids inside the expression: joins, sums and the order of the
 rows work on small integers, and the ids come back at the end. Numbers are int32.
 """
@@ -21,10 +18,10 @@ FIXED_POINT: Final = 2**20
 
 
 def int64(value: ir.Value) -> Any:
-    """Cast a sum to a 64-bit integer, for real.
+    """Cast a sum to a 64-bit integer in the engine.
 
-    Ibis types a sum of int64 as int64 and so leaves a plain ``cast`` out, but DuckDB sums into 128
-    bits, which Parquet and Arrow then take for a float or a decimal.
+    Ibis types a sum of int64 as int64 and so drops ``cast``, but DuckDB sums into 128 bits, which
+    Parquet and Arrow then take for a float or a decimal.
     """
     return ops.Cast(value, dt.int64).to_expr()
 
@@ -36,7 +33,7 @@ def cap_stats(items: ir.Table, keys: Sequence[str], by: Sequence[str], cap: int)
 
     Args:
         items: One row an item of a set.
-        keys: Columns that say which set.
+        keys: Columns that identify a set.
         by: Those of ``keys`` by which sets are counted.
         cap: Most items of a set.
     """
@@ -59,7 +56,7 @@ def capped_pairs(
 
     Args:
         items: One row an item of a set: ``keys``, ``item_id``, ``strength``, what ``order`` needs.
-        keys: Columns that say which set.
+        keys: Columns that identify a set.
         by: Those of ``keys`` by which pairs are summed; the first is ``day``.
         order: Which items stay when a set is over the cap, the first ones; ties by item id.
         cap: Most items of a set; the others make no pair.
@@ -102,9 +99,9 @@ def _sums(kept: ir.Table, keys: Sequence[str], day: str) -> ir.Table:
     """Summed pairs (day, rank_a, rank_b, weight, n)."""
     a = kept.select(*keys, "share", rank_a="rank", strength_a="strength")
     b = kept.select(*keys, rank_b="rank", strength_b="strength").view()
-    met = a.join(b, [*keys, a.rank_a < b.rank_b])
-    weight = ibis.least(met.strength_a, met.strength_b).cast("int64") * met.share
-    pairs = met.select(day, "rank_a", "rank_b", pair_weight=weight)
+    both = a.join(b, [*keys, a.rank_a < b.rank_b])
+    weight = ibis.least(both.strength_a, both.strength_b).cast("int64") * both.share
+    pairs = both.select(day, "rank_a", "rank_b", pair_weight=weight)
     return pairs.group_by(day, "rank_a", "rank_b").agg(
         weight=int64(pairs.pair_weight.sum()), n=pairs.count()
     )

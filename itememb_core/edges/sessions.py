@@ -1,8 +1,5 @@
 """Sessions: chains of one user's events in one channel, cut so that days can be made alone.
 
-What belongs here: where a session starts and on which day it closes (law 2). What does not: pairs
-of a session's items (``coview``).
-
 The law: a session is a chain of events with no gap longer than the setting between two
 neighbours; it belongs to the day of (last event + gap). A chain is cut at a midnight M when no gap
 longer than the setting has both ends in [M - 24 h, M], where M - 24 h itself counts as an end;
@@ -31,14 +28,13 @@ def sessionize(events: ir.Table, gap_minutes: int) -> ir.Table:
         gap_minutes: A longer gap starts a new session; at most 12 hours.
 
     Returns:
-        ``events`` with ``session`` (the time of its first event, which tells it from others of the
-        user and channel) and ``closes`` (date): a session closes on the greatest ``closes`` of its
-        events. Sessions that close on the first day of ``events`` are whole only if no earlier day
-        has events.
+        ``events`` with ``session`` (the time of its first event, unique within user and channel)
+        and ``closes`` (date): a session closes on the greatest ``closes`` of its events. Sessions
+        that close on the first day of ``events`` are whole only if no previous day has events.
     """
     gap = ibis.interval(minutes=gap_minutes)
     timed = events.mutate(previous=_lag(events.timestamp))
-    # The start of the day counts as an event: a later first event is a gap within the day.
+    # The start of the day counts as an event: the time to the first event is a gap within the day.
     since = ibis.greatest(timed.previous.coalesce(_midnight(timed)), _midnight(timed))
     wide = timed.mutate(wide=timed.timestamp > since + gap)
     broken = wide.mutate(broken=wide.wide.any().over(group_by=[*_USER, "day"])).drop("wide")

@@ -1,7 +1,6 @@
-"""User items: which items a user met in each channel on a day, the bags of the bridge.
+"""User items: each user's interactions by channel, item and day, the bags of the bridge.
 
-What belongs here: the sum over a user's day. What does not: pairs. The table grows with events,
-not with pairs, so the bridge is sampled from it.
+The table grows with events, not with pairs, so the bridge is sampled from it.
 """
 
 import ibis.expr.types as ir
@@ -15,8 +14,8 @@ def user_items(events: ir.Table) -> ir.Table:
 
     Returns:
         ``day`` and the columns of ``schemas.USER_ITEMS``: ``n`` counts rows of any strength,
-        ``strength`` is that of the strongest. Items met with strength 0 alone stay, with
-        strength 0: whoever reads bags drops them.
+        ``strength`` is that of the strongest. Items of strength 0 alone stay, with strength 0:
+        readers of bags drop them.
     """
     sums = events.group_by("day", "user_id", "channel", "item_id").agg(
         n=events.count(), strength=events.strength.max()

@@ -1,8 +1,4 @@
-"""From values by query to rows of an evaluation table: means, intervals, slices.
-
-What belongs here: what every part of ``item_evaluation`` does with its values. What does not: where
-values come from.
-"""
+"""From metrics by query to rows of an evaluation table: means, intervals, slices."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -19,8 +15,8 @@ Row = tuple[str, str, str, float, float | None, float | None]
 Values = NDArray[np.float64]
 
 
-class Judged(NamedTuple):
-    """What was found for some queries.
+class QueryMetrics(NamedTuple):
+    """Metrics by query.
 
     Attributes:
         values: ``[queries]`` by method and metric.
@@ -37,12 +33,12 @@ class Judged(NamedTuple):
         return len(next(iter(self.values.values())))
 
 
-def joined(parts: Iterable[Judged]) -> Judged:
+def joined(parts: Iterable[QueryMetrics]) -> QueryMetrics:
     """The queries of all parts, which have the same methods; a slice that a part lacks is empty."""
     parts = list(parts)
     names = dict.fromkeys(name for part in parts for name in part.slices)
     empty = [np.zeros(len(part), bool) for part in parts]
-    return Judged(
+    return QueryMetrics(
         {key: np.concatenate([p.values[key] for p in parts]) for key in parts[0].values},
         {key: np.concatenate([p.exact[key] for p in parts]) for key in parts[0].exact},
         {
@@ -53,26 +49,26 @@ def joined(parts: Iterable[Judged]) -> Judged:
 
 
 def figure_rows(
-    judged: Judged, whole: str | None, counted: str, rng: np.random.Generator
+    metrics: QueryMetrics, whole: str | None, counted: str, rng: np.random.Generator
 ) -> Iterator[Row]:
     """Means of each slice that holds a query, with 95 % intervals.
 
     Args:
-        judged: Values by query.
+        metrics: Values by query.
         whole: Name of the slice of all queries; None: it is left out.
         counted: The method whose ``n`` is the number of queries.
         rng: Draws the resamples.
     """
-    everything = {whole: np.ones(len(judged), bool)} if whole else {}
-    for name, inside in {**everything, **judged.slices}.items():
+    everything = {whole: np.ones(len(metrics), bool)} if whole else {}
+    for name, inside in {**everything, **metrics.slices}.items():
         if not inside.any():
             continue
-        columns = np.stack([values[inside] for values in judged.values.values()], axis=1)
+        columns = np.stack([values[inside] for values in metrics.values.values()], axis=1)
         low, high = bootstrap_intervals(columns, rng)
         means = columns.mean(axis=0)
-        for i, (method, metric) in enumerate(judged.values):
+        for i, (method, metric) in enumerate(metrics.values):
             yield method, metric, name, float(means[i]), float(low[i]), float(high[i])
-        for (method, metric), values in judged.exact.items():
+        for (method, metric), values in metrics.exact.items():
             yield method, metric, name, float(values[inside].mean()), None, None
         yield counted, "n", name, float(inside.sum()), None, None
 

@@ -1,7 +1,4 @@
-"""Intervals of figures, by the bootstrap.
-
-What belongs here: resampling of judged queries. What does not: the figures themselves.
-"""
+"""Bootstrap intervals of means over queries."""
 
 from typing import Final
 

@@ -1,8 +1,4 @@
-"""``link_evaluation``: how often the held-out twin comes first, and what acceptance is worth.
-
-What belongs here: figures on the backtest's held-out matches, each beside its baselines. What
-does not: fitting; figures against a truth file, which no stage reads.
-"""
+"""``link_evaluation``: ranks of held-out true matches, coverage and precision of acceptance."""
 
 from typing import NamedTuple
 
@@ -14,8 +10,13 @@ from itememb_core.evaluation.reliability import EXAMPLE, calibration_gap, exampl
 from itememb_core.items.vectors import vectors
 from itememb_core.links.labels import HeldOut, fold_of, held_out
 from itememb_core.links.nodes import Support, link_nodes, support
-from itememb_core.links.scorer.acceptance import Judged, choose_threshold, precision_at, wilson
-from itememb_core.links.scorer.fit import judge, out_of_fold, out_of_fold_judged
+from itememb_core.links.scorer.acceptance import (
+    LabelledTop1,
+    choose_threshold,
+    precision_at,
+    wilson,
+)
+from itememb_core.links.scorer.fit import labelled_top1, out_of_fold, out_of_fold_top1
 from itememb_core.links.scorer.model import LinkScorer
 from itememb_core.links.scorer.population import example_weights
 from itememb_core.report.links import precision_coverage_plot, reliability_plot
@@ -25,11 +26,11 @@ from itememb_core.settings import LinkPoolSettings
 #: Events on both sides from which an item is well seen.
 WELL_SEEN = 10
 
-#: The notebook's threshold by eye, a baseline of acceptance.
+#: The notebook's threshold, picked by eye: a baseline of acceptance.
 COSINE_BY_EYE = 0.7
 
-#: Plain methods of acceptance, and the column of the pool that each ranks by.
-METHODS = {"csls": "csls", "users": "users", "cosine_0.7": "similarity"}
+#: Baselines of acceptance, and the column of the pool that each ranks by.
+METHODS = {"csls": "csls", "users": "users_llr", "cosine_0.7": "similarity"}
 
 #: Matches compared with all candidates at once.
 ROWS = 256
@@ -51,8 +52,8 @@ class LinkEvaluation(NamedTuple):
     Attributes:
         table: ``schemas.EVALUATION``.
         plots: PNG by name.
-        examples: ``link_calibration.EXAMPLE``.
-        matches: Held-out matches judged.
+        examples: ``reliability.EXAMPLE``.
+        matches: Held-out matches evaluated.
         reason: Why there are no figures; ``None`` otherwise.
     """
 
@@ -81,12 +82,12 @@ def link_evaluation(
     embeddings: pa.Table,
     settings: LinkPoolSettings,
 ) -> LinkEvaluation:
-    """Judge ranking and acceptance on held-out matches seen on both sides.
+    """Evaluate ranking and acceptance on held-out matches seen on both sides.
 
-    Ranks are among all catalog candidates; a twin outside the pool has no rank by CSLS and the
-    scorer, and counts as a miss. Acceptance mixes in the copies without the twin by the assumed
-    share, and the matches whose catalog side nobody touched; thresholds and probabilities come
-    from the other folds.
+    Ranks are among all catalog candidates; a true match outside the pool has no rank by CSLS and
+    the scorer, and counts as a miss. Acceptance mixes in the copies without the true match by the
+    assumed share, and the matches without an interaction on the catalog side; thresholds and
+    probabilities come from the other folds.
 
     Args:
         pool: The backtest's ``schemas.LINK_POOL``.
@@ -103,13 +104,13 @@ def link_evaluation(
     fold = fold_of(held.ids, max(len(scorer.by_fold), 2), scorer.seed)
     case = _Case(held, support(vocabulary), fold, scorer)
     catalog = link_nodes(vocabulary, settings).catalog
-    judged = _judged(case)
-    rows = _rows(case, _ranks(case, catalog, vectors(embeddings)), judged, len(catalog))
+    top1 = _top1(case)
+    rows = _rows(case, _ranks(case, catalog, vectors(embeddings)), top1, len(catalog))
     sure = np.empty((0, 0))
     if scorer.model is not None:
         sure = out_of_fold(held.lists, case.counts, fold, scorer.by_fold)
     return LinkEvaluation(
-        _table(rows), _plots(judged, case), examples(held, sure, vocabulary), held.matches, None
+        _table(rows), _plots(top1, case), examples(held, sure, vocabulary), held.matches, None
     )
 
 
@@ -122,7 +123,7 @@ def _table(rows: list[Row]) -> pa.Table:
 
 
 def _rows(
-    case: _Case, ranks: dict[str, NDArray[np.float64]], judged: dict[str, Judged], catalog: int
+    case: _Case, ranks: dict[str, NDArray[np.float64]], top1: dict[str, LabelledTop1], catalog: int
 ) -> list[Row]:
     """Every figure by slice, ours beside the baselines."""
     rows: list[Row] = []
@@ -133,14 +134,14 @@ def _rows(
         rows += _random_rows(name, catalog)
         for method, rank in ranks.items():
             rows += _rank_rows(method, name, rank[seen])
-        rows += _acceptance_rows(name, mask, judged, case)
-        rows += _calibration_rows(name, mask, judged, case.scorer)
+        rows += _acceptance_rows(name, mask, top1, case)
+        rows += _calibration_rows(name, mask, top1, case.scorer)
     return rows + _scorer_rows(case.scorer)
 
 
 def _slices(held: HeldOut, counts: Support) -> dict[str, NDArray[np.bool_]]:
     """Which matches are in each slice that has any, bool [matches]."""
-    least = np.minimum(counts.receipts[held.lists.receipt], counts.catalog[held.twin])
+    least = np.minimum(counts.receipts[held.lists.receipt], counts.catalog[held.true_match])
     slices = {"all": least >= 0, "well_seen": least >= WELL_SEEN}
     for name, low, high in BANDS:
         slices[name] = (least >= low) & (least <= (high or least.max()))
@@ -150,17 +151,17 @@ def _slices(held: HeldOut, counts: Support) -> dict[str, NDArray[np.bool_]]:
 def _ranks(
     case: _Case, catalog: NDArray[np.int64], values: NDArray[np.float32]
 ) -> dict[str, NDArray[np.float64]]:
-    """Rank of the twin by each method, from 1, float64 [matches]; infinite where it has none."""
+    """Rank of the true match by each method, from 1, float64 [matches]; infinite where none."""
     held, counts = case.held, case.counts
     popular = np.sort(counts.catalog[catalog])  # [candidates]
-    own = counts.catalog[held.twin]  # [matches]
+    own = counts.catalog[held.true_match]  # [matches]
     not_above = np.searchsorted(popular, own, side="right")
     ties = not_above - np.searchsorted(popular, own, side="left") - 1
     ranks = {
         "csls": _listed_ranks(held, "rank_csls"),
         "users": _listed_ranks(held, "rank_users"),
         "cosine": _cosine_ranks(held, catalog, values),
-        # Among equal counts the twin takes the middle of their places.
+        # Among equal counts the true match takes the middle of their places.
         "channel_popularity": 1.0 + len(popular) - not_above + ties.clip(min=0) / 2.0,
     }
     if case.scorer.model is not None:
@@ -172,20 +173,20 @@ def _ranks(
 def _cosine_ranks(
     held: HeldOut, catalog: NDArray[np.int64], values: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Rank of the twin by cosine among all candidates, float64 [matches]."""
+    """Rank of the true match by cosine among all candidates, float64 [matches]."""
     candidates = values[catalog]  # [candidates, dim]
-    ranks = np.empty(len(held.twin))
+    ranks = np.empty(len(held.true_match))
     for start in range(0, len(ranks), ROWS):
         rows = slice(start, start + ROWS)
         queries = values[held.lists.receipt[rows]]  # [rows, dim]
-        own = np.einsum("nd,nd->n", queries, values[held.twin[rows]])[:, None]  # [rows, 1]
-        above = (queries @ candidates.T > own) & (catalog != held.twin[rows][:, None])
+        own = np.einsum("nd,nd->n", queries, values[held.true_match[rows]])[:, None]  # [rows, 1]
+        above = (queries @ candidates.T > own) & (catalog != held.true_match[rows][:, None])
         ranks[rows] = 1.0 + above.sum(axis=1)
     return ranks
 
 
 def _listed_ranks(held: HeldOut, name: str) -> NDArray[np.float64]:
-    """The twin's rank in one of the lists that the pool unites, float64 [matches]."""
+    """The true match's rank in one of the lists that the pool unites, float64 [matches]."""
     if not held.lists.catalog.shape[1]:
         return np.full(len(held.place), np.inf)
     ranks = held.lists.compared[name]
@@ -203,22 +204,22 @@ def _rank_in_list(scores: NDArray[np.floating], place: NDArray[np.int64]) -> NDA
     return np.where(place >= 0, rank, np.inf)
 
 
-def _judged(case: _Case) -> dict[str, Judged]:
-    """First candidates by each method of acceptance, with the copies without the twin."""
+def _top1(case: _Case) -> dict[str, LabelledTop1]:
+    """Top-1 candidates by each method of acceptance, with the copies without the true match."""
     held, scorer = case.held, case.scorer
     without = held.lists.without(held.place)
     weights = example_weights(held, case.counts, scorer.population)
-    judged = {
-        method: judge(held, held.lists.score(name), without.score(name), weights)
+    top1 = {
+        method: labelled_top1(held, held.lists.score(name), without.score(name), weights)
         for method, name in METHODS.items()
     }
     if scorer.model is not None:
-        own = out_of_fold_judged(held, case.counts, case.fold, scorer.by_fold, scorer.population)
-        judged = {"scorer": own} | judged
-    return judged
+        own = out_of_fold_top1(held, case.counts, case.fold, scorer.by_fold, scorer.population)
+        top1 = {"scorer": own} | top1
+    return top1
 
 
-def _accepted(method: str, judged: Judged, case: _Case) -> Judged:
+def _accepted(method: str, top1: LabelledTop1, case: _Case) -> LabelledTop1:
     """The same lists, with probability 1 where accepted and 0 where not.
 
     A fold's threshold is chosen on the others; the cosine's is fixed, and the scorer's rests on
@@ -235,19 +236,19 @@ def _accepted(method: str, judged: Judged, case: _Case) -> Judged:
         if method in fixed:
             threshold = fixed[method]
         else:
-            threshold = choose_threshold(judged.take(~inside), target, strict=strict).threshold
+            threshold = choose_threshold(top1.take(~inside), target, strict=strict).threshold
         if threshold is not None:
-            taken[inside] = judged.probability[inside] >= threshold
-    return judged._replace(probability=taken)
+            taken[inside] = top1.probability[inside] >= threshold
+    return top1._replace(probability=taken)
 
 
 def _acceptance_rows(
-    name: str, mask: NDArray[np.bool_], judged: dict[str, Judged], case: _Case
+    name: str, mask: NDArray[np.bool_], top1: dict[str, LabelledTop1], case: _Case
 ) -> list[Row]:
     """Coverage and precision of each method's acceptance; no precision where none is accepted."""
     rows: list[Row] = []
     inside = np.concatenate([mask, mask])
-    for method, each in judged.items():
+    for method, each in top1.items():
         result = precision_at(_accepted(method, each, case).take(inside), 0.5)
         rows.append((method, "coverage", name, result.coverage, None, None))
         if result.precision is not None:
@@ -256,12 +257,12 @@ def _acceptance_rows(
 
 
 def _calibration_rows(
-    name: str, mask: NDArray[np.bool_], judged: dict[str, Judged], scorer: LinkScorer
+    name: str, mask: NDArray[np.bool_], top1: dict[str, LabelledTop1], scorer: LinkScorer
 ) -> list[Row]:
-    """Mean probability less share right, of all first candidates and of those accepted."""
-    if "scorer" not in judged:
+    """Mean probability less share right, of all top-1 candidates and of those accepted."""
+    if "scorer" not in top1:
         return []
-    each, both = judged["scorer"], np.concatenate([mask, mask])
+    each, both = top1["scorer"], np.concatenate([mask, mask])
     parts = {"calibration": both}
     if scorer.acceptance.threshold is not None:
         accepted = each.probability >= scorer.acceptance.threshold
@@ -301,7 +302,7 @@ def _share(hits: NDArray[np.bool_]) -> tuple[float, float, float]:
 
 
 def _scorer_rows(scorer: LinkScorer) -> list[Row]:
-    """What the shipped threshold is and rests on."""
+    """The shipped threshold, and what it was chosen by."""
     rows: list[Row] = [
         ("scorer", "target_precision", "all", scorer.target_precision, None, None),
         ("scorer", "no_match_share", "all", scorer.population.share, None, None),
@@ -313,14 +314,14 @@ def _scorer_rows(scorer: LinkScorer) -> list[Row]:
     return rows
 
 
-def _plots(judged: dict[str, Judged], case: _Case) -> dict[str, bytes]:
-    curves = {name: each for name, each in judged.items() if name != "cosine_0.7"}
-    curves["cosine"] = judged["cosine_0.7"]
+def _plots(top1: dict[str, LabelledTop1], case: _Case) -> dict[str, bytes]:
+    curves = {name: each for name, each in top1.items() if name != "cosine_0.7"}
+    curves["cosine"] = top1["cosine_0.7"]
     target = case.scorer.target_precision
     plots = {"precision_coverage": precision_coverage_plot(curves, target)}
-    if "scorer" in judged:
+    if "scorer" in top1:
         parts = {
-            _words(name): judged["scorer"].take(np.flatnonzero(np.concatenate([mask, mask])))
+            _words(name): top1["scorer"].take(np.flatnonzero(np.concatenate([mask, mask])))
             for name, mask in _slices(case.held, case.counts).items()
             if name.startswith("support")
         }
@@ -329,5 +330,5 @@ def _plots(judged: dict[str, Judged], case: _Case) -> dict[str, bytes]:
 
 
 def _words(name: str) -> str:
-    """``support_3_9`` as people say it."""
+    """``support_3_9`` as a label for people."""
     return name.replace("_up", " and more").replace("support_", "support ").replace("_", " to ")

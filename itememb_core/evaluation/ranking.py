@@ -1,7 +1,4 @@
-"""Ranking metrics.
-
-What belongs here: functions of scores and ranks. What does not: models, tables, who is asked.
-"""
+"""Ranking metrics."""
 
 from typing import TYPE_CHECKING
 
@@ -14,40 +11,40 @@ if TYPE_CHECKING:
 
 def tied_ranks(
     scores: NDArray[np.float32],
-    answers: NDArray[np.int64],
+    targets: NDArray[np.int64],
     excluded: NDArray[np.int64] | None = None,
     rows: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
-    """Rank of each answer among all candidates, the best 0, ties counted half.
+    """Rank of each target among all candidates, the best 0, ties counted half.
 
     Args:
         scores: ``[queries, candidates]``; the excluded ones are overwritten.
-        answers: Candidate that is right, ``[answers]``.
-        excluded: Candidate that takes no part (the query itself), ``[queries]``; None: all do.
-        rows: Query of each answer, ``[answers]``; None: each query has one, in order.
+        targets: Relevant candidate, ``[targets]``.
+        excluded: Candidate that is left out (the query itself), ``[queries]``; None: none is.
+        rows: Query of each target, ``[targets]``; None: each query has one, in order.
 
     Returns:
-        Candidates above the answer plus half of the others that tie with it, ``[answers]``.
+        Candidates above the target plus half of the others that tie with it, ``[targets]``.
     """
     places = np.arange(len(scores))
     rows = places if rows is None else rows
-    own = scores[rows, answers]
+    own = scores[rows, targets]
     if excluded is not None:
         scores[places, excluded] = -np.inf
-    # Row by row: counting a row of truth values is many times faster than summing a matrix's.
-    of_answers = list(zip(rows.tolist(), own, strict=True))
-    above = np.array([np.count_nonzero(scores[row] > mine) for row, mine in of_answers], float)
-    level = np.array([np.count_nonzero(scores[row] == mine) for row, mine in of_answers], float)
+    # Row by row: counting a row of booleans is many times faster than summing a matrix's.
+    of_targets = list(zip(rows.tolist(), own, strict=True))
+    above = np.array([np.count_nonzero(scores[row] > mine) for row, mine in of_targets], float)
+    level = np.array([np.count_nonzero(scores[row] == mine) for row, mine in of_targets], float)
     return above + (level - 1) / 2
 
 
 def sparse_ranks(
     counts: "csr_array",
     prior: NDArray[np.float64],
-    answers: NDArray[np.int64],
+    targets: NDArray[np.int64],
     excluded: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
-    """Rank of each answer by ``counts + prior``, as :func:`tied_ranks`, without dense scores.
+    """Rank of each target by ``counts + prior``, as :func:`tied_ranks`, without dense scores.
 
     All candidates are ranked by the prior alone, which is one sorted array; only those that a
     query has a count for are then moved.
@@ -55,12 +52,12 @@ def sparse_ranks(
     Args:
         counts: ``[queries, candidates]``, no repeated entries.
         prior: Score of each candidate, the same for all queries, ``[candidates]``.
-        answers: Candidate that is right, ``[queries]``.
-        excluded: Candidate that takes no part, ``[queries]``; None: all do.
+        targets: Relevant candidate, ``[queries]``.
+        excluded: Candidate that is left out, ``[queries]``; None: none is.
     """
     rows = np.arange(counts.shape[0])
     ordered = np.sort(prior)
-    own = _at(counts, rows, answers) + prior[answers]  # [queries]
+    own = _at(counts, rows, targets) + prior[targets]  # [queries]
     high = np.searchsorted(ordered, own, "right")
     above = (len(prior) - high).astype(np.float64)
     level = high - np.searchsorted(ordered, own, "left") - 1.0
@@ -88,7 +85,7 @@ def _at(
 
 
 def hit_at(ranks: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """1 where the answer is among the best ``k``, else 0, ``[queries]``; ranks count from 0."""
+    """1 where the target is among the best ``k``, else 0, ``[queries]``; ranks count from 0."""
     return (ranks < k).astype(np.float64)
 
 
@@ -98,7 +95,7 @@ def reciprocal(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def random_hit_at(candidates: int, k: int) -> float:
-    """Chance that a random order puts one answer among the best ``k`` of ``candidates``."""
+    """Chance that a random order puts one target among the best ``k`` of ``candidates``."""
     return min(1.0, k / candidates)
 
 

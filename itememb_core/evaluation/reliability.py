@@ -1,15 +1,11 @@
-"""Whether the probabilities of links hold, on lists whose truth is known.
-
-What belongs here: calibration by bootstrap, reliability by support, examples. What does not:
-ranks, precision and coverage (``links``).
-"""
+"""Calibration of link probabilities on labelled lists: the gap, its interval, examples."""
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from itememb_core.links.labels import HeldOut, stands_first
-from itememb_core.links.scorer.acceptance import Judged
+from itememb_core.links.labels import HeldOut, is_top1
+from itememb_core.links.scorer.acceptance import LabelledTop1
 
 #: Resamples of the bootstrap, of matches: a list and its copy stay together.
 RESAMPLES = 1000
@@ -20,7 +16,7 @@ LEVEL = 0.01
 #: Right and wrong examples shown.
 EXAMPLES = 5
 
-#: ``right`` says whether the first candidate is the item itself.
+#: ``right``: whether the top-1 candidate is the item itself.
 EXAMPLE = pa.schema(
     [
         ("receipt_item", pa.string()),
@@ -32,23 +28,23 @@ EXAMPLE = pa.schema(
 
 
 def calibration_gap(
-    judged: Judged, mask: NDArray[np.bool_], seed: int
+    top1: LabelledTop1, mask: NDArray[np.bool_], seed: int
 ) -> tuple[float, float, float] | None:
-    """Mean probability less share right of first candidates, and its 99 % bootstrap interval.
+    """Mean probability less share right of top-1 candidates, and its 99 % bootstrap interval.
 
     Args:
-        judged: Lists, then their copies without the twin; out-of-fold probabilities.
+        top1: Of lists, then of their copies without the true match; out-of-fold probabilities.
         mask: bool [2 n], the lists that count.
         seed: Of the resamples.
 
     Returns:
         The gap, low and high; ``None`` where no list that counts has weight.
     """
-    n = len(judged.weight) // 2
-    weight = np.where(mask, judged.weight, 0.0).reshape(2, n)
+    n = len(top1.weight) // 2
+    weight = np.where(mask, top1.weight, 0.0).reshape(2, n)
     if not weight.sum():
         return None
-    wrong = weight * (judged.probability - judged.correct).reshape(2, n)
+    wrong = weight * (top1.probability - top1.correct).reshape(2, n)
     mass, gap = weight.sum(axis=0), wrong.sum(axis=0)  # [n] a match
     rng = np.random.default_rng(seed)
     gaps = []
@@ -62,7 +58,7 @@ def calibration_gap(
 
 
 def examples(held: HeldOut, scores: NDArray[np.float64], vocabulary: pa.Table) -> pa.Table:
-    """The surest first candidates that are right and that are wrong, ``EXAMPLE``.
+    """The most probable top-1 candidates that are right and that are wrong, ``EXAMPLE``.
 
     Args:
         held: n matches.
@@ -73,7 +69,7 @@ def examples(held: HeldOut, scores: NDArray[np.float64], vocabulary: pa.Table) -
         return EXAMPLE.empty_table()
     first = scores.argmax(axis=1)
     probability = scores.max(axis=1)
-    right = stands_first(scores, held.place)
+    right = is_top1(scores, held.place)
     order = np.argsort(-probability, kind="stable")
     rows = np.concatenate([order[right[order]][:EXAMPLES], order[~right[order]][:EXAMPLES]])
     node = held.lists.catalog[rows, first[rows]]

@@ -1,8 +1,4 @@
-"""What the backtest may not see: held-out direct matches and the days after the cut.
-
-What belongs here: the two rules that split data for judging (by id and by time) and nothing that
-reads events. Which rows a held-out id gets is the vocabulary's business.
-"""
+"""Held-out data of the backtest: direct matches kept apart, and the days after the cut."""
 
 import hashlib
 from collections.abc import Iterable
@@ -70,7 +66,7 @@ def cut_day(last_day: date, holdout_days: int) -> date:
 
     Args:
         last_day: Last day with data.
-        holdout_days: Days at the end to keep for judging; 0 keeps none.
+        holdout_days: Days at the end to keep for evaluation; 0 keeps none.
 
     Returns:
         ``last_day - holdout_days + 1``; with 0 days the day after the last.

@@ -1,8 +1,7 @@
-"""What a user model is compared with: counts of the user, of all users and of neighbouring items.
+"""Baselines of the user model: counts of the user, of all users and of neighbouring items.
 
-What belongs here: scores of plain methods for blocks of users. What does not: metrics, the model.
-Each method gives float32 ``[users, targets]``; those that know a part of the items alone are
-filled up by popularity, which stays below everything they know.
+Each gives scores float32 ``[users, targets]``; one that scores a part of the items alone is filled
+up by popularity, which stays below its own scores.
 """
 
 from dataclasses import dataclass
@@ -25,17 +24,17 @@ _WINDOW: Final = 200
 
 @dataclass(frozen=True)
 class Statistics:
-    """Counts over all histories that the model saw."""
+    """Counts over all training histories."""
 
     popularity: NDArray[np.float64]  # [targets], below 1, the most frequent highest
     by_channel: NDArray[np.float64]  # [channels, targets], shares of the channel's events
-    baskets: Any  # scipy CSR [user days, targets], 1 where met
+    baskets: Any  # scipy CSR [user days, targets], 1 where interacted
     transitions: Any  # scipy CSR [targets, targets], counts of one event and the next
     vectors: NDArray[np.float32]  # [targets, item dim]
 
 
 def statistics(packed: PackedHistories, items: ItemSpace) -> Statistics:
-    """Count what the plain methods need, from the targets' own events."""
+    """Count what the baselines need, from the targets' own events."""
     from scipy.sparse import csr_matrix
 
     size = len(items.targets)
@@ -93,7 +92,7 @@ def baseline_scores(
         stats: Counts.
         shard: Histories.
         users: Rows of ``shard.user_ids`` ``[users]``.
-        own: What these users had; positions are those in ``users``.
+        own: Previously interacted items of these users; positions are those in ``users``.
         items: Vectors.
     """
     last = last_targets(shard, users, len(items.targets))
@@ -111,7 +110,7 @@ def baseline_scores(
 def _own(
     stats: Statistics, shard: Shard, users: NDArray[np.int64], shape: tuple[int, int]
 ) -> Scores:
-    """Count of the user's own events, links not counted; ties to the later had, then popularity."""
+    """Count of the user's own events, links not counted; ties by recency, then popularity."""
     scores = np.tile((stats.popularity - 1.0).astype(np.float32), (shape[0], 1))
     pair = shard.pair[shard.own]  # [own]
     count = np.bincount(pair, minlength=len(shard.pair_key))  # [pairs]
@@ -138,17 +137,17 @@ def _channels(stats: Statistics, shard: Shard, users: NDArray[np.int64]) -> Scor
 
 
 def _co_occurrences(stats: Statistics, last: NDArray[np.int64]) -> Any:
-    """User days on which the last item and another met, the item itself not counted (CSR)."""
+    """User days with both the last item and another, the item itself not counted (CSR)."""
     from scipy.sparse import csr_matrix
 
-    met = (stats.baskets[:, np.maximum(last, 0)].T @ stats.baskets).tocsr()
+    both = (stats.baskets[:, np.maximum(last, 0)].T @ stats.baskets).tocsr()
     itself = np.arange(len(last)), np.maximum(last, 0)
-    own = np.asarray(met[itself]).ravel()
-    return met - csr_matrix((own, itself), shape=met.shape)
+    own = np.asarray(both[itself]).ravel()
+    return both - csr_matrix((own, itself), shape=both.shape)
 
 
 def _neighbours(stats: Statistics, last: NDArray[np.int64], counts: Any) -> Scores:
-    """Counts beside the last item, then popularity; without a last item popularity alone."""
+    """Counts given the last item, then popularity; without a last item popularity alone."""
     scores = counts.toarray().astype(np.float32)  # [users, targets]
     scores[last < 0] = 0.0
     return scores + stats.popularity.astype(np.float32)

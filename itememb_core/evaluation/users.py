@@ -1,8 +1,4 @@
-"""``user_evaluation``: what users met after the cut, ranked among all targets known before it.
-
-What belongs here: the truth, ranking metrics, their intervals and the table. What does not:
-fitting, the plain methods (``user_baselines``).
-"""
+"""``user_evaluation``: interactions after the cut, ranked among all targets known before it."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -34,8 +30,8 @@ if TYPE_CHECKING:
 CUTOFFS: Final = (10, 100)
 METRICS: Final = ("ndcg@10", "ndcg@100", "recall@10", "recall@100", "mrr")
 
-#: Truths: all distinct targets of the holdout, or those of the first time alone (one basket's lines
-#: have one time); repeats too or new items only.
+#: Ground truth: all distinct targets of the holdout, or those of the first time alone (one basket's
+#: lines have one time); repeats too or new items only.
 SLICES: Final = ("all_repeats", "all_new", "next_repeats", "next_new")
 
 #: Users whose scores for all targets are held at once.
@@ -50,7 +46,7 @@ class UserEvaluation(NamedTuple):
 
     Attributes:
         table: ``schemas.EVALUATION``.
-        users: Users judged.
+        users: Users evaluated.
         reason: Why there are no figures; None otherwise.
     """
 
@@ -59,8 +55,8 @@ class UserEvaluation(NamedTuple):
     reason: str | None
 
 
-class Truth(NamedTuple):
-    """What users met in the holdout, in time order by user."""
+class GroundTruth(NamedTuple):
+    """Target interactions in the holdout, in time order by user."""
 
     user: NDArray[np.int64]  # [n], user id, ascending
     target: NDArray[np.int64]  # [n]
@@ -68,8 +64,8 @@ class Truth(NamedTuple):
     unknown: int  # target events whose item was not known before the cut
 
 
-class _Judged(NamedTuple):
-    """Figures of users by one method in one slice."""
+class _Metrics(NamedTuple):
+    """Metrics of users by one method in one slice."""
 
     values: list[NDArray[np.float64]]  # each [users, METRICS]
     listed: NDArray[np.bool_]  # [CUTOFFS, padded targets], whether listed
@@ -84,7 +80,7 @@ def user_evaluation(
     seed: int,
     progress: Progress = silent,
 ) -> UserEvaluation:
-    """Judge the backtest's model beside plain methods.
+    """Evaluate the backtest's model beside its baselines.
 
     Args:
         model: Fitted on ``packed``.
@@ -92,64 +88,69 @@ def user_evaluation(
         items: The backtest's items.
         holdout: ``schemas.USER_HISTORIES`` of the events on and after the cut.
         seed: Of the bootstrap over users (percentiles of 300 resamples).
-        progress: Told after each shard.
+        progress: Called after each shard.
 
     Returns:
         Rows by method, metric (``METRICS``, ``coverage@10``, ``coverage@100``) and slice
-        (``SLICES``), and of method ``truth`` what was judged: users, targets, events left out.
+        (``SLICES``), and of method ``ground_truth`` its size: users, events, events left out.
         Users without a history, and targets not known before the cut, are left out.
     """
-    truth = holdout_truth(holdout, items)
+    truth = ground_truth(holdout, items)
     if not len(truth.user) or not packed.events:
         reason = "no user has both a history before the cut and a known target after it"
         return UserEvaluation(EVALUATION.empty_table(), 0, reason)
-    judged, users = _judge(model, packed, items, truth, progress)
+    metrics, users = _evaluate(model, packed, items, truth, progress)
     if not users:
         reason = "no user with a target after the cut has a history before it"
         return UserEvaluation(EVALUATION.empty_table(), 0, reason)
-    rows = _rows(judged, truth, (users, len(items.targets)), seed)
+    rows = _rows(metrics, truth, (users, len(items.targets)), seed)
     columns = zip(*rows, strict=True)
     arrays = [pa.array(each, kind) for each, kind in zip(columns, EVALUATION.types, strict=True)]
     return UserEvaluation(pa.Table.from_arrays(arrays, schema=EVALUATION), users, None)
 
 
-def _judge(
-    model: UserModel, packed: PackedHistories, items: ItemSpace, truth: Truth, progress: Progress
-) -> tuple[dict[tuple[str, str], _Judged], int]:
-    """Figures of all users by method and slice, and how many users there are."""
+def _evaluate(
+    model: UserModel,
+    packed: PackedHistories,
+    items: ItemSpace,
+    truth: GroundTruth,
+    progress: Progress,
+) -> tuple[dict[tuple[str, str], _Metrics], int]:
+    """Metrics of all users by method and slice, and how many users there are."""
     stats = statistics(packed, items)
     base = item_matrix(model.towers)
-    judged: dict[tuple[str, str], _Judged] = {}
+    metrics: dict[tuple[str, str], _Metrics] = {}
     users = 0
     for number, shard in enumerate(packed.shards()):
         known = np.flatnonzero(np.isin(shard.user_ids, truth.user))
         users += len(known)
         for low in range(0, len(known), _BLOCK):
             block = known[low : low + _BLOCK]
-            _judge_block(judged, _Block(model, packed, items, shard, block), stats, base, truth)
+            own = _Block(model, packed, items, shard, block)
+            _evaluate_block(metrics, own, stats, base, truth)
         progress("user evaluation", number + 1, len(packed.names))
-    return judged, users
+    return metrics, users
 
 
-def holdout_truth(holdout: pa.Table, items: ItemSpace) -> Truth:
-    """Target events of the holdout; opaque items, linked or not, are no truth."""
+def ground_truth(holdout: pa.Table, items: ItemSpace) -> GroundTruth:
+    """Target events of the holdout; opaque items, linked or not, do not count."""
     table = holdout.sort_by([("user_id", "ascending"), ("position", "ascending")])
     node = node_index(items.vocabulary, table["item_id"], table["channel"])
     target = items.targets_of(node).astype(np.int64)
     known = target != UNKNOWN
     users = table["user_id"].to_numpy()
     time = table["timestamp"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
-    return Truth(users[known], target[known], time[known], _unknown_events(items, node))
+    return GroundTruth(users[known], target[known], time[known], _unknown_events(items, node))
 
 
 def _unknown_events(items: ItemSpace, node: NDArray[np.int32]) -> int:
-    """Events on items that nobody met before the cut."""
+    """Events on items without an interaction before the cut."""
     untouched = np.flatnonzero(node_counts(items.vocabulary).sum(axis=1) == 0)
     return int(((node == UNKNOWN) | np.isin(node, untouched)).sum())
 
 
-class Met(NamedTuple):
-    """One user's truth in time order."""
+class Interactions(NamedTuple):
+    """One user's ground truth in time order."""
 
     target: NDArray[np.int64]
     time: NDArray[np.int64]
@@ -164,7 +165,7 @@ class Met(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """Some users of a shard and all that scores them."""
+    """Some users of a shard, and what they are scored with."""
 
     model: UserModel
     packed: PackedHistories
@@ -173,24 +174,25 @@ class _Block(NamedTuple):
     users: NDArray[np.int64]
 
 
-def _judge_block(
-    judged: dict[tuple[str, str], _Judged],
+def _evaluate_block(
+    metrics: dict[tuple[str, str], _Metrics],
     block: _Block,
     stats: Statistics,
     base: NDArray[np.float32],
-    truth: Truth,
+    truth: GroundTruth,
 ) -> None:
-    """Add the figures of a block of users by every method and slice."""
+    """Add the metrics of a block of users by every method and slice."""
     end = np.asarray(block.shard.start[block.users + 1])
     own = own_items(block.shard, block.users, end, block.packed.item_stats)
     low = np.searchsorted(truth.user, block.shard.user_ids[block.users], side="left")
     high = np.searchsorted(truth.user, block.shard.user_ids[block.users], side="right")
-    met = [Met(truth.target[a:b], truth.time[a:b]) for a, b in zip(low, high, strict=True)]
+    bounds = zip(low, high, strict=True)
+    relevant = [Interactions(truth.target[a:b], truth.time[a:b]) for a, b in bounds]
     for method, scores in _methods(block, stats, base, own, end):
         for kind in ("repeats", "new"):
             if kind == "new":
                 scores[own.row, own.target] = -np.inf
-            _judge_method(judged, method, kind, scores, _of_kind(met, own, kind))
+            _evaluate_method(metrics, method, kind, scores, _of_kind(relevant, own, kind))
 
 
 def _methods(
@@ -208,44 +210,44 @@ def _methods(
     for name, without in (("two_towers", False), ("two_towers_no_repeat_term", True)):
         blocks = model_scores(model.towers, values, base, own.nothing() if without else own)
         yield name, torch.cat([scores.clone() for _, scores in blocks])
-    for name, plain in baseline_scores(stats, shard, users, own, block.items).items():
-        width = -(-plain.shape[1] // GROUP) * GROUP
-        scores = torch.full((len(plain), width), -torch.inf)
-        scores[:, : plain.shape[1]] = torch.from_numpy(plain)
+    for name, baseline in baseline_scores(stats, shard, users, own, block.items).items():
+        width = -(-baseline.shape[1] // GROUP) * GROUP
+        scores = torch.full((len(baseline), width), -torch.inf)
+        scores[:, : baseline.shape[1]] = torch.from_numpy(baseline)
         yield name, scores
 
 
-def _of_kind(met: list[Met], own: OwnItems, kind: str) -> list[Met]:
-    """Truth of each user in time order, with or without what he had."""
+def _of_kind(relevant: list[Interactions], own: OwnItems, kind: str) -> list[Interactions]:
+    """Ground truth of each user in time order, with or without previously interacted items."""
     if kind == "repeats":
-        return met
-    bounds = np.searchsorted(own.row, np.arange(len(met) + 1))
-    had = [own.target[a:b] for a, b in pairwise(bounds)]
-    new = [~np.isin(each.target, mine) for each, mine in zip(met, had, strict=True)]
-    return [Met(each.target[k], each.time[k]) for each, k in zip(met, new, strict=True)]
+        return relevant
+    bounds = np.searchsorted(own.row, np.arange(len(relevant) + 1))
+    previous = [own.target[a:b] for a, b in pairwise(bounds)]
+    new = [~np.isin(each.target, old) for each, old in zip(relevant, previous, strict=True)]
+    return [Interactions(r.target[k], r.time[k]) for r, k in zip(relevant, new, strict=True)]
 
 
-def _judge_method(
-    judged: dict[tuple[str, str], _Judged],
+def _evaluate_method(
+    metrics: dict[tuple[str, str], _Metrics],
     method: str,
     kind: str,
     scores: "Tensor",
-    met: list[Met],
+    relevant: list[Interactions],
 ) -> None:
-    """Add the figures of one method with repeats or with new items only."""
-    some = np.array([row for row, each in enumerate(met) if len(each.target)], np.int64)
+    """Add the metrics of one method with repeats or with new items only."""
+    some = np.array([row for row, each in enumerate(relevant) if len(each.target)], np.int64)
     if not len(some):
         return
-    chosen = scores if len(some) == len(met) else scores[some]
+    chosen = scores if len(some) == len(relevant) else scores[some]
     top, best = best_columns(chosen, min(CUTOFFS[-1], chosen.shape[1]))
     top = np.where(np.isfinite(best), top, UNKNOWN)
     ranks = (top, chosen)
-    _add(judged, method, f"all_{kind}", ranks, [met[row].all() for row in some])
-    _add(judged, method, f"next_{kind}", ranks, [met[row].next() for row in some])
+    _add(metrics, method, f"all_{kind}", ranks, [relevant[row].all() for row in some])
+    _add(metrics, method, f"next_{kind}", ranks, [relevant[row].next() for row in some])
 
 
 def _add(
-    judged: dict[tuple[str, str], _Judged],
+    metrics: dict[tuple[str, str], _Metrics],
     method: str,
     name: str,
     ranks: "tuple[NDArray[np.int64], Tensor]",
@@ -253,8 +255,8 @@ def _add(
 ) -> None:
     top, scores = ranks
     width = scores.shape[1]
-    entry = judged.setdefault(
-        (method, name), _Judged([], np.zeros((len(CUTOFFS), width), np.bool_))
+    entry = metrics.setdefault(
+        (method, name), _Metrics([], np.zeros((len(CUTOFFS), width), np.bool_))
     )
     first = first_ranks(scores, truth)
     entry.values.append(ranking_metrics(top, truth, first))
@@ -269,12 +271,12 @@ def ranking_metrics(
     """``METRICS`` of each user, float64 ``[users, METRICS]``.
 
     NDCG@k is the sum of 1 / log2(rank + 1) over the hits among the first k, divided by what
-    min(k, truths) hits in a row from the first place would give (Järvelin and Kekäläinen 2002).
+    min(k, relevant items) hits in the first places would give (Järvelin and Kekäläinen 2002).
 
     Args:
         top: Best items of each user, best first, -1 where none ``[users, listed]``.
-        truth: Distinct items of each user, at least one.
-        first: Rank of the best-ranked truth, from 1 ``[users]``.
+        truth: Distinct relevant items of each user, at least one.
+        first: Rank of the best-ranked of them, from 1 ``[users]``.
     """
     size = max(top.shape[1], CUTOFFS[-1])
     gains = 1.0 / np.log2(np.arange(2, size + 2))  # [size]
@@ -290,7 +292,7 @@ def ranking_metrics(
 
 
 def first_ranks(scores: "Tensor", truth: list[NDArray[np.int64]]) -> NDArray[np.float64]:
-    """Rank from 1 of the best-scored truth among all columns, ties by column ``[users]``."""
+    """Rank from 1 of the best-scored relevant item of all, ties by column ``[users]``."""
     import torch
 
     best = np.empty(len(truth), np.int64)
@@ -306,16 +308,16 @@ def first_ranks(scores: "Tensor", truth: list[NDArray[np.int64]]) -> NDArray[np.
 
 
 def _rows(
-    judged: dict[tuple[str, str], _Judged], truth: Truth, sizes: tuple[int, int], seed: int
+    metrics: dict[tuple[str, str], _Metrics], truth: GroundTruth, sizes: tuple[int, int], seed: int
 ) -> list[Row]:
     """Every figure with its interval; ``sizes`` are the numbers of users and of targets."""
     users, targets = sizes
     rows: list[Row] = [
-        ("truth", "users", "all", float(users), None, None),
-        ("truth", "events", "all", float(len(truth.user)), None, None),
-        ("truth", "events_on_unknown_items", "all", float(truth.unknown), None, None),
+        ("ground_truth", "users", "all", float(users), None, None),
+        ("ground_truth", "events", "all", float(len(truth.user)), None, None),
+        ("ground_truth", "events_on_unknown_items", "all", float(truth.unknown), None, None),
     ]
-    for (method, name), each in judged.items():
+    for (method, name), each in metrics.items():
         values = np.concatenate(each.values)  # [users, METRICS]
         low, high = bootstrap(values, seed)
         for column, metric in enumerate(METRICS):

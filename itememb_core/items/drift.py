@@ -1,7 +1,5 @@
-"""A retrain in the coordinates of the version before it, and how far items moved all the same.
+"""Alignment of a retrain with the previous version, and the drift that remains.
 
-What belongs here: the rotation on shared ids, the drift report, and the files of a version that
-they need. What does not: the fit; which version is the one before (the lake's business).
 Source: orthogonal Procrustes, Schönemann 1966.
 """
 
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
 from itememb_core.items.model import ItemModel, load_model
-from itememb_core.items.training.start import Earlier
+from itememb_core.items.training.start import WarmStart
 from itememb_core.items.vocabulary import node_counts
 from itememb_core.retrieval.exact import nearest_others
 
@@ -39,9 +37,9 @@ DRIFT_SCHEMA: Final = pa.schema(
 )
 #: Quantiles of the shared items' counts that end the tail and the torso.
 TAIL_END, TORSO_END = 0.90, 0.99
-#: Neighbours compared, most items of a band that are asked, most candidates: seeded samples.
+#: Neighbours compared, most queries of a band, most candidates: seeded samples.
 NEIGHBOURS: Final = 10
-ASKED: Final = 500
+QUERIES: Final = 500
 CANDIDATES: Final = 100_000
 
 _NODE: Final = ["item_id", "side"]
@@ -64,7 +62,7 @@ class ModelVersion:
     """A fitted model as it is stored: with its rows' ids and its drift.
 
     Attributes:
-        drift: ``DRIFT_SCHEMA``; empty without a version before that it can be compared with.
+        drift: ``DRIFT_SCHEMA``; empty without a previous version that it can be compared with.
         reason: Why it is empty; None otherwise.
     """
 
@@ -108,12 +106,12 @@ def load_rows(folder: Path) -> Rows | None:
 
 
 def aligned(model: ItemModel, vocabulary: pa.Table, before: Rows | None, seed: int) -> ModelVersion:
-    """Rotate a fit to the version before it, on the touched items that both know.
+    """Rotate a fit to the previous version, on the shared items with an interaction.
 
     Args:
         model: The fit, in the vocabulary's order.
         vocabulary: ``schemas.VOCABULARY``.
-        before: The version before; None: the fit stays as it is.
+        before: The previous version; None: the fit stays as it is.
         seed: Of the drift report's samples.
 
     Returns:
@@ -126,13 +124,13 @@ def aligned(model: ItemModel, vocabulary: pa.Table, before: Rows | None, seed: i
     items = pa.Table.from_arrays([*columns, pa.array(counts)], schema=ITEMS_SCHEMA)
     nothing, dim = DRIFT_SCHEMA.empty_table(), model.embedding.shape[1]
     if before is None:
-        return ModelVersion(model, items, nothing, "no version before")
+        return ModelVersion(model, items, nothing, "no previous version")
     if before.embedding.shape[1] != dim:
         found = before.embedding.shape[1]
         return ModelVersion(model, items, nothing, f"vectors of {found} before, of {dim} now")
     new, old = shared_rows(items, before.items)
     if not len(new):
-        return ModelVersion(model, items, nothing, "no item of the version before was touched")
+        return ModelVersion(model, items, nothing, "no item shared with the previous version")
     turn = rotation(model.embedding[new], before.embedding[old])
     turned = replace(
         model,
@@ -144,9 +142,9 @@ def aligned(model: ItemModel, vocabulary: pa.Table, before: Rows | None, seed: i
     return ModelVersion(turned, items, drift(*ends, counts[new], unaligned, seed), None)
 
 
-def on_nodes(before: Rows, vocabulary: pa.Table) -> Earlier:
-    """Bring the rows of a version to the nodes of a vocabulary, for a fit that goes on from it."""
-    new, old = _met(_numbered(vocabulary), _numbered(before.items))
+def on_nodes(before: Rows, vocabulary: pa.Table) -> WarmStart:
+    """Map the rows of a version to the nodes of a vocabulary, for a warm start."""
+    new, old = _shared(_numbered(vocabulary), _numbered(before.items))
     known = np.zeros(vocabulary.num_rows, np.bool_)
     known[new] = True
 
@@ -155,25 +153,25 @@ def on_nodes(before: Rows, vocabulary: pa.Table) -> Earlier:
         placed[new] = values[old]
         return placed
 
-    return Earlier(known, rows(before.embedding), rows(before.context), rows(before.bias))
+    return WarmStart(known, rows(before.embedding), rows(before.context), rows(before.bias))
 
 
 def shared_rows(items: pa.Table, before: pa.Table) -> tuple[Nodes, Nodes]:
-    """Rows, in both tables, of the nodes that are touched in both (``ITEMS_SCHEMA``)."""
+    """Rows, in both tables, of the nodes with an interaction in both (``ITEMS_SCHEMA``)."""
     touched = (_numbered(table).filter(pc.greater(table["count"], 0)) for table in (items, before))
     ours, theirs = touched
-    return _met(ours, theirs)
+    return _shared(ours, theirs)
 
 
 def _numbered(table: pa.Table) -> pa.Table:
-    """What names a node, and its row."""
+    """The key of a node, and its row."""
     return table.select(_NODE).append_column("row", pa.array(np.arange(table.num_rows)))
 
 
-def _met(ours: pa.Table, theirs: pa.Table) -> tuple[Nodes, Nodes]:
+def _shared(ours: pa.Table, theirs: pa.Table) -> tuple[Nodes, Nodes]:
     """Rows of the nodes that both have, in our order."""
-    met = ours.join(theirs, _NODE, join_type="inner", right_suffix="_before").sort_by("row")
-    return met["row"].to_numpy(), met["row_before"].to_numpy()
+    both = ours.join(theirs, _NODE, join_type="inner", right_suffix="_before").sort_by("row")
+    return both["row"].to_numpy(), both["row_before"].to_numpy()
 
 
 def rotation(moved: Vectors, fixed: Vectors) -> NDArray[np.float64]:
@@ -194,7 +192,7 @@ def drift(
 
     Args:
         new: Unit vectors of the shared items, aligned ``[shared, dim]``.
-        old: The same of the version before.
+        old: The same of the previous version.
         counts: Counts now ``[shared]``: the tail ends at their 90th percentile, the torso at the
             99th.
         unaligned: Cosine of each item with its old self before alignment ``[shared]``.
@@ -211,8 +209,8 @@ def drift(
     chance = min(1.0, NEIGHBOURS / max(len(some) - 1, 1))
     rows = []
     for name, band in bands.items():
-        asked = np.sort(rng.permutation(np.flatnonzero(band))[:ASKED])
-        means = (cosine[band].mean(), unaligned[band].mean(), _overlap(new, old, asked, some))
+        queries = np.sort(rng.permutation(np.flatnonzero(band))[:QUERIES])
+        means = (cosine[band].mean(), unaligned[band].mean(), _overlap(new, old, queries, some))
         rows.append((name, int(band.sum()), *map(float, means), chance))
     columns = zip(*rows, strict=True)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, DRIFT_SCHEMA, strict=True)]
@@ -230,10 +228,10 @@ def _bands(counts: Nodes) -> dict[str, NDArray[np.bool_]]:
     return {name: band for name, band in bands.items() if band.any()}
 
 
-def _overlap(new: Vectors, old: Vectors, asked: Nodes, some: Nodes) -> float:
-    """Mean share of the asked items' neighbours among ``some`` that both versions agree on."""
-    one, other = (nearest_others(rows, asked, NEIGHBOURS, some) for rows in (new, old))
-    both = (one[:, :, None] == other[:, None, :]).any(axis=2)  # [asked, neighbours]
+def _overlap(new: Vectors, old: Vectors, queries: Nodes, some: Nodes) -> float:
+    """Mean share of the queries' neighbours among ``some`` that both versions agree on."""
+    one, other = (nearest_others(rows, queries, NEIGHBOURS, some) for rows in (new, old))
+    both = (one[:, :, None] == other[:, None, :]).any(axis=2)  # [queries, neighbours]
     return float(both.mean()) if both.size else 1.0
 
 

@@ -1,8 +1,4 @@
-"""The stored FAISS index over item vectors: exact where small, inverted lists where large.
-
-What belongs here: choosing, building, measuring, saving and loading the index. What does not:
-who asks it for what.
-"""
+"""The stored FAISS index over item vectors: exact where small, inverted lists where large."""
 
 import json
 from pathlib import Path
@@ -36,7 +32,7 @@ class BuiltIndex(NamedTuple):
     Attributes:
         index: The FAISS index; ``None`` when there is no item.
         ids: Position, item id and side, one row a vector.
-        about: kind, metric, dim, items, untouched (left out), recall and how it was measured.
+        about: kind, metric, dim, items, without_events (left out), recall and how it was measured.
     """
 
     index: Any
@@ -116,8 +112,8 @@ def same_items(vocabulary: pa.Table, embeddings: pa.Table) -> None:
             raise ItemembError(f"item_embeddings: {column} differs from the vocabulary's")
 
 
-def touched_rows(vocabulary: pa.Table) -> NDArray[np.int64]:
-    """Rows of items with an event in any channel, int64 [touched]."""
+def rows_with_events(vocabulary: pa.Table) -> NDArray[np.int64]:
+    """Rows of items with an event in any channel, int64 [items]."""
     return np.flatnonzero(node_counts(vocabulary).sum(axis=1) > 0)
 
 
@@ -138,14 +134,14 @@ def build_index(
         settings: Size up to which the index is exact, recall wanted beyond it.
         seed: Of the sample and of the clusters.
         expected_dim: As in :func:`vectors`.
-        progress: Told of the measuring.
+        progress: Called while recall is measured.
 
     Raises:
         ItemembError: As :func:`vectors` and :func:`same_items`.
     """
     every = vectors(embeddings, expected_dim)
     same_items(vocabulary, embeddings)
-    rows = touched_rows(vocabulary)
+    rows = rows_with_events(vocabulary)
     values = np.ascontiguousarray(every[rows])  # [items, dim]
     ids = embeddings.select(["item_id", "side"]).take(pa.array(rows))
     ids = ids.add_column(0, "position", pa.array(np.arange(len(rows)))).cast(IDS)
@@ -153,7 +149,7 @@ def build_index(
         "metric": "inner product of unit vectors (cosine)",
         "dim": every.shape[1],
         "items": len(rows),
-        "untouched": len(every) - len(rows),
+        "without_events": len(every) - len(rows),
     }
     if not len(rows):
         return BuiltIndex(None, ids, about | {"kind": "none", "recall": None, "recall_sample": 0})
@@ -164,7 +160,7 @@ def build_index(
 def _measured_index(
     values: NDArray[np.float32], settings: ItemIndexSettings, seed: int, progress: Progress
 ) -> tuple[Any, dict[str, Any]]:
-    """The index of the kind that the size asks for, and its recall at RECALL_AT."""
+    """The kind of index that the size requires, and its recall at RECALL_AT."""
     n = len(values)
     size = min(settings.recall_sample, n)
     queries = values[np.sort(np.random.default_rng(seed).choice(n, size, replace=False))]
@@ -210,7 +206,7 @@ def _inverted_lists(values: NDArray[np.float32], seed: int) -> Any:
 def _recall(index: Any, queries: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
     """Share of the exact neighbours' places [n, k] that the index fills as well, from scores.
 
-    Scores and not ids, since equal vectors may stand for each other.
+    Scores and not ids, since equal vectors are interchangeable.
     """
     scores, _ = index.search(queries, wanted.shape[1])  # [n, k]
     return float((scores >= wanted[:, -1:] - 1e-6).mean())

@@ -1,7 +1,4 @@
-"""A fitted item model: its tables, history and picture, as files and as the lake's table.
-
-What belongs here: reading, writing and showing what a fit gave. What does not: the fit.
-"""
+"""A fitted item model: its tables, history and picture, as files and as the lake's table."""
 
 import json
 from dataclasses import dataclass

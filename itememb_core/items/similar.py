@@ -1,7 +1,4 @@
-"""``similar_items``: the nearest items of every item, over all domains, exactly.
-
-What belongs here: the table for people. What does not: one item's look-up (``lookup``), links.
-"""
+"""``similar_items``: the nearest items of every item, over all domains, exactly."""
 
 from typing import NamedTuple
 
@@ -9,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from itememb_core.items.index import same_items, touched_rows
+from itememb_core.items.index import rows_with_events, same_items
 from itememb_core.items.vectors import vectors
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.exact import top_k
@@ -22,12 +19,12 @@ class SimilarItems(NamedTuple):
     Attributes:
         table: ``schemas.SIMILAR_ITEMS``, items in the vocabulary's order, then rank.
         items: Items with an event: the queries, and all that may be a neighbour.
-        untouched: Items without one, which have no place in the table.
+        without_events: Items without one, which are not in the table.
     """
 
     table: pa.Table
     items: int
-    untouched: int
+    without_events: int
 
 
 def similar_items(
@@ -44,14 +41,14 @@ def similar_items(
         vocabulary: ``schemas.VOCABULARY``, in the same order.
         k: Neighbours an item; fewer where there are no more items.
         expected_dim: As in :func:`vectors`.
-        progress: Told after each block of items.
+        progress: Called after each block of items.
 
     Raises:
         ItemembError: As :func:`vectors` and :func:`same_items`.
     """
     every = vectors(embeddings, expected_dim)
     same_items(vocabulary, embeddings)
-    rows = touched_rows(vocabulary)
+    rows = rows_with_events(vocabulary)
     values = every[rows]  # [items, dim]
     near, cosine = _others(values, k, progress)
     n, width = near.shape

@@ -1,7 +1,4 @@
-"""Reading a vector column: what every reader of vectors checks.
-
-What belongs here: dimension, type, unit norm. What does not: searching (:mod:`retrieval`).
-"""
+"""Reading a vector column, with the checks of every reader: dimension, type, unit norm."""
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +51,7 @@ def vectors(
 
 
 def _check_values(values: NDArray[np.float32], column: str, unit: bool) -> None:
-    """Finite, and of norm 1 where asked; the first bad row is named."""
+    """Check that rows are finite, and of norm 1 if ``unit``; the first bad row is named."""
     squares = np.einsum("nd,nd->n", values, values)  # [rows]; not finite if any component is not
     bad = np.flatnonzero(~np.isfinite(squares))
     if bad.size:

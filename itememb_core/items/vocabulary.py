@@ -1,8 +1,7 @@
 """The frozen map from (item id, channel) to a node, the row of every vector table.
 
-What belongs here: domains by prefix, the table ``vocabulary`` and the look-up. A direct match is
-one node over all channels; a held-out one is two, its receipts apart (``side`` = ``receipts``).
-What does not belong here: how counts are made, what is trained on nodes.
+A direct match is one node over all channels; a held-out one is two, its receipts apart (``side`` =
+``receipts``).
 """
 
 from typing import Final
@@ -26,7 +25,7 @@ from itememb_core.settings import DomainSettings
 ALL_SIDE: Final = "all"
 RECEIPTS_SIDE: Final = "receipts"
 
-#: Node of an item that the vocabulary does not know.
+#: Node of an item that the vocabulary lacks.
 UNKNOWN: Final = -1
 
 
@@ -57,7 +56,7 @@ def build_vocabulary(
     Args:
         counts: Columns ``item_id``, ``channel``, ``n``: rows of the item in the channel; several
             rows of one (item, channel) add up.
-        catalog_ids: Items listed in the catalog, touched or not.
+        catalog_ids: Items listed in the catalog, with an interaction or not.
         holdout_ids: Held-out direct matches; empty for the final fit.
         domains: Which prefix means which domain.
 

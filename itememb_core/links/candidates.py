@@ -1,7 +1,4 @@
-"""``link_candidates`` and ``cross_domain_links``: what is shown and what is accepted.
-
-What belongs here: ranking the pool and applying the threshold. What does not: fitting.
-"""
+"""``link_candidates`` and ``cross_domain_links``: the pool ranked, and the threshold applied."""
 
 import numpy as np
 import pyarrow as pa
@@ -68,7 +65,7 @@ def cross_domain_links(
 ) -> pa.Table:
     """Direct links, then the learned ones that the threshold accepts.
 
-    A receipt item gets at most one catalog item: its first candidate or none. With the scorer's
+    A receipt item gets at most one catalog item: its top-1 candidate or none. With the scorer's
     ``one_to_one`` a catalog item, too, is linked to one at most, and the others get none: the
     assignment of the greatest total probability. A direct link is a catalog id with a receipt
     line; there the id itself is the link, with probability 1.
@@ -116,7 +113,7 @@ def without_receipt_items(links: pa.Table, receipt_items: pa.ChunkedArray) -> pa
 
 
 def _one_to_one(taken: pa.Table) -> pa.Table:
-    """The likeliest row of each catalog item, by CSLS and id where equal; in their order."""
+    """The most probable row of each catalog item, ties by CSLS, then by id; in their order."""
     order = pc.sort_indices(
         taken,
         sort_keys=[

@@ -1,8 +1,4 @@
-"""``enriched_receipts``: receipt lines with what the catalog knows of their items.
-
-What belongs here: the join, and the shares of lines and of spend that gain from it. What does
-not: which links are accepted. Both are Ibis expressions.
-"""
+"""``enriched_receipts``: receipt lines joined in Ibis with the catalog items of their links."""
 
 import ibis
 import ibis.expr.types as ir
@@ -24,7 +20,7 @@ def enriched_receipts(receipts: ir.Table, links: ir.Table, catalog: ir.Table) ->
 
     Returns:
         ``month`` (``YYYY-MM``) and the columns of ``schemas.ENRICHED_RECEIPTS``. ``brand`` is the
-        line's own brand, else the catalog item's; ``brand_id`` stays what the receipt says.
+        line's own brand, else the catalog item's; ``brand_id`` stays that of the receipt line.
     """
     known = catalog.select(
         catalog_item=catalog.item_id,

@@ -1,8 +1,4 @@
-"""What receipts and the catalog say of an item itself: prices, brand.
-
-What belongs here: one summary an item from the tables, and the comparison of pairs. What does
-not: profiles of users, vectors. An id takes no part in any of it.
-"""
+"""Price and brand of items on receipts and in the catalog, compared by pair; never their ids."""
 
 from typing import NamedTuple
 

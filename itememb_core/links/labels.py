@@ -1,7 +1,6 @@
-"""Held-out direct matches in the backtest's pool: the examples whose truth is known.
+"""Held-out direct matches in the backtest's pool: labelled examples, and folds of them.
 
-What belongs here: finding the twin's place in each list, and folds. What does not: models, what
-a match stands for (``population``). The truth is that both sides carry one id; only labels use it.
+The ground truth is that both sides carry one id; only labels use it.
 """
 
 import zlib
@@ -21,21 +20,21 @@ from itememb_core.services import RETAIL
 class HeldOut(NamedTuple):
     """Held-out matches with a receipt line before the cut.
 
-    One whose catalog side nobody touched has no twin among the candidates: it takes part in
-    fitting and in acceptance, as such items do among the opaque ones, but not in ranks.
+    One whose catalog side has no interaction has no true match among the candidates: it takes part
+    in fitting and in acceptance, as such items do among the opaque ones, but not in ranks.
 
     Attributes:
         ids: The items, [n].
         lists: Their candidates.
-        twin: int32 [n], node of the catalog side.
-        place: int64 [n], the twin's place in the list; -1: the pool does not hold it.
-        seen: bool [n], whether the catalog side has an event, so that the twin is a candidate.
-        absent: Held-out ids without a receipt line before the cut, which take no part.
+        true_match: int32 [n], node of the catalog side.
+        place: int64 [n], the true match's place in the list; -1: the pool does not hold it.
+        seen: bool [n], whether the catalog side has an event, so that it is a candidate.
+        absent: Held-out ids without a receipt line before the cut, which are left out.
     """
 
     ids: pa.Array
     lists: PoolLists
-    twin: NDArray[np.int32]
+    true_match: NDArray[np.int32]
     place: NDArray[np.int64]
     seen: NDArray[np.bool_]
     absent: int
@@ -47,7 +46,7 @@ class HeldOut(NamedTuple):
 
     @property
     def found(self) -> int:
-        """Matches whose twin is in the pool."""
+        """Matches whose true match is in the pool."""
         return int((self.place >= 0).sum())
 
 
@@ -62,20 +61,17 @@ def held_out(pool: pa.Table, vocabulary: pa.Table, holdout: pa.Table) -> HeldOut
     held = holdout["item_id"].combine_chunks()
     lists = pool_lists(pool.filter(pc.is_in(pool["receipt_item"], value_set=held)), vocabulary)
     ids = vocabulary["item_id"].take(pa.array(lists.receipt)).combine_chunks()
-    twin = node_index(vocabulary, ids, RETAIL)  # [matches], the row of side ``all``
-    apart = np.flatnonzero(twin != lists.receipt)
-    ids, lists, twin = ids.take(pa.array(apart)), lists.take(apart), twin[apart]
-    is_twin = lists.catalog == twin[:, None]  # [matches, size]
-    place = np.where(is_twin.any(axis=1), is_twin.argmax(axis=1), -1) if len(apart) else apart
-    seen = support(vocabulary).catalog[twin] > 0
-    return HeldOut(ids, lists, twin, place, seen, len(held) - len(apart))
+    match = node_index(vocabulary, ids, RETAIL)  # [matches], the row of side ``all``
+    apart = np.flatnonzero(match != lists.receipt)
+    ids, lists, match = ids.take(pa.array(apart)), lists.take(apart), match[apart]
+    is_match = lists.catalog == match[:, None]  # [matches, size]
+    place = np.where(is_match.any(axis=1), is_match.argmax(axis=1), -1) if len(apart) else apart
+    seen = support(vocabulary).catalog[match] > 0
+    return HeldOut(ids, lists, match, place, seen, len(held) - len(apart))
 
 
-def stands_first(scores: NDArray[np.floating], place: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the candidate at ``place`` [n] scores above all others of its list, bool [n].
-
-    One that shares the first place is not told from the others: that is no proof of a match.
-    """
+def is_top1(scores: NDArray[np.floating], place: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the candidate at ``place`` [n] is top-1 of its list without a tie, bool [n]."""
     if not scores.shape[1]:
         return np.zeros(len(place), bool)
     own = np.take_along_axis(scores, place[:, None].clip(min=0), axis=1)  # [n, 1]

@@ -1,24 +1,20 @@
-"""How much likelier two count profiles are of one item than of two: a log likelihood ratio.
-
-What belongs here: the gamma-Poisson model of an item's counts over users (or users' months), its
-ratio for pairs in sparse form, and the fit of its one parameter. What does not: ids, tables,
-which pairs to look at.
+"""The log-likelihood ratio of two count profiles being of one item against being of two.
 
 An item's counts over columns j (users, say) are Poisson with mean ``total * share_j * m_j``,
 where share_j is the column's share of all events of that side and m_j, one a column and item, is
 gamma distributed with mean 1 and shape k: few users buy an item often, most never. Two profiles
 of one item share the m_j, two items draw their own (the negative multinomial; the ratio is that
 of record linkage: Fellegi & Sunter, "A theory for record linkage", JASA 64, 1969). For counts x
-and y, a = total_x share_x / k and b = total_y share_y / k, the log ratio is the sum over columns
-of
+and y, a = total_x share_x / k and b = total_y share_y / k, the log-likelihood ratio is the sum over
+columns of
 
     psi(x, y) - x log(1 + b / (1 + a)) - y log(1 + a / (1 + b))
               + k log((1 + a)(1 + b) / (1 + a + b))
 
-with psi(x, y) = sum over i < y of log((k + x + i) / (k + i)). What both bought speaks for a pair,
-and what one side's faithful buyers never met on the other, though they shop there, against it.
-psi is zero unless both counts are positive: a sparse product. The rest depends on one profile and
-the other's total alone: tables over a grid of totals.
+with psi(x, y) = sum over i < y of log((k + x + i) / (k + i)). Users who bought both raise it; users
+who often buy one and shop in the other's channel without buying the other lower it. psi is zero
+unless both counts are positive: a sparse product. The rest depends on one profile and the other's
+total alone: tables over a grid of totals.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -41,8 +37,8 @@ SHAPES = tuple(float(shape) for shape in np.geomspace(0.01, 10.24, 21))
 #: Profiles on which the shape is fitted, at most.
 SAMPLE = 3000
 
-#: Fewest events of a profile that tells about the shape.
-TELLING = 3
+#: Fewest events of a profile on which the shape is fitted.
+LEAST_EVENTS = 3
 
 
 class Side(NamedTuple):
@@ -51,7 +47,7 @@ class Side(NamedTuple):
     Attributes:
         counts: csr float32 [items, columns].
         share: float64 [columns], each column's part of all events of the side, also of items
-            that take no part: how much a user shops there.
+            that are on neither side: how much a user shops there.
         totals: float64 [items], events of each item, also in columns that are left out.
     """
 
@@ -61,34 +57,34 @@ class Side(NamedTuple):
 
 
 def fit_shape(side: Side) -> float:
-    """The shape k of ``SHAPES`` under which the counts are likeliest; 1 where nothing tells.
+    """The shape k of ``SHAPES`` of maximum likelihood; 1 where no profile is large enough.
 
     Each profile's counts are negative binomial. Up to ``SAMPLE`` profiles, spread evenly over
-    the items, of at least ``TELLING`` events.
+    the items, of at least ``LEAST_EVENTS`` events.
     """
     from scipy.special import gammaln
 
     totals = side.totals
-    telling = np.flatnonzero(totals >= TELLING)
-    if not len(telling):
+    usable = np.flatnonzero(totals >= LEAST_EVENTS)
+    if not len(usable):
         return 1.0
-    rows = telling[:: -(-len(telling) // SAMPLE)]
+    rows = usable[:: -(-len(usable) // SAMPLE)]
     counts, totals = side.counts[rows], totals[rows]
     mean = np.repeat(totals, np.diff(counts.indptr)) * side.share[counts.indices]  # [entries]
     values, times = np.unique(totals, return_counts=True)
 
     def likelihood(k: float) -> float:
-        met = gammaln(k + counts.data) - gammaln(k) + counts.data * np.log(mean / (k + mean))
+        stored = gammaln(k + counts.data) - gammaln(k) + counts.data * np.log(mean / (k + mean))
         empty = sum(
             n * k * np.log1p(v * side.share / k).sum() for v, n in zip(values, times, strict=True)
         )
-        return float(met.sum() - empty)
+        return float(stored.sum() - empty)
 
     return max(SHAPES, key=likelihood)
 
 
 class PairScores:
-    """The log likelihood ratio of any pair of a receipts profile and a catalog profile."""
+    """The log-likelihood ratio of any pair of a receipts profile and a catalog profile."""
 
     def __init__(self, queries: Side, base: Side, shape: float) -> None:
         """Table the one-sided terms.
@@ -120,14 +116,14 @@ class PairScores:
         return found
 
     def ratios(self, shared: "csr_matrix", rows: slice) -> NDArray[np.float32]:
-        """Log ratios of the pairs that are stored in what :meth:`shared` gave for ``rows``."""
+        """Log-likelihood ratios of the pairs stored in what :meth:`shared` gave for ``rows``."""
         query = np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
         return shared.data + self._rest(rows, query, shared.indices)
 
     def at(
         self, shared: "csr_matrix", rows: slice, query: NDArray[np.int64], base: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Log ratios of any pairs, float32 [pairs].
+        """Log-likelihood ratios of any pairs, float32 [pairs].
 
         Args:
             shared: What :meth:`shared` gave for ``rows``.

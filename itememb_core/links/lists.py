@@ -1,8 +1,4 @@
-"""The pool read back as one padded row of candidates for each receipt item.
-
-What belongs here: the dense form that features, scores and ranks are computed on, whatever the
-length of each list. What does not: features, labels.
-"""
+"""The pool read back as one padded row of candidates for each receipt item."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

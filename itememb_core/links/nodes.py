@@ -1,7 +1,6 @@
-"""Which nodes ask for a link and which may be the answer.
+"""The two sides of the link task: receipt items as queries, catalog items as candidates.
 
-What belongs here: the two sides of the link task, from the vocabulary alone. An id takes no part
-in it: the receipts side of a held-out match asks like any opaque item. What does not: vectors.
+Ids are not compared: the receipts side of a held-out match is a query like any opaque item.
 """
 
 from typing import NamedTuple
@@ -23,8 +22,8 @@ class LinkNodes(NamedTuple):
     """The two sides, as rows of the vocabulary.
 
     Attributes:
-        receipts: int64 [n]: opaque items with a receipt line, and receipts sides of held-out
-            matches.
+        receipts: int64 [n]: queries, which are opaque items with a receipt line and receipts
+            sides of held-out matches.
         catalog: int64 [m]: candidates.
     """
 
@@ -46,7 +45,7 @@ def support(vocabulary: pa.Table) -> Support:
 
 
 def link_nodes(vocabulary: pa.Table, settings: LinkPoolSettings) -> LinkNodes:
-    """Who asks and who may answer.
+    """Queries and candidates.
 
     A candidate is a catalog item with an event in a catalog channel. One that receipts already
     name by its own id has its link, so it is no candidate unless ``direct_candidates`` is set.
@@ -54,13 +53,13 @@ def link_nodes(vocabulary: pa.Table, settings: LinkPoolSettings) -> LinkNodes:
     counts = support(vocabulary)
     receipt = _equals(vocabulary["domain"], RECEIPT_DOMAIN)
     apart = _equals(vocabulary["side"], RECEIPTS_SIDE)
-    asks = (receipt | apart) & (counts.receipts > 0)
-    answers = ~receipt & _equals(vocabulary["side"], ALL_SIDE) & (counts.catalog > 0)
+    queries = (receipt | apart) & (counts.receipts > 0)
+    candidates = ~receipt & _equals(vocabulary["side"], ALL_SIDE) & (counts.catalog > 0)
     if not settings.offers:
-        answers &= ~_equals(vocabulary["domain"], OFFERS)
+        candidates &= ~_equals(vocabulary["domain"], OFFERS)
     if not settings.direct_candidates:
-        answers &= counts.receipts == 0
-    return LinkNodes(np.flatnonzero(asks), np.flatnonzero(answers))
+        candidates &= counts.receipts == 0
+    return LinkNodes(np.flatnonzero(queries), np.flatnonzero(candidates))
 
 
 def no_links_reason(vocabulary: pa.Table, settings: LinkPoolSettings) -> str | None:

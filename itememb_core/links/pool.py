@@ -1,8 +1,4 @@
-"""``link_pool``: the wide pool of candidates of every opaque receipt item, with the evidence.
-
-What belongs here: uniting what vectors and what users find, and one row a pair with all that is
-compared. What does not: scoring (``scorer``), reading it back as lists (``lists``).
-"""
+"""``link_pool``: blocking by vectors and by shared users, with the comparisons of each pair."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +28,8 @@ if TYPE_CHECKING:
 #: Receipt items whose pairs are made at once, at most.
 CHUNK = 512
 
-#: Days of a window in which an item's purchases are counted for its rhythm and its season.
-RHYTHM_DAYS, SEASON_DAYS = 7, 28
+#: Days of a window in which an item's purchases are counted for the correlations in time.
+WEEK_DAYS, MONTH_DAYS = 7, 28
 
 
 _In = TypeVar("_In")
@@ -89,19 +85,19 @@ def open_pool(
     expected_dim: int | None = None,
     progress: Progress = silent,
 ) -> Pool:
-    """The best candidates by CSLS and by users of opaque items and held-out receipts sides.
+    """The best candidates of each query, by CSLS and by the users' log-likelihood ratio.
 
     What is held at once: vectors and profiles of both sides, 20 bytes a pair of the pool, and
     ``settings.pairs_at_once`` a thread.
 
     Args:
         data: Vectors, purchases and facts.
-        settings: Candidates an item, neighbourhood of CSLS, who may be a candidate.
+        settings: Candidates an item, neighbourhood of CSLS, which items are candidates.
         expected_dim: As in :func:`vectors`.
-        progress: Told of each block of each pass.
+        progress: Called after each block of each pass.
 
     Returns:
-        The pool; without parts where a side is empty (``no_links_reason`` says which).
+        The pool; without parts where a side is empty (see ``no_links_reason``).
 
     Raises:
         ItemembError: As :func:`vectors` and :func:`same_items`.
@@ -117,7 +113,7 @@ def open_pool(
 
 
 class _Found(NamedTuple):
-    """The pairs of some receipt items: what found them, and by how much; [pairs] each.
+    """The pairs of some receipt items: their ranks by each blocking; [pairs] each.
 
     ``query`` counts from the first of ``rows``; a rank of 0: that list does not hold the pair.
     """
@@ -125,7 +121,7 @@ class _Found(NamedTuple):
     rows: slice
     query: NDArray[np.int32]
     base: NDArray[np.int32]
-    users: NDArray[np.float32]
+    users_llr: NDArray[np.float32]
     rank_users: NDArray[np.int16]
     rank_csls: NDArray[np.int16]
     rank_reverse: NDArray[np.int16]
@@ -152,25 +148,26 @@ class _Pairs:
                 self.parts = _parts(queries.counts, base.counts, settings.pairs_at_once)
             shape = float(np.sqrt(fit_shape(queries) * fit_shape(base)))
             self.scores[name] = PairScores(queries, base, shape)
-        self.rhythm = profiles.by_time(bought, nodes, RHYTHM_DAYS)
-        self.season = profiles.by_time(bought, nodes, SEASON_DAYS)
+        self.weekly = profiles.by_time(bought, nodes, WEEK_DAYS)
+        self.monthly = profiles.by_time(bought, nodes, MONTH_DAYS)
         self.ends = profiles.first_and_last(bought, nodes)
         self.facts: ItemFacts = item_facts(data.facts, data.catalog, data.vocabulary, nodes)
 
     def tables(self, vocabulary: pa.Table, progress: Progress) -> Iterator[pa.Table]:
-        """The pairs with all that is compared.
+        """The pairs with all comparisons.
 
-        Two passes: what a catalog item's best pairs are is known after the first.
+        Two passes: a catalog item's best pairs are known after the first.
         """
         ids = vocabulary["item_id"].combine_chunks()
         rivals = Rivals(len(self.catalog))
         kept: list[_Found] = []
         for found in _few_at_once(self._found, self.parts):
-            rivals.add(found.users, found.base)
+            rivals.add(found.users_llr, found.base)
             kept.append(found)
             progress("link_pool: pairs", found.rows.stop, len(self.receipts))
         for found, columns in zip(kept, _few_at_once(self._evidence, kept), strict=True):
-            columns["lead_users"] = found.users - rivals.of(found.users, found.base)
+            lead = found.users_llr - rivals.of(found.users_llr, found.base)
+            columns["users_llr_lead"] = lead
             arrays = [
                 ids.take(pa.array(self.nodes.receipts[found.rows][found.query])),
                 ids.take(pa.array(self.nodes.catalog[found.base])),
@@ -180,7 +177,7 @@ class _Pairs:
             progress("link_pool: evidence", found.rows.stop, len(self.receipts))
 
     def _found(self, rows: slice) -> _Found:
-        m, users = len(self.catalog), self.scores["users"]
+        m, users = len(self.catalog), self.scores["users_llr"]
         shared = users.shared(rows)
         by_users = _best(shared, users.ratios(shared, rows), self.settings.by_users)
         by_csls = _listed(self.near.candidate[rows], m)
@@ -204,11 +201,11 @@ class _Pairs:
         similarity = _dots(self.receipts, self.catalog, own, base)
         hubs = self.near.mean_query[own] + self.near.mean_base[base]
         columns = {**found._asdict(), "similarity": similarity, "csls": 2.0 * similarity - hubs}
-        for name in ("months", "weeks"):
+        for name in ("months_llr", "weeks_llr"):
             scores = self.scores[name]
             columns[name] = scores.at(scores.shared(rows), rows, query, base)
-        columns["rhythm"] = _dots(*self.rhythm, own, base)
-        columns["season"] = _dots(*self.season, own, base)
+        columns["weekly_correlation"] = _dots(*self.weekly, own, base)
+        columns["monthly_correlation"] = _dots(*self.monthly, own, base)
         ends = self.ends[0][own] - self.ends[1][base]  # [pairs, 2]
         columns |= {"first_gap": ends[:, 0], "last_gap": ends[:, 1]}
         return columns | compare(self.facts, own, base)
@@ -298,31 +295,31 @@ def _dots(
 
 
 class Rivals:
-    """The best two log ratios of every catalog item, over all parts of a pool.
+    """The two highest users' log-likelihood ratios of every catalog item, over all parts of a pool.
 
-    A stranger's log ratio, 0, is the least that a rival can have.
+    No rival counts as less than 0, the ratio of a pair without evidence.
     """
 
     def __init__(self, catalog: int) -> None:
         self.best, self.second = np.zeros((2, catalog), np.float32)
 
-    def add(self, users: NDArray[np.float32], base: NDArray[np.int32]) -> None:
+    def add(self, ratio: NDArray[np.float32], base: NDArray[np.int32]) -> None:
         """Take in some pairs, [pairs] each."""
-        order = np.lexsort((-users, base))
+        order = np.lexsort((-ratio, base))
         first = np.flatnonzero(np.diff(base[order], prepend=-1))
         length = np.diff(first, append=len(order))
         item = base[order[first]]  # [catalog items here]
-        top = users[order[first]].clip(min=0.0)
-        second = users[order[np.minimum(first + 1, len(order) - 1)]].clip(min=0.0)
+        top = ratio[order[first]].clip(min=0.0)
+        second = ratio[order[np.minimum(first + 1, len(order) - 1)]].clip(min=0.0)
         second[length == 1] = 0.0
         lower = np.minimum(self.best[item], top)
         self.second[item] = np.maximum(np.maximum(self.second[item], second), lower)
         self.best[item] = np.maximum(self.best[item], top)
 
-    def of(self, users: NDArray[np.float32], base: NDArray[np.int32]) -> NDArray[np.float32]:
-        """The best other of each pair's catalog item, float32 [pairs]."""
+    def of(self, ratio: NDArray[np.float32], base: NDArray[np.int32]) -> NDArray[np.float32]:
+        """The best other pair of each pair's catalog item, float32 [pairs]."""
         best = self.best[base]
-        return np.where(users == best, self.second[base], best)
+        return np.where(ratio == best, self.second[base], best)
 
 
 def _column(values: NDArray, kind: pa.DataType) -> pa.Array:

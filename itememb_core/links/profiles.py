@@ -1,8 +1,4 @@
-"""What users bought, as profiles of items: counts by user, by user and month, by user and week.
-
-What belongs here: sparse counts of the two sides of the link task, and totals by time. What does
-not: scores of pairs (``likelihood``), which pairs to look at.
-"""
+"""Purchases as profiles of items: counts by user, by user and month, by user and week."""
 
 from typing import Final, NamedTuple
 
@@ -16,19 +12,19 @@ from itememb_core.links.likelihood import Side
 from itememb_core.links.nodes import LinkNodes
 from itememb_core.services import OFFERS, RECEIPTS
 
-#: Days that count together, by name; None: all of them.
-WINDOWS: Final = {"users": None, "months": 30, "weeks": 7}
+#: Days of a window in which a user's purchases count together, by column; None: all of them.
+WINDOWS: Final = {"users_llr": None, "months_llr": 30, "weeks_llr": 7}
 
 
 class Purchases(NamedTuple):
-    """Days on which users met items, one element each; what has strength 0 is left out.
+    """Days on which users interacted with items, one element each; strength 0 is left out.
 
     Attributes:
         user: int64 [entries], from 0 without gaps.
         day: int64 [entries], days since 1970-01-01.
         on_receipts: bool [entries], which side it is.
         place: int64 [entries], row of ``nodes.receipts`` or ``nodes.catalog``; -1 for an item
-            that takes no part, which still tells how much its user shops there.
+            that is on neither side, which still counts as an event of its user there.
     """
 
     user: NDArray[np.int64]
@@ -45,10 +41,10 @@ def purchases(user_items: pa.Table, vocabulary: pa.Table, nodes: LinkNodes) -> P
         vocabulary: ``schemas.VOCABULARY``.
         nodes: The two sides.
     """
-    met = pc.and_(
+    kept = pc.and_(
         pc.greater(user_items["strength"], 0), pc.not_equal(user_items["channel"], OFFERS)
     )
-    rows = user_items.filter(met)
+    rows = user_items.filter(kept)
     on_receipts = pc.equal(rows["channel"], RECEIPTS).to_numpy().astype(bool)
     node = node_index(vocabulary, rows["item_id"], rows["channel"])
     receipts, catalog = (_places(side, vocabulary.num_rows) for side in nodes)
@@ -62,7 +58,7 @@ def purchases(user_items: pa.Table, vocabulary: pa.Table, nodes: LinkNodes) -> P
 def sides(bought: Purchases, nodes: LinkNodes, window: int | None) -> tuple[Side, Side]:
     """Counts of days by item and column, a column being a user's window of so many days.
 
-    Columns that only one side has tell nothing (the other's share of them is 0) and are left
+    Columns that only one side has carry no evidence (the other's share of them is 0) and are left
     out; shares and totals count them.
     """
     column = bought.user

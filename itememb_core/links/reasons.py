@@ -1,8 +1,4 @@
-"""Why a candidate is likely or not, in words.
-
-What belongs here: one sentence from the evidence of a pair. What does not: the probability, which
-the trees make of the same numbers and more.
-"""
+"""The evidence for and against a candidate, as one sentence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,28 +6,28 @@ from typing import Any
 #: Gaps of price that are called none and near (logarithms, or units of transformed prices).
 SAME_PRICE, NEAR_PRICE = 0.05, 0.25
 
-#: Correlations of weeks from which the rhythm says something.
+#: Weekly correlations above or below which the weeks are mentioned.
 SAME_WEEKS, OTHER_WEEKS = 0.3, -0.25
 
 
 def reasons(pair: Mapping[str, Any]) -> str:
-    """What speaks for a pair and against it, strongest kind first.
+    """Evidence for a pair and against it, strongest kind first.
 
     Args:
-        pair: A row of ``schemas.LINK_CANDIDATES``; what is null is not spoken of.
+        pair: A row of ``schemas.LINK_CANDIDATES``; null evidence is left out.
     """
-    said = (_users(pair), _price(pair), _brand(pair), _weeks(pair), _vectors(pair))
-    return "; ".join(words for words in said if words)
+    parts = (_users(pair), _price(pair), _brand(pair), _weeks(pair), _vectors(pair))
+    return "; ".join(words for words in parts if words)
 
 
 def _users(pair: Mapping[str, Any]) -> str:
-    ratio, lead = pair["users"], pair["lead_users"]
+    ratio, lead = pair["users_llr"], pair["users_llr_lead"]
     if ratio is None:
         return ""
     if ratio <= 0.0:
         return f"its users do not buy both ({ratio:+.1f})"
     rival = "no receipt item fits it better" if lead >= 0.0 else "another receipt item fits better"
-    return f"the same users buy both (log likelihood ratio {ratio:+.1f}), {rival} ({lead:+.1f})"
+    return f"the same users buy both (log-likelihood ratio {ratio:+.1f}), {rival} ({lead:+.1f})"
 
 
 def _price(pair: Mapping[str, Any]) -> str:
@@ -50,10 +46,10 @@ def _brand(pair: Mapping[str, Any]) -> str:
 
 
 def _weeks(pair: Mapping[str, Any]) -> str:
-    rhythm = pair["rhythm"]
-    if rhythm is None or OTHER_WEEKS < rhythm < SAME_WEEKS:
+    correlation = pair["weekly_correlation"]
+    if correlation is None or OTHER_WEEKS < correlation < SAME_WEEKS:
         return ""
-    return f"bought in {'the same' if rhythm > 0.0 else 'other'} weeks ({rhythm:+.2f})"
+    return f"bought in {'the same' if correlation > 0.0 else 'other'} weeks ({correlation:+.2f})"
 
 
 def _vectors(pair: Mapping[str, Any]) -> str:

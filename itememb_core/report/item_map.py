@@ -1,8 +1,4 @@
-"""A picture of the vectors: near items lie near each other, coloured by domain and by category.
-
-What belongs here: the sample, its two dimensions, the plot. What does not: figures of how much
-domains mix (``evaluation.probe``).
-"""
+"""A map of the vectors: near items lie near each other, coloured by domain and by category."""
 
 import io
 from typing import TYPE_CHECKING, Final
@@ -34,7 +30,7 @@ OTHERS: Final = "others"
 def item_map(
     embeddings: pa.Table, vocabulary: pa.Table, catalog: pa.Table, seed: int, caption: str = ""
 ) -> bytes | None:
-    """A map of the items that anyone touched, in two panels.
+    """A map of the items with an interaction, in two panels.
 
     Args:
         embeddings: ``schemas.item_embeddings(dim)``, in the vocabulary's order.
@@ -59,7 +55,7 @@ def item_map(
 def sampled(counts: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """Nodes to show, ascending: touched ones, drawn by the root of their counts.
 
-    The root shows what people meet and leaves room for the many that hardly anyone does.
+    The root shows the popular ones and leaves room for the long tail.
     """
     touched = np.flatnonzero(counts > 0)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 5]))
@@ -98,8 +94,8 @@ def _plot(
     known = np.array([text is not None for text in category])
     names, times = np.unique(category[known].astype(str), return_counts=True)
     frequent = set(names[np.argsort(-times, kind="stable")][:CATEGORIES].tolist())
-    told = [text if text in frequent else OTHERS for text in category]
-    _scatter(right, points, np.array(told, object), "category (catalog items)")
+    shown = [text if text in frequent else OTHERS for text in category]
+    _scatter(right, points, np.array(shown, object), "category (catalog items)")
     figure.suptitle(caption, fontsize=10)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80, metadata={"Software": None})

@@ -1,7 +1,4 @@
-"""Pictures of a scorer's judgement, small PNGs.
-
-What belongs here: drawing. What does not: the numbers drawn.
-"""
+"""Plots of the link scorer's precision, coverage and reliability, small PNGs."""
 
 import io
 from collections.abc import Mapping
@@ -9,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itememb_core.links.scorer.acceptance import Judged
+from itememb_core.links.scorer.acceptance import LabelledTop1
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,10 +16,10 @@ if TYPE_CHECKING:
 BINS = 8
 
 
-def precision_coverage_plot(judged: Mapping[str, Judged], target: float) -> bytes:
+def precision_coverage_plot(methods: Mapping[str, LabelledTop1], target: float) -> bytes:
     """Precision over all accepted against the share accepted, one line a method, as PNG."""
     figure, axes = _axes("share of receipt items accepted", "precision over all accepted")
-    for name, each in judged.items():
+    for name, each in methods.items():
         order = np.argsort(-each.probability, kind="stable")
         order = order[each.weight[order] > 0.0]
         weight = each.weight[order]
@@ -36,19 +33,19 @@ def precision_coverage_plot(judged: Mapping[str, Judged], target: float) -> byte
     return _png(figure)
 
 
-def reliability_plot(parts: Mapping[str, Judged]) -> bytes:
-    """Share right against mean probability of first candidates, a line a part, as PNG.
+def reliability_plot(parts: Mapping[str, LabelledTop1]) -> bytes:
+    """Share right against mean probability of top-1 candidates, a line a part, as PNG.
 
-    The lists of a part stand in groups of equal size, by probability.
+    The lists of a part are in groups of equal size, by probability.
     """
-    figure, axes = _axes("mean probability of the first candidate", "share that is the true twin")
+    figure, axes = _axes("mean probability of the top-1 candidate", "share that is the true match")
     axes.plot([0, 1], [0, 1], color="gray", linestyle=":", label="calibrated")
-    for name, judged in parts.items():
-        order = np.argsort(judged.probability, kind="stable")
-        order = order[judged.weight[order] > 0.0]
+    for name, each in parts.items():
+        order = np.argsort(each.probability, kind="stable")
+        order = order[each.weight[order] > 0.0]
         groups = [group for group in np.array_split(order, BINS) if len(group)]
-        expected = [np.average(judged.probability[g], weights=judged.weight[g]) for g in groups]
-        found = [np.average(judged.correct[g], weights=judged.weight[g]) for g in groups]
+        expected = [np.average(each.probability[g], weights=each.weight[g]) for g in groups]
+        found = [np.average(each.correct[g], weights=each.weight[g]) for g in groups]
         axes.plot(expected, found, marker="o", markersize=3, label=name)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)

@@ -1,7 +1,4 @@
-"""Pictures of a fit, small PNGs.
-
-What belongs here: drawing. What does not: the numbers drawn.
-"""
+"""Plots of a fit's losses, small PNGs."""
 
 import io
 
@@ -16,9 +13,9 @@ def training_plot(history: pa.Table) -> bytes:
     axes = figure.subplots()
     epochs = history["epoch"].to_pylist()
     axes.plot(epochs, history["loss"].to_pylist(), marker="o", label="training, sampled")
-    judged = history["validation_loss"]
-    if judged.null_count < len(judged):
-        axes.plot(epochs, judged.to_pylist(), marker="o", label="validation users, all items")
+    validation = history["validation_loss"]
+    if validation.null_count < len(validation):
+        axes.plot(epochs, validation.to_pylist(), marker="o", label="validation users, all items")
     axes.set_xlabel("passes over the histories")
     axes.set_ylabel("loss")
     axes.set_xticks(epochs)

@@ -1,7 +1,5 @@
 """Cross-domain similarity local scaling (CSLS): nearest across two sides, hubs discounted.
 
-What belongs here: the formula and its exact search over arrays. What does not: ids, tables.
-
 Source: Conneau, Lample, Ranzato, Denoyer, Jegou, "Word translation without parallel data",
 ICLR 2018, section 2.3: csls(x, y) = 2 cos(x, y) - r(x) - r(y), where r is the mean cosine to the
 k nearest on the other side.
@@ -57,7 +55,7 @@ def csls_lists(
         base: Unit vectors, float32 [m, dim].
         size: Candidates a query; min(size, m) are given.
         neighbors: k of the formula; all of a side that has fewer.
-        progress: Told after each block of three passes.
+        progress: Called after each block of three passes.
     """
     if not len(queries) or not len(base):
         shape = (len(queries), 0)
@@ -69,10 +67,10 @@ def csls_lists(
     candidate, score, half_queries = _penalised(
         queries, base, half_base, (size, neighbors), progress
     )
-    asked, _ = top_k(base, queries, size, penalty=half_queries, progress=progress, what="csls 3/3")
+    back, _ = top_k(base, queries, size, penalty=half_queries, progress=progress, what="csls 3/3")
     similarity = score + half_base[candidate]  # [n, size]
     csls = (score - half_queries[:, None]) * np.float32(2.0)
-    reverse = reverse_ranks(candidate, asked)
+    reverse = reverse_ranks(candidate, back)
     return CslsLists(candidate, similarity, csls, reverse, 2.0 * half_queries, 2.0 * half_base)
 
 
@@ -105,17 +103,17 @@ def half_mean(near: NDArray[np.float32]) -> NDArray[np.float32]:
     return (near.mean(axis=1, dtype=np.float64) / 2.0).astype(np.float32)
 
 
-def reverse_ranks(candidate: NDArray[np.int64], asked: NDArray[np.integer]) -> NDArray[np.int32]:
-    """Rank of query i in ``asked[candidate[i, j]]``, int32 [n, size]; 0 where it is not there.
+def reverse_ranks(candidate: NDArray[np.int64], back: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Rank of query i in ``back[candidate[i, j]]``, int32 [n, size]; 0 where it is not there.
 
     Args:
         candidate: Rows of the other side, [n, size].
-        asked: What each of those rows asks for, best first, [m, depth].
+        back: The list of each of those rows as a query, best first, [m, depth].
     """
     ranks = np.zeros(candidate.shape, np.int32)
     for start in range(0, len(candidate), ROWS):
         part = slice(start, min(start + ROWS, len(candidate)))
         own = np.arange(part.start, part.stop)[:, None, None]
-        hit = asked[candidate[part]] == own  # [rows, size, depth]
+        hit = back[candidate[part]] == own  # [rows, size, depth]
         ranks[part] = np.where(hit.any(axis=2), hit.argmax(axis=2) + 1, 0)
     return ranks

@@ -1,8 +1,4 @@
-"""Nearest across two sides by CSLS, chosen by size: all pairs, or an index of each side.
-
-What belongs here: how many inverted lists are read, the recall that gives. What does not: the lists
-(``inverted``), the formula and its exact search (``csls``).
-"""
+"""Nearest across two sides by CSLS, chosen by size: all pairs, or an index of each side."""
 
 from typing import Any, NamedTuple
 
@@ -46,7 +42,7 @@ def near_lists(
         queries: Unit vectors, float32 [n, dim].
         base: Unit vectors, float32 [m, dim].
         settings: Candidates, neighbourhood, size up to which the search is exact, recall.
-        progress: Told after each block of each pass.
+        progress: Called after each block of each pass.
 
     Returns:
         The lists, and facts: ``search`` (exact or index), ``recall`` of the exact ten on
@@ -81,7 +77,7 @@ def csls_recall(
 ) -> float:
     """Share of the exact ten that the lists of some queries hold.
 
-    By score and not by row, since equal vectors may stand for each other; the exact ten are by
+    By score and not by row, since equal vectors are interchangeable; the exact ten are by
     the lists' own r, whose error has no part in it.
     """
     wanted = top_k(queries[sample], base, RECALL_AT, penalty=lists.mean_base / 2.0)[1]
@@ -101,25 +97,25 @@ def _shares(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[
 
 
 class Side(NamedTuple):
-    """Vectors that ask, those that answer in lists, how many of these are read."""
+    """Query vectors, an index of the other side, and how many of its lists are read."""
 
-    asking: NDArray[np.float32]
+    queries: NDArray[np.float32]
     lists: InvertedLists
     probed: int
 
     @classmethod
     def of(
         cls,
-        asking: NDArray[np.float32],
-        answering: NDArray[np.float32],
+        queries: NDArray[np.float32],
+        base: NDArray[np.float32],
         settings: LinkPoolSettings,
     ) -> "Side":
-        """Index the answering side; read as many lists as the recall wanted needs."""
-        lists = InvertedLists.of(answering)
-        some = asking[spread(len(asking), settings.recall_sample)]
-        wanted = top_k(some, answering, RECALL_AT)[1]
-        depth = _depth(settings.size, len(answering))
-        return cls(asking, lists, _probes(lists, some, wanted, (depth, settings.recall)))
+        """Index ``base``; read as many lists as the wanted recall needs."""
+        lists = InvertedLists.of(base)
+        some = queries[spread(len(queries), settings.recall_sample)]
+        wanted = top_k(some, base, RECALL_AT)[1]
+        depth = _depth(settings.size, len(base))
+        return cls(queries, lists, _probes(lists, some, wanted, (depth, settings.recall)))
 
     def search(
         self, k: int, progress: Progress, what: str
@@ -128,14 +124,14 @@ class Side(NamedTuple):
 
         Where the lists that were read hold fewer than k, all rows are compared.
         """
-        n = len(self.asking)
+        n = len(self.queries)
         rows, cosines = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
         for start in range(0, n, ROWS):
             part = slice(start, min(start + ROWS, n))
-            asking = np.ascontiguousarray(self.asking[part])
-            row, found = self.lists.search(asking, k, self.probed)
+            queries = np.ascontiguousarray(self.queries[part])
+            row, found = self.lists.search(queries, k, self.probed)
             short = np.flatnonzero(row[:, -1] < 0)
-            row[short], found[short] = top_k(asking[short], self.lists.values, k)
+            row[short], found[short] = top_k(queries[short], self.lists.values, k)
             rows[part], cosines[part] = row, found
             progress(what, part.stop, n)
         return rows, cosines
@@ -146,28 +142,28 @@ def _depth(size: int, rows: int) -> int:
 
 
 def _indexed_lists(
-    ask: Side, answer: Side, size: int, neighbors: int, progress: Progress
+    forward: Side, backward: Side, size: int, neighbors: int, progress: Progress
 ) -> CslsLists:
     """CSLS's best among the nearest by cosine that the indexes return.
 
     Args:
-        ask: Queries, with the index of the base.
-        answer: The base, with the index of the queries.
+        forward: Queries, with the index of the base.
+        backward: The base, with the index of the queries.
         size: Candidates a query.
         neighbors: k of r.
-        progress: Told after each block.
+        progress: Called after each block.
     """
-    n, m = len(ask.asking), len(answer.asking)
-    row, cosine = answer.search(_depth(max(size, neighbors), n), progress, "csls 1/2")
+    n, m = len(forward.queries), len(backward.queries)
+    row, cosine = backward.search(_depth(max(size, neighbors), n), progress, "csls 1/2")
     half_base = half_mean(cosine[:, :neighbors])
-    candidate, similarity = ask.search(_depth(max(size, neighbors), m), progress, "csls 2/2")
+    candidate, similarity = forward.search(_depth(max(size, neighbors), m), progress, "csls 2/2")
     half_queries = half_mean(similarity[:, :neighbors])
-    asked = _ordered(row, cosine, half_queries, size)[0]
+    back = _ordered(row, cosine, half_queries, size)[0]
     rows, cosines = _ordered(candidate, similarity, half_base, size)
     own = rows.astype(np.int64)
     csls = 2.0 * (cosines - half_base[own] - half_queries[:, None])
     return CslsLists(
-        own, cosines, csls, reverse_ranks(own, asked), 2.0 * half_queries, 2.0 * half_base
+        own, cosines, csls, reverse_ranks(own, back), 2.0 * half_queries, 2.0 * half_base
     )
 
 
@@ -191,21 +187,21 @@ def _ordered(
 
 def _probes(
     lists: InvertedLists,
-    asking: NDArray[np.float32],
+    queries: NDArray[np.float32],
     wanted: NDArray[np.float32],
     aim: tuple[int, float],
 ) -> int:
     """Read half as many lists more until the recall is reached; returns how many are read.
 
     Args:
-        lists: The answering side's.
-        asking: The sample.
+        lists: Of the base.
+        queries: The sample.
         wanted: Cosines of its exact ten.
         aim: Neighbours returned, recall of the exact ten among them.
     """
     probes, (depth, recall) = min(FEWEST, lists.count), aim
     while True:
-        rows, found = lists.search(asking, depth, probes)
+        rows, found = lists.search(queries, depth, probes)
         short = (rows[:, -1] < 0).mean()
         shares = _shares(found, wanted)
         # A standard error above, so that other queries than the sample find as much.

@@ -1,7 +1,4 @@
-"""The exact nearest neighbours of many vectors at once, by blocks of matrix products.
-
-What belongs here: brute-force search over arrays. What does not: approximate indexes, ids, tables.
-"""
+"""The exact nearest neighbours of many vectors at once, by blocks of matrix products."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -40,8 +37,8 @@ def top_k(
         k: Rows wanted; min(k, m) are given.
         penalty: float32 [m], taken off the score of each row; none is 0.
         block_bytes: Most memory of a block of scores.
-        progress: Told after each block.
-        what: The words progress gets.
+        progress: Called after each block.
+        what: Its first argument.
 
     Returns:
         Rows int64 [n, min(k, m)] and scores float32 of that shape, best first, ties by row.
@@ -57,24 +54,24 @@ def top_k(
 
 
 def nearest_others(
-    rows: NDArray[np.float32], asked: NDArray[np.int64], k: int, among: NDArray[np.int64]
+    rows: NDArray[np.float32], queries: NDArray[np.int64], k: int, among: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The ``k`` rows of ``among`` nearest to each asked one by inner product, itself left out.
+    """The ``k`` rows of ``among`` nearest to each query by inner product, itself left out.
 
     Args:
         rows: float32 [items, dim].
-        asked: Rows to answer for, [n].
+        queries: Rows of the queries, [n].
         k: Neighbours wanted; one fewer than there are candidates are given at most.
         among: Rows that may be neighbours, distinct, at least one.
 
     Returns:
         Rows int64 [n, min(k, candidates - 1)], nearest first.
     """
-    found = among[top_k(rows[asked], rows[among], k + 1)[0]]
-    other = found != asked[:, None]
-    # An asked row that is no candidate, or one of many equal ones: the last is one too many.
+    found = among[top_k(rows[queries], rows[among], k + 1)[0]]
+    other = found != queries[:, None]
+    # A query that is no candidate, or one of many equal ones: the last is one too many.
     other[other.all(axis=1), -1] = False
-    return found[other].reshape(len(asked), found.shape[1] - 1)
+    return found[other].reshape(len(queries), found.shape[1] - 1)
 
 
 def score_blocks(

@@ -1,9 +1,6 @@
 """Inverted lists of a few vectors each: the nearest of millions, searched a matrix at a time.
 
-What belongs here: the lists, which of them a query reads, the search. What does not: how many are
-read, CSLS.
-
-Queries of one domain lie far from the items of another, and what a query is looking for is then
+Queries of one domain lie far from the items of another, and the neighbours of a query are then
 spread over many lists: few lists of many vectors must nearly all be read for a recall of 0.99. So
 lists are short (``PER_LIST``) and many; their centres are found in two levels, and comparing a
 query with every centre is one matrix product for a block of queries.
@@ -100,10 +97,10 @@ class InvertedLists:
         self.index.nprobe = probes
         for start in range(0, len(queries), ROWS):
             part = slice(start, start + ROWS)
-            asking = np.ascontiguousarray(queries[part])
-            lists, near = self._nearest_lists(asking, probes)
-            found = self.index.search_preassigned(asking, k, lists, near)[1]
-            rows[part], cosines[part] = self._ordered(asking, found)
+            block = np.ascontiguousarray(queries[part])
+            lists, near = self._nearest_lists(block, probes)
+            found = self.index.search_preassigned(block, k, lists, near)[1]
+            rows[part], cosines[part] = self._ordered(block, found)
         return rows, cosines
 
     def _nearest_lists(

@@ -1,7 +1,4 @@
-"""Numbers beside an event: its time and speed, and how often and how lately an item was had.
-
-What belongs here: functions of times and counts. What does not: which item, which user.
-"""
+"""Features of an event (time, velocity) and of a repeated item (frequency, recency)."""
 
 from itertools import pairwise
 from typing import Final
@@ -39,7 +36,7 @@ def gaps(seconds: Floats, start: NDArray[np.int64]) -> Floats:
 def velocity(seconds: Floats, start: NDArray[np.int64]) -> Floats:
     """Events per hour over the 24 hours that end at the event, itself included; ``[events]``.
 
-    Of events at one time, a later one counts the earlier ones. Arguments as of :func:`gaps`.
+    Of events at one time, each counts those before it in order. Arguments as of :func:`gaps`.
     """
     result = np.empty(len(seconds))
     for low, high in pairwise(start.tolist()):
@@ -78,7 +75,7 @@ def event_features(seconds: Floats, start: NDArray[np.int64]) -> NDArray[np.floa
 
 
 def decayed_counts(days: Floats, start: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Count of an item at each time it was had, earlier times fading by half-lives.
+    """Count of an item at each of its interactions, previous ones decayed by half-lives.
 
     D_k = 1 + D_{k-1} * 2 ** -((t_k - t_{k-1}) / half-life), from 1 at the first.
 
@@ -111,10 +108,10 @@ def repeat_features(
     distinct: NDArray[np.int64],
     item_stats: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Features of items that a user had before a moment, float32 ``[n, REPEAT_FEATURES]``.
+    """Features of a user's previously interacted items, float32 ``[n, REPEAT_FEATURES]``.
 
     Args:
-        count: Times that the user had the item ``[n]``, at least 1.
+        count: Interactions of the user with the item ``[n]``, at least 1.
         decayed: ``decayed_counts`` at the last of them ``[n, HALF_LIVES]``.
         since_last: Days since the last ``[n]``.
         since_first: Days since the first ``[n]``.

@@ -1,9 +1,8 @@
 """A GRU over padded sequences whose backward pass is written out.
 
-What belongs here: one layer and its gradient. What does not: inputs, heads. Torch's own layer
-records a dozen small operations a step; with the factors of the gradient made for all steps at
-once, a step of the backward pass is one product and three element-wise operations, which is what
-a CPU needs at these sizes. Source: Cho et al. 2014, in the form of ``torch.nn.GRU``.
+Torch's own layer records a dozen small operations a step; with the factors of the gradient made for
+all steps at once, a step of the backward pass is one product and three element-wise operations,
+which is what a CPU needs at these sizes. Source: Cho et al. 2014, in the form of ``torch.nn.GRU``.
 """
 
 from collections.abc import Iterator
@@ -20,8 +19,8 @@ def gru(layer: "GRU", gates: "Tensor") -> "Tensor":
 
     Args:
         layer: Holder of the recurrent parameters: one layer, one direction.
-        gates: What the inputs give each gate, the input bias with it ``[length, batch,
-            3 hidden]``, time first.
+        gates: Input part of each gate, the input bias with it ``[length, batch, 3 hidden]``, time
+            first.
     """
     import torch
 

@@ -1,8 +1,4 @@
-"""User histories: every event of a user in time order, in shards of users.
-
-What belongs here: the order of a history and the shard of a user. What does not: which events are
-targets (``items``), arrays (``shards``).
-"""
+"""User histories: every event of a user in time order, in shards of users."""
 
 from datetime import date
 
@@ -27,8 +23,8 @@ def user_histories(
     Args:
         events: Clean rows of any channels, ``day`` and the columns of ``schemas.EVENTS``.
         settings: Number of shards.
-        before: Keep events of earlier days alone, for the backtest; None keeps all.
-        since: Keep events of this day and later alone, for its holdout; None keeps all.
+        before: Keep only events of days before this one, for the backtest; None keeps all.
+        since: Keep only events of this day and after, for its holdout; None keeps all.
 
     Returns:
         The columns of ``schemas.USER_HISTORIES``, rows of every strength and status. Ties of a

@@ -1,9 +1,7 @@
 """The items of the user model: vectors of all nodes, and which nodes may be recommended.
 
-What belongs here: nodes, targets, accepted links. What does not: events, training.
-
-A *target* is a catalog or offer item that was met in any channel. A *context* node is anything
-else: an opaque receipt item, the receipts side of a held-out match, an unknown id.
+A *target* is a catalog or offer item with an interaction in any channel. A *context* node is
+anything else: an opaque receipt item, the receipts side of a held-out match, an unknown id.
 """
 
 import hashlib
@@ -22,7 +20,7 @@ from itememb_core.services import RECEIPT_DOMAIN
 
 @dataclass(frozen=True)
 class ItemSpace:
-    """What a user model knows of items; rows of ``vectors`` are nodes of the vocabulary."""
+    """The items as a user model sees them; rows of ``vectors`` are nodes of the vocabulary."""
 
     vocabulary: pa.Table
     vectors: NDArray[np.float32]  # [nodes, dim], unit norm

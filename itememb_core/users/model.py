@@ -1,7 +1,4 @@
-"""A fitted user model, and its files: safetensors for the numbers, JSON for settings and sizes.
-
-What belongs here: the model, writing and reading it. What does not: where versions lie.
-"""
+"""A fitted user model, and its files: safetensors for the numbers, JSON for settings and sizes."""
 
 import json
 from dataclasses import dataclass
@@ -22,7 +19,7 @@ HISTORY_FILE = "history.parquet"
 
 
 class Timing(NamedTuple):
-    """Seconds of a fit: in all, and spent waiting for batches; events that were passed."""
+    """Seconds of a fit: in all, and spent waiting for batches; steps taken."""
 
     seconds: float
     waited: float

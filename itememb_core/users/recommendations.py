@@ -1,7 +1,4 @@
-"""``user_embeddings`` and ``recommendations``.
-
-What belongs here: the two tables, made shard by shard. What does not: scores (``scoring``).
-"""
+"""``user_embeddings`` and ``recommendations``, made shard by shard."""
 
 from collections.abc import Iterator
 

@@ -1,8 +1,4 @@
-"""Scores of users for all targets, block by block.
-
-What belongs here: user vectors at the end of a history, the repeat term of the items that a user
-had, their sum. What does not: which scores are listed (``recommend``) or judged (``evaluation``).
-"""
+"""Scores of users for all targets, block by block."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,16 +31,16 @@ _ITEMS = 65_536
 
 @dataclass(frozen=True)
 class OwnItems:
-    """What users had up to the ends of their histories, ordered by user."""
+    """Previously interacted items of users at the ends of their histories, ordered by user."""
 
-    row: NDArray[np.int64]  # [n], position of the user among those asked for
+    row: NDArray[np.int64]  # [n], position of the user among those requested
     target: NDArray[np.int64]  # [n]
-    count: NDArray[np.int64]  # [n], times he had it
+    count: NDArray[np.int64]  # [n], interactions with it
     last: NDArray[np.int64]  # [n], event of the last of them
     features: NDArray[np.float32]  # [n, REPEAT_FEATURES]
 
     def nothing(self) -> "OwnItems":
-        """No items of anybody."""
+        """The same without any item."""
         none = self.row[:0]
         return OwnItems(none, none, none, none, self.features[:0])
 
@@ -97,7 +93,7 @@ def item_matrix(towers: Towers) -> NDArray[np.float32]:
 def own_items(
     shard: Shard, users: NDArray[np.int64], end: NDArray[np.int64], item_stats: NDArray[np.float32]
 ) -> OwnItems:
-    """The targets that users had before ``end``.
+    """The targets that users interacted with before ``end``.
 
     Args:
         shard: Histories.
@@ -138,11 +134,11 @@ def model_scores(
         towers: Parameters.
         values: User vectors ``[users, dim]``.
         base: :func:`item_matrix`.
-        own: What these users had.
-        exclude_seen: Whether it scores -inf.
+        own: Previously interacted items of these users.
+        exclude_seen: Whether they score -inf.
 
     Yields:
-        As :func:`itememb_core.items.vectors.score_blocks`.
+        As :func:`itememb_core.retrieval.exact.score_blocks`.
     """
     import torch
 

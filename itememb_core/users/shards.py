@@ -1,11 +1,8 @@
 """Packed histories: one folder of plain arrays a shard, opened without reading them.
 
-What belongs here: the arrays of a shard, writing and opening them, and looking up when a user had
-an item. What does not: windows and batches (``batches``), the order of a history (``histories``).
-
-A *pair* is a user and a target that he had, himself or by an accepted link; an *occurrence* is one
-event of a pair. Occurrences are sorted by pair, then by time, so that "how often and how lately
-before this event" is one binary search.
+A *pair* is a user and a target that the user interacted with, directly or by an accepted link; an
+*occurrence* is one event of a pair. Occurrences are sorted by pair, then by time, so that frequency
+and recency before an event are one binary search.
 """
 
 import json
@@ -44,10 +41,10 @@ class Shard:
     features: NDArray[np.float32]  # [events, EVENT_FEATURES]
     pair: NDArray[np.int64]  # [events], pair of the event or -1
     own: NDArray[np.int64]  # [own], events on targets, links not counted
-    had: NDArray[np.int64]  # [events + 1], occurrences before the event, over the shard
+    occurred: NDArray[np.int64]  # [events + 1], occurrences before the event, over the shard
     fresh: NDArray[np.int64]  # [events + 1], first occurrences before the event
     owned: NDArray[np.int64]  # [events + 1], own events before the event
-    had_events: NDArray[np.int64]  # [occurrences], events with a pair, in time order
+    pair_events: NDArray[np.int64]  # [occurrences], events with a pair, in time order
     pair_key: NDArray[np.int64]  # [pairs], user * targets + target, ascending
     pair_start: NDArray[np.int64]  # [pairs + 1], first occurrence of each pair
     occurrence: NDArray[np.int64]  # [occurrences], pair * events + event, ascending
@@ -65,7 +62,7 @@ class Shard:
     def find_pairs(
         self, users: NDArray[np.int64], targets: NDArray[np.integer], n_targets: int
     ) -> NDArray[np.int64]:
-        """Pair of each (user, target), -1 where the user never has it."""
+        """Pair of each (user, target), -1 where they never interact."""
         keys = users * n_targets + targets
         place = np.searchsorted(self.pair_key, keys)
         found = place < len(self.pair_key)
@@ -91,7 +88,7 @@ class Shard:
         Args:
             pairs: Pairs ``[n]``.
             last: :meth:`latest` of them, none -1 ``[n]``.
-            events: The event after which one looks ``[n]``.
+            events: The event at which the features are taken ``[n]``.
             item_stats: ``PackedHistories.item_stats`` of the pairs' items ``[n, 2]``.
         """
         size = max(self.events, 1)
@@ -103,7 +100,7 @@ class Shard:
             decayed=self.decayed[last],
             since_last=(now - self.seconds[self.occurrence[last] % size]) / DAY,
             since_first=(now - self.seconds[self.occurrence[first] % size]) / DAY,
-            total=self.had[events + 1] - self.had[begin],
+            total=self.occurred[events + 1] - self.occurred[begin],
             distinct=self.fresh[events + 1] - self.fresh[begin],
             item_stats=item_stats,
         )
@@ -117,7 +114,7 @@ class PackedHistories:
     names: tuple[str, ...]
     events: int
     users: int
-    item_users: NDArray[np.int64]  # [targets], users who had the item
+    item_users: NDArray[np.int64]  # [targets], users who interacted with the item
     item_stats: NDArray[np.float32]  # [targets, 2], share of repeats, log share of users
 
     def shards(self) -> Iterator[Shard]:
@@ -135,7 +132,7 @@ def pack_histories(
         tables: ``schemas.USER_HISTORIES``, one table a shard; rows in any order.
         items: Nodes, targets and links.
         folder: An empty working folder; may be deleted once the fit and the lists are made.
-        progress: Told after each shard.
+        progress: Called after each shard.
 
     Raises:
         ItemembError: If a user's positions are not 0, 1, 2, ... (a shard cut short), or an event
@@ -193,7 +190,7 @@ def _pairs(
     start: NDArray[np.int64],
     n_targets: int,
 ) -> dict[str, NDArray]:
-    """The arrays of a shard that say who had which target when."""
+    """The arrays of a shard about pairs and their occurrences."""
     events = np.flatnonzero(target != UNKNOWN)
     users = np.searchsorted(start, events, side="right") - 1
     keys = users * n_targets + target[events]
@@ -206,9 +203,9 @@ def _pairs(
     fresh[events[order][pair_start[:-1]]] = True
     return {
         "pair": pair,
-        "had": _before(target != UNKNOWN),
+        "occurred": _before(target != UNKNOWN),
         "fresh": _before(fresh),
-        "had_events": events,
+        "pair_events": events,
         "pair_key": pair_key,
         "pair_start": pair_start,
         "occurrence": number * max(len(target), 1) + events[order],

@@ -1,8 +1,7 @@
 """The two towers and the repeat term.
 
-What belongs here: parameters and the forward pass. What does not: losses, updates, batches.
-score(user, item) = user vector . item vector + bias(item); for an item that the user had it is
-share * score + repeat, both by how often and how lately he had it.
+score(user, item) = user vector . item vector + bias(item); for a previously interacted item it is
+share * score + repeat, both by frequency and recency.
 """
 
 from copy import deepcopy
@@ -26,9 +25,9 @@ _ACTION_DIM = 8
 _CHANNEL_DIM = 4
 _REPEAT_HIDDEN = 16
 
-#: Where the repeat term starts: weights of log count and repeat rate, and the log of how much
-#: likelier an item is that was had once. The share starts at 0: how popular an own item is
-#: among others says little.
+#: Initial weights of the repeat term: of log count and repeat rate, and the log odds of an item
+#: with one interaction. The share starts at 0: the popularity of a previously interacted item
+#: among other users adds little.
 _REPEAT_START = {0: 1.0, 6: 1.5}
 _REPEAT_LEVEL = -5.0
 
@@ -45,7 +44,7 @@ class Towers:
         targets: Row of ``vectors`` of each target, int64 ``[targets]``.
     """
 
-    layers: Any  # ModuleDict, whose type knows nothing of its parts
+    layers: Any  # ModuleDict, whose type does not name its parts
     ids: "Tensor"
     bias: "Tensor"
     vectors: "Tensor"
@@ -72,7 +71,8 @@ def make_towers(
     Args:
         item_vectors: ``[nodes, item_dim]``.
         targets: Node of each target ``[targets]``.
-        item_users: Users who had each target ``[targets]``; logarithms are the first biases.
+        item_users: Users who interacted with each target ``[targets]``; logarithms are the first
+            biases.
         settings: Sizes.
         seed: Of the random start.
     """
@@ -108,7 +108,7 @@ def _layers(width: int, settings: UserModelSettings) -> Any:
         }
     )
     with torch.no_grad():
-        # The first scores are popularity, and mostly the own count for what the user had.
+        # The first scores are popularity, and mostly the own count for previously interacted items.
         layers["user"].weight.mul_(0.1)
         layers["user"].bias.zero_()
         layers["repeat"][2].weight.zero_()
@@ -127,7 +127,7 @@ def _mlp(inputs: int, hidden: int, outputs: int) -> "Sequential":
 
 
 def user_states(towers: Towers, batch: "dict[str, Tensor]", position: "Tensor") -> "Tensor":
-    """What the user tower knows after chosen events ``[positions, hidden + item_dim]``.
+    """State of the user tower after chosen events ``[positions, hidden + item_dim]``.
 
     The GRU's output beside the mean of the item vectors up to there. Both look back only, so
     padding at the end changes nothing before it.
@@ -180,7 +180,7 @@ def item_tower(towers: Towers, rows: "Tensor", ids: "Tensor") -> "Tensor":
 
 
 def repeated(towers: Towers, scores: "Tensor", features: "Tensor") -> "Tensor":
-    """Scores ``[...]`` of items that the user had, from those of new ones.
+    """Scores ``[...]`` of previously interacted items, from those of new ones.
 
     Args:
         towers: Parameters.

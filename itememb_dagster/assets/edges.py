@@ -57,7 +57,7 @@ def user_items(
     marketplace_events: ir.Table,
     offers_events: ir.Table,
 ) -> ir.Table:
-    """What each user met in each channel, by day: the bags from which the bridge is sampled."""
+    """Each user's interactions by channel, item and day: the bags of which the bridge is made."""
     return core.user_items(_channels(receipts, retail_events, marketplace_events, offers_events))
 
 
@@ -79,7 +79,7 @@ def edges(ctx: StageContext, copurchase_edges: ir.Table, coview_edges: ir.Table)
     gates=(("raw_inventory",),),
 )
 def bridge_edges(ctx: StageContext, user_items: ir.Table) -> ir.Table:
-    """What one user met in two channels within a window: the best partners of each item."""
+    """Interactions of one user in two channels within a window: the best partners of each item."""
     return core.bridge_edges(user_items, ctx.settings.bridge_edges, ranks=True)
 
 

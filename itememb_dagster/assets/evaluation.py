@@ -1,4 +1,4 @@
-"""What the backtest's vectors and links are worth, beside plain baselines."""
+"""Evaluation of the backtest's vectors and links, beside baselines."""
 
 from datetime import date
 from typing import Any, Final
@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from itememb_core import schemas
 from itememb_core.evaluation.items.baskets import holdout_baskets
+from itememb_core.evaluation.items.evaluate import draw_queries
+from itememb_core.evaluation.items.evaluate import item_evaluation as evaluate_items
 from itememb_core.evaluation.items.goes_with import Space
-from itememb_core.evaluation.items.judge import draw_questions
-from itememb_core.evaluation.items.judge import item_evaluation as judge_items
-from itememb_core.evaluation.links import link_evaluation as judge_links
+from itememb_core.evaluation.links import link_evaluation as evaluate_links
 from itememb_core.items.model import ItemModel
 from itememb_core.items.training import fit, training_data
 from itememb_core.links.scorer.model import LinkScorer
@@ -67,16 +67,16 @@ def item_evaluation(
     marketplace_events: ir.Table,
     offers_events: ir.Table,
 ) -> pa.Table:
-    """Later baskets and next baskets, ranked among a whole channel; categories of near items."""
-    met = ibis.union(retail_events, marketplace_events, offers_events)
-    gap, later, seed = ctx.settings.coview_edges.gap_minutes, ctx.cut or date.max, ctx.settings.seed
-    baskets = holdout_baskets(receipts, met, later, gap).to_pyarrow()
-    asked = draw_questions(vocabulary, baskets, seed)
-    own = before(user_items, ctx.cut).filter(user_items.user_id.isin(asked.users))
+    """Holdout baskets and next baskets, ranked among a whole channel; categories of near items."""
+    events = ibis.union(retail_events, marketplace_events, offers_events)
+    gap, cut, seed = ctx.settings.coview_edges.gap_minutes, ctx.cut or date.max, ctx.settings.seed
+    baskets = holdout_baskets(receipts, events, cut, gap).to_pyarrow()
+    queries = draw_queries(vocabulary, baskets, seed)
+    own = before(user_items, ctx.cut).filter(user_items.user_id.isin(queries.users))
     control = _without_bridge(ctx, item_model, edges, user_items, vocabulary)
     space = Space(item_embeddings, vocabulary, edges, control)
     known = catalog.select("item_id", "category").to_pyarrow()
-    return _tell(ctx, judge_items(space, asked, own.to_pyarrow(), known, seed))
+    return _tell(ctx, evaluate_items(space, queries, own.to_pyarrow(), known, seed))
 
 
 @stage(
@@ -95,8 +95,8 @@ def link_evaluation(
     item_embeddings: pa.Table,
     catalog: ir.Table,
 ) -> pa.Table:
-    """Right catalog item first, precision and coverage, on held-out direct matches."""
-    found = judge_links(
+    """Ranks of the true match, precision and coverage, on held-out direct matches."""
+    found = evaluate_links(
         link_pool,
         link_scorer,
         link_holdout,
@@ -110,12 +110,12 @@ def link_evaluation(
 
 
 def _examples(pairs: pa.Table, catalog: ir.Table) -> dg.MetadataValue:
-    """The surest right and wrong first candidates as a table, with titles."""
+    """The most probable right and wrong top-1 candidates as a table, with titles."""
     ids = {*pairs["receipt_item"].to_pylist(), *pairs["catalog_item"].to_pylist()}
     rows = catalog.filter(catalog.item_id.isin(sorted(ids)))
     known = rows.select("item_id", "title", "category").to_pyarrow().to_pylist()
     titles = {r["item_id"]: r["title"] or r["category"] or "" for r in known}
-    lines = ["| receipt item is | first candidate | probability | right |", "|---|---|---|---|"]
+    lines = ["| receipt item is | top-1 candidate | probability | right |", "|---|---|---|---|"]
     for pair in pairs.to_pylist():
         names = (f"{i} {titles.get(i, '')}" for i in (pair["receipt_item"], pair["catalog_item"]))
         right = "yes" if pair["right"] else "no"

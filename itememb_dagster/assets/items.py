@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from itememb_core import edges as edge_tables
 from itememb_core import schemas
-from itememb_core.evaluation.figures import Judged
+from itememb_core.evaluation.figures import QueryMetrics
 from itememb_core.evaluation.items.probe import mixing_figures
 from itememb_core.evaluation.split import direct_matches
 from itememb_core.evaluation.split import link_holdout as hold_out
@@ -18,7 +18,7 @@ from itememb_core.items.index import BuiltIndex, build_index
 from itememb_core.items.model import ItemModel
 from itememb_core.items.similar import similar_items as neighbours
 from itememb_core.items.training import fit, training_data
-from itememb_core.items.training.start import Earlier
+from itememb_core.items.training.start import WarmStart
 from itememb_core.items.vocabulary import build_vocabulary
 from itememb_core.settings import ItemModelSettings
 from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSpec, stage
@@ -28,7 +28,7 @@ BACKTEST_NODES: Final = {"vocabulary": Input((BACKTEST, "vocabulary"))}
 
 
 def before(table: ir.Table, day: date | None) -> ir.Table:
-    """Return the rows of earlier days; all of them without a day."""
+    """Return the rows of days before one; all of them without a day."""
     return table if day is None else table.filter(table.day < day)
 
 
@@ -50,7 +50,7 @@ def last_day(ctx: StageContext) -> date:
     table=TableSpec(schemas.LINK_HOLDOUT),
 )
 def link_holdout(ctx: StageContext, user_items: ir.Table) -> pa.Table:
-    """Direct matches whose two sides the backtest keeps apart: the known truth of links."""
+    """Direct matches whose two sides the backtest keeps apart: the ground truth of links."""
     direct = direct_matches(item_counts(user_items), ctx.settings.domains)
     held = hold_out(direct.to_pylist(), ctx.settings.seed, ctx.settings.link_holdout.share)
     ctx.metadata |= {"direct matches": len(direct), "held out": held.num_rows}
@@ -111,17 +111,17 @@ def _tell(ctx: StageContext, model: ItemModel) -> ItemModel:
     return model
 
 
-def earlier_of(
+def warm_start_of(
     parent: Rows | None, vocabulary: pa.Table, settings: ItemModelSettings
-) -> Earlier | None:
-    """The version to go on from, where that is wanted and there is one of the same dimension."""
+) -> WarmStart | None:
+    """The previous version as a warm start, where set and of the same dimension."""
     if settings.start != "previous" or parent is None or parent.embedding.shape[1] != settings.dim:
         return None
     return on_nodes(parent, vocabulary)
 
 
 def drift_facts(version: ModelVersion) -> dict[str, str]:
-    """Tell how far the items moved since the version before."""
+    """How far the items moved since the previous version."""
     if version.reason:
         return {"drift": version.reason}
     return {
@@ -195,7 +195,7 @@ def item_model(
         settings,
         seed,
         like=backtest.history,
-        earlier=earlier_of(parent, vocabulary, settings),
+        warm_start=warm_start_of(parent, vocabulary, settings),
         checkpoint=ctx.checkpoint,
         progress=ctx.progress,
     )
@@ -233,7 +233,7 @@ def _show_mixing(
         ctx.plots["map of items"] = picture
 
 
-def mixing_facts(mixing: Judged) -> dict[str, str]:
+def mixing_facts(mixing: QueryMetrics) -> dict[str, str]:
     """Tell how many of the ten nearest are of another domain, beside chance."""
     found = mixing.values["nearest_10", "other_domain_share"]
     chance = mixing.exact["random", "other_domain_share"]
@@ -281,7 +281,7 @@ def similar_items(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.T
     """The most similar items of every item that anyone touched."""
     k, dim = ctx.settings.similar_items.k, ctx.settings.item_model.dim
     found = neighbours(item_embeddings, vocabulary, k, dim, ctx.progress)
-    ctx.metadata |= {"items": found.items, "untouched, left out": found.untouched}
+    ctx.metadata |= {"items": found.items, "without events, left out": found.without_events}
     return found.table
 
 

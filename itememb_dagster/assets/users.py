@@ -9,7 +9,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from itememb_core import schemas
-from itememb_core.evaluation.users import user_evaluation as judge_users
+from itememb_core.evaluation.users import user_evaluation as evaluate_users
 from itememb_core.progress import Progress
 from itememb_core.users.histories import user_histories as histories_of
 from itememb_core.users.items import ItemSpace, item_space
@@ -148,7 +148,7 @@ def user_evaluation(
     item_embeddings: pa.Table,
     cross_domain_links: pa.Table,
 ) -> pa.Table:
-    """What users met after the cut, ranked among all targets, beside plain methods."""
+    """Interactions after the cut, ranked among all targets, beside baselines."""
     items = item_space(vocabulary, item_embeddings, cross_domain_links)
     if ctx.cut is None:
         later = user_histories.limit(0)
@@ -156,7 +156,7 @@ def user_evaluation(
         later = user_histories.filter(user_histories.timestamp >= ibis.timestamp(str(ctx.cut)))
     model, seed = user_model.load(items), ctx.settings.seed
     with packed(ctx, before, items) as shards:
-        found = judge_users(
+        found = evaluate_users(
             model, shards, items, later.to_pyarrow(), seed=seed, progress=ctx.progress
         )
     ctx.nothing = "holdout_days is 0" if ctx.cut is None else found.reason

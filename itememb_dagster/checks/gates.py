@@ -18,11 +18,11 @@ from itememb_dagster.factory.stage import BACKTEST
 
 #: Fewer held-out matches than this: quality checks warn and do not block.
 ENOUGH_MATCHES: Final = 100
-#: Share of twins among the ten nearest by CSLS from which spaces are aligned whatever chance is.
+#: Share of true matches among the ten nearest by CSLS from which spaces are aligned in any case.
 ALIGNED: Final = 0.05
 #: Mean probability less share right that makes links worse than none.
 GROSSLY_OFF: Final = 0.1
-#: The same for users that are judged.
+#: The same for users that are evaluated.
 ENOUGH_USERS: Final = 100
 
 #: A version whose items moved further from the one before: a warning.
@@ -64,7 +64,7 @@ def bridge_joins_two_channels(bridge_edges: ir.Table) -> Verdict:
 
 
 def _vocabulary(vocabulary: pa.Table, link_holdout: pa.Table | None) -> Verdict:
-    """Judge indices, repeated nodes and, in the backtest, the two sides of held-out matches."""
+    """Check indices, repeated nodes and, in the backtest, the two sides of held-out matches."""
     index = vocabulary["index"].to_numpy()
     ordered = bool((index == np.arange(len(index))).all())
     nodes = vocabulary.group_by(["item_id", "side"]).aggregate([])
@@ -100,7 +100,7 @@ def vocabulary_is_whole(vocabulary: pa.Table) -> Verdict:
 
 
 def _unit_vectors(embeddings: pa.Table, vocabulary: pa.Table) -> Verdict:
-    """Judge shape, norm and finiteness of every vector."""
+    """Check shape, norm and finiteness of every vector."""
     dim = embeddings.schema.field("embedding").type.list_size
     rows = vectors(embeddings, unit=False)
     norms = np.linalg.norm(rows, axis=1)
@@ -140,10 +140,10 @@ def _figure(table: pa.Table, method: str, metric: str, part: str = "all") -> flo
 
 @check(("link_evaluation",))
 def links_beat_chance(link_evaluation: pa.Table) -> Verdict:
-    """The right catalog item is first more often than by chance and by popularity."""
+    """The true match is top-1 more often than by chance and by popularity."""
     matches = _figure(link_evaluation, "held_out", "matches") or 0
     if not matches:
-        return Verdict(True, "no held-out match to judge links on")
+        return Verdict(True, "no held-out match to evaluate links on")
     fitted = _figure(link_evaluation, "scorer", "hit@1")
     ours = (_figure(link_evaluation, "csls", "hit@1") if fitted is None else fitted) or 0.0
     chance = _figure(link_evaluation, "random", "hit@1") or 0.0
@@ -180,25 +180,25 @@ def near_ones_are_found(counts: dict[str, Any], settings: Settings) -> Verdict:
 
 @check(("link_evaluation",), blocking=False)
 def spaces_are_aligned(link_evaluation: pa.Table) -> Verdict:
-    """Vectors of twins on receipts and in the catalogs lie together: CSLS finds them at all."""
+    """Vectors of true matches on receipts and in the catalogs lie together: CSLS finds them."""
     if not _figure(link_evaluation, "held_out", "matches"):
-        return Verdict(True, "no held-out match to judge alignment on", warn=True)
+        return Verdict(True, "no held-out match to measure alignment on", warn=True)
     row = _row(link_evaluation, "csls", "hit@10")
     found, low = (row["value"], row["low"]) if row else (0.0, 0.0)
     chance = _figure(link_evaluation, "random", "hit@10") or 0.0
     # Ten times chance is out of reach where there are few candidates.
     passed = low > chance and found > min(10 * chance, ALIGNED)
-    state = "aligned" if passed else "not aligned: vectors of different channels say nothing"
+    state = "aligned" if passed else "not aligned: vectors of different channels are not comparable"
     why = f"the spaces are {state} (CSLS hit@10 {found:.3f}, random {chance:.5f})"
     return Verdict(passed, why, {"hit@10": found, "random": chance}, warn=True)
 
 
 @check(("link_evaluation",))
 def link_probabilities_hold(link_evaluation: pa.Table) -> Verdict:
-    """First candidates are right as often as their probability says (bootstrap, 1 %).
+    """Top-1 candidates are right as often as their probability predicts (bootstrap, 1 %).
 
-    Links that are right more often than promised are fewer than could be, but not false: of
-    those accepted only too much promised blocks.
+    Links that are right more often than predicted cost coverage but are not false: of those
+    accepted only overconfidence blocks.
     """
     gaps = {
         metric: row
@@ -206,15 +206,15 @@ def link_probabilities_hold(link_evaluation: pa.Table) -> Verdict:
         if (row := _row(link_evaluation, "scorer", metric)) is not None
     }
     if not gaps:
-        return Verdict(True, "no probability to judge")
+        return Verdict(True, "no probability to evaluate")
     matches = _figure(link_evaluation, "held_out", "matches") or 0
     off = {name: row for name, row in gaps.items() if not row["low"] <= 0.0 <= row["high"]}
     gross = any(
         row["value"] > GROSSLY_OFF or (name == "calibration" and row["value"] < -GROSSLY_OFF)
         for name, row in off.items()
     )
-    told = (f"{n} {r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]" for n, r in gaps.items())
-    why = f"mean probability less share right: {', '.join(told)}"
+    parts = (f"{n} {r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]" for n, r in gaps.items())
+    why = f"mean probability less share right: {', '.join(parts)}"
     facts = {name: row["value"] for name, row in gaps.items()}
     return Verdict(not off, why, facts, warn=not gross or matches < ENOUGH_MATCHES)
 
@@ -239,24 +239,24 @@ def every_line_enriched_once(enriched_receipts: ir.Table, receipts: ir.Table) ->
 
 @check(("item_evaluation",), blocking=False)
 def goes_with_beats_popularity(item_evaluation: pa.Table) -> Verdict:
-    """One item of a later basket given another: hit@20 above popularity of the channel."""
+    """One item of a holdout basket given another: hit@20 above popularity of the channel."""
     ours = _figure(item_evaluation, "goes_with", "hit@20")
     popular = _figure(item_evaluation, "channel_popularity", "hit@20")
     if ours is None or popular is None:
-        return Verdict(True, "no holdout to judge on")
+        return Verdict(True, "no holdout to evaluate on")
     why = f"hit@20 {ours:.3f}, channel popularity {popular:.3f}"
     return Verdict(ours > popular, why, {"hit@20": ours, "popularity": popular}, warn=True)
 
 
 @check(("item_model",), blocking=False)
 def vectors_stay_in_place(item_model: DriftReport) -> Verdict:
-    """A retrain moves few items far from where the version before had them."""
+    """A retrain moves few items far from their place in the previous version."""
     bands = {row["band"]: row for row in item_model.table.to_pylist()}
     if not bands:
-        return Verdict(True, "no version before that these vectors could be compared with")
+        return Verdict(True, "no previous version that these vectors could be compared with")
     cosine, overlap = bands["all"]["cosine"], bands["all"]["overlap@10"]
     why = (
-        f"mean cosine {cosine:.3f} with the version before (wanted {LEAST_COSINE}), "
+        f"mean cosine {cosine:.3f} with the previous version (wanted {LEAST_COSINE}), "
         f"{overlap:.0%} of the ten nearest as before (wanted {LEAST_OVERLAP:.0%}), "
         f"{bands['all']['items']:,} items"
     )
@@ -266,10 +266,10 @@ def vectors_stay_in_place(item_model: DriftReport) -> Verdict:
 
 @check(("user_evaluation",))
 def recommendations_beat_popularity(user_evaluation: pa.Table) -> Verdict:
-    """What users met later is ranked higher than by popularity of their channels."""
-    users = _figure(user_evaluation, "truth", "users") or 0
+    """Interactions after the cut are ranked higher than by popularity of the user's channels."""
+    users = _figure(user_evaluation, "ground_truth", "users") or 0
     if not users:
-        return Verdict(True, "no user to judge on")
+        return Verdict(True, "no user to evaluate on")
     ours = _figure(user_evaluation, "two_towers", "ndcg@100", "all_repeats") or 0.0
     popular = _figure(user_evaluation, "channel_popularity", "ndcg@100", "all_repeats") or 0.0
     why = f"NDCG@100 {ours:.3f} over {users:.0f} users, channel popularity {popular:.3f}"

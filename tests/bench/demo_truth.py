@@ -1,4 +1,4 @@
-"""How right the links of a lake are, judged by the demo's truth table.
+"""How right the links of a lake are, evaluated by the demo's ground truth.
 
 ``python -m tests.bench.demo_truth LAKE TRUTH`` prints the figures of ``score_links``. Only this
 kind of code, outside the pipeline, may read the truth.
@@ -25,12 +25,12 @@ CHUNK = 512
 class Truth:
     """Rows of the opaque receipt items that were seen, indexed by receipt id.
 
-    ``twin``: the true catalog item, missing where there is none; ``well``: the items with a true
-    link and at least ``WELL_SEEN`` purchases on both sides; ``popular``: the ten catalog items
-    bought most.
+    ``true_match``: the true catalog item, missing where there is none; ``well``: the items with a
+    true match and at least ``WELL_SEEN`` purchases on both sides; ``popular``: the ten catalog
+    items bought most.
     """
 
-    twin: pd.Series
+    true_match: pd.Series
     well: pd.Index
     direct: frozenset[str]
     popular: tuple[str, ...]
@@ -46,7 +46,7 @@ def read_truth(path: Path) -> Truth:
     bought = table.sort_values(["catalog_count", "product_id"], ascending=[False, True])
     counts = opaque[["receipt_count", "catalog_count"]].min(axis=1)
     return Truth(
-        twin=opaque["catalog_item"],
+        true_match=opaque["catalog_item"],
         well=opaque.index[opaque["catalog_item"].notna() & (counts >= WELL_SEEN)],
         direct=frozenset(seen.loc[seen["kind"] == "direct", "receipt_item"]),
         popular=tuple(bought["catalog_item"].dropna()[:10]),
@@ -73,7 +73,7 @@ def score_links(lake: Path, truth_file: Path) -> dict[str, float]:
     truth = read_truth(truth_file)
     candidates = read_table(lake, "link_candidates")
     figures: dict[str, float] = {
-        "opaque_items": len(truth.twin),
+        "opaque_items": len(truth.true_match),
         "well_seen_items": len(truth.well),
         **_hits(candidates, "rank", "hit", truth),
         **_pool_hits(lake, truth),
@@ -92,9 +92,9 @@ def _share(part: float, whole: float) -> float:
 
 
 def right_links(pairs: pd.DataFrame, truth: Truth) -> np.ndarray:
-    """Flag the pairs that are true links; an item without twin has none."""
-    twin = pairs["receipt_item"].map(truth.twin)
-    return np.asarray((twin == pairs["catalog_item"]) & twin.notna(), dtype=bool)
+    """Flag the pairs that are true links; an item without a true match has none."""
+    match = pairs["receipt_item"].map(truth.true_match)
+    return np.asarray((match == pairs["catalog_item"]) & match.notna(), dtype=bool)
 
 
 def _hits(pairs: pd.DataFrame, rank: str, name: str, truth: Truth) -> dict[str, float]:
@@ -122,7 +122,7 @@ def _embedding_hits(lake: Path, truth: Truth) -> dict[str, float]:
     vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(len(ids), -1)
     catalog = np.flatnonzero(np.isin(table["domain"].to_pylist(), ("retail", "marketplace")))
     known = truth.well[truth.well.isin(ids)]
-    target = pd.Index(ids[catalog]).get_indexer(truth.twin[known])  # [queries]
+    target = pd.Index(ids[catalog]).get_indexer(truth.true_match[known])  # [queries]
     rank = np.full(len(known), np.iinfo(np.int64).max)
     for low in range(0, len(known), CHUNK):
         rows = slice(low, low + CHUNK)
@@ -137,8 +137,8 @@ def _embedding_hits(lake: Path, truth: Truth) -> dict[str, float]:
 
 def _popular_hits(truth: Truth) -> dict[str, float]:
     """Return how often the catalog items bought most would be right."""
-    twins = truth.twin[truth.well]
-    return {f"popularity_hit@{k}": float(twins.isin(truth.popular[:k]).mean()) for k in (1, 10)}
+    matches = truth.true_match[truth.well]
+    return {f"popularity_hit@{k}": float(matches.isin(truth.popular[:k]).mean()) for k in (1, 10)}
 
 
 def _accepted(links: pd.DataFrame, truth: Truth) -> dict[str, float]:

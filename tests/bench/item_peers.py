@@ -6,7 +6,7 @@ are, and with fewer steps; the notebook's way
 (Xavier table of 128, projection of two layers with ReLU, cosine, temperature 0.1, batches of 1,024
 with the batch as negatives, Adam over the whole table at 1e-3, a Dataset of single pairs under a
 DataLoader) for the given steps; and gensim's Word2Vec on baskets and sessions, two workers, by four
-settings, judged by input and output vectors. It prints pairs a second, seconds, and hit@20 and
+settings, evaluated by input and output vectors. It prints pairs a second, seconds, and hit@20 and
 hit@100 on the backtest's pairs, ranked within the channel; the smoothed counts stand beside them.
 """
 
@@ -25,15 +25,15 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from itememb_core.evaluation.items.baskets import holdout_baskets
+from itememb_core.evaluation.items.evaluate import draw_queries
 from itememb_core.evaluation.items.goes_with import (
-    Asked,
+    ChannelTask,
     Scores,
     Space,
-    ask,
+    channel_task,
     context_scores,
-    judge_pairs,
+    evaluate_pairs,
 )
-from itememb_core.evaluation.items.judge import draw_questions
 from itememb_core.evaluation.ranking import hit_at
 from itememb_core.evaluation.split import cut_day
 from itememb_core.items.training import fit, training_data
@@ -55,7 +55,7 @@ WORD2VEC: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Backtest:
-    """What training may see and what is asked afterwards."""
+    """Training data and the held-out pairs."""
 
     data: TrainingData
     vocabulary: pa.Table
@@ -63,10 +63,10 @@ class Backtest:
     pairs: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
     sentences: list[list[str]]  # nodes of a basket or session, as words
 
-    def asked(self, embeddings: pa.Table) -> list[Asked]:
-        """The questions of each channel."""
+    def tasks(self, embeddings: pa.Table) -> list[ChannelTask]:
+        """Queries and targets of each channel."""
         space = Space(embeddings, self.vocabulary, self.edges)
-        return [ask(space, channel, *ends) for channel, ends in self.pairs.items()]
+        return [channel_task(space, channel, *ends) for channel, ends in self.pairs.items()]
 
 
 def read(lake: Path, holdout_days: int) -> Backtest:
@@ -82,10 +82,10 @@ def read(lake: Path, holdout_days: int) -> Backtest:
 
     vocabulary = ds.dataset(lake / "backtest" / "vocabulary").to_table().combine_chunks()
     edges = ds.dataset(lake / "backtest" / "edges", partitioning="hive").to_table()
-    met = load("retail_events").union(load("marketplace_events"), load("offers_events"))
+    events = load("retail_events").union(load("marketplace_events"), load("offers_events"))
     gap = SETTINGS.coview_edges.gap_minutes
-    baskets = holdout_baskets(load("receipts"), met, days[0], gap).to_pyarrow()
-    later = holdout_baskets(load("receipts"), met, cut, gap).to_pyarrow()
+    baskets = holdout_baskets(load("receipts"), events, days[0], gap).to_pyarrow()
+    later = holdout_baskets(load("receipts"), events, cut, gap).to_pyarrow()
     at = baskets["at"].to_numpy().astype("datetime64[D]")
     before = baskets.filter(pa.array(at < np.datetime64(cut)))
     items = load("user_items")
@@ -100,7 +100,7 @@ def read(lake: Path, holdout_days: int) -> Backtest:
         ),
         vocabulary=vocabulary,
         edges=edges,
-        pairs=draw_questions(vocabulary, later, SETTINGS.seed).pairs,
+        pairs=draw_queries(vocabulary, later, SETTINGS.seed).pairs,
         sentences=sentences(vocabulary, before),
     )
 
@@ -192,19 +192,21 @@ def word2vec(
     return seconds, inward, outward
 
 
-def products(left: NDArray[np.float32], right: NDArray[np.float32]) -> Callable[[Asked], Scores]:
+def products(
+    left: NDArray[np.float32], right: NDArray[np.float32]
+) -> Callable[[ChannelTask], Scores]:
     """Score by the inner product of a query's row of one table with the candidates' of another."""
 
-    def scores(asked: Asked) -> Scores:
-        queries, candidates = left[asked.queries], np.ascontiguousarray(right[asked.seen].T)
+    def scores(task: ChannelTask) -> Scores:
+        queries, candidates = left[task.queries], np.ascontiguousarray(right[task.seen].T)
         return lambda rows: queries[rows] @ candidates
 
     return scores
 
 
-def hits(asked: list[Asked], scores: Callable[[Asked], Scores]) -> tuple[float, float]:
+def hits(tasks: list[ChannelTask], scores: Callable[[ChannelTask], Scores]) -> tuple[float, float]:
     """hit@20 and hit@100 over the queries of all channels."""
-    ranks = np.concatenate([each.ranks(scores(each)) for each in asked])
+    ranks = np.concatenate([each.ranks(scores(each)) for each in tasks])
     return float(hit_at(ranks, 20).mean()), float(hit_at(ranks, 100).mean())
 
 
@@ -218,8 +220,10 @@ class Table:
         self, name: str, seconds: float, rate: float | None, found: tuple[float, float]
     ) -> None:
         """Print a row; its family is the name up to the comma."""
-        told = f"{rate:,.0f}" if rate else ""
-        print(f"| {name} | {seconds:.1f} | {told} | {found[0]:.3f} | {found[1]:.3f} |", flush=True)
+        results = f"{rate:,.0f}" if rate else ""
+        print(
+            f"| {name} | {seconds:.1f} | {results} | {found[0]:.3f} | {found[1]:.3f} |", flush=True
+        )
         self.points.setdefault(name.split(",", maxsplit=1)[0], []).append((seconds, found[0]))
 
     def plot(self, path: Path) -> None:
@@ -246,40 +250,40 @@ class Table:
 
 
 def measure(backtest: Backtest, steps: int, gensim: int) -> Table:
-    """Train and judge all of them."""
+    """Train and evaluate all of them."""
     import torch
 
     torch.set_num_threads(THREADS)
     nodes, pairs = backtest.data.nodes, len(backtest.data.pairs.a)
     print(f"{nodes:,} nodes, {pairs:,} pairs, {len(backtest.sentences):,} baskets and sessions")
     print("\n| way | seconds | pairs a second | hit@20 | hit@100 |\n|---|---:|---:|---:|---:|")
-    told, most = Table(), SETTINGS.item_model.max_steps
+    results, most = Table(), SETTINGS.item_model.max_steps
     for share in (16, 8, 4, 2):
         seconds, rate, table = ours(backtest, most // share)
-        found = hits(backtest.asked(table), lambda asked, of=table: context_scores(of, asked))
-        told.show(f"itememb, {most // share:,} steps", seconds, rate, found)
+        found = hits(backtest.tasks(table), lambda task, of=table: context_scores(of, task))
+        results.show(f"itememb, {most // share:,} steps", seconds, rate, found)
     seconds, rate, table = ours(backtest, most)
-    judged = judge_pairs(
+    metrics = evaluate_pairs(
         Space(table, backtest.vocabulary, backtest.edges), backtest.pairs, SETTINGS.seed
     )
 
     def of(method: str) -> tuple[float, float]:
         first, second = (
-            np.concatenate([each.values[method, metric] for each in judged]).mean()
+            np.concatenate([each.values[method, metric] for each in metrics]).mean()
             for metric in ("hit@20", "hit@100")
         )
         return float(first), float(second)
 
-    told.show(f"itememb, {most:,} steps", seconds, rate, of("goes_with"))
-    told.show("counts, smoothed (no training)", 0.0, None, of("counts_smoothed"))
-    asked = backtest.asked(table)
+    results.show(f"itememb, {most:,} steps", seconds, rate, of("goes_with"))
+    results.show("counts, smoothed (no training)", 0.0, None, of("counts_smoothed"))
+    tasks = backtest.tasks(table)
     seconds, rate, unit = notebook(backtest, steps)
-    told.show(f"notebook, {steps:,} steps", seconds, rate, hits(asked, products(unit, unit)))
+    results.show(f"notebook, {steps:,} steps", seconds, rate, hits(tasks, products(unit, unit)))
     for options in WORD2VEC[:gensim]:
         seconds, inward, outward = word2vec(backtest, options)
         words = ", ".join(f"{name} {value}" for name, value in options.items())
-        told.show(f"gensim, {words}", seconds, None, hits(asked, products(inward, outward)))
-    return told
+        results.show(f"gensim, {words}", seconds, None, hits(tasks, products(inward, outward)))
+    return results
 
 
 def main(arguments: list[str]) -> int:
@@ -292,9 +296,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--plot", type=Path, help="A PNG of hit@20 by seconds.")
     options = parser.parse_args(arguments)
     print("channels:", ", ".join(CHANNELS))
-    told = measure(read(options.lake, options.holdout_days), options.steps, options.gensim)
+    results = measure(read(options.lake, options.holdout_days), options.steps, options.gensim)
     if options.plot:
-        told.plot(options.plot)
+        results.plot(options.plot)
     return 0
 
 

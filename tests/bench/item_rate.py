@@ -4,7 +4,7 @@
 prints a row for each, measured in a process of its own: pairs a second, each pair against 1,023 or
 1,024 drawn negatives and the settings' even ones, with sampling, masks, log-q correction and
 optimizer; the same of the bare matrix products of a whole batch (three a step); and peak memory.
-Items are met by Zipf's law, 200 entries a user, and the median of several rounds is told.
+Interactions follow Zipf's law, 200 entries a user, and the median of several rounds is printed.
 """
 
 import argparse
@@ -30,8 +30,8 @@ SETTINGS = ItemModelSettings()
 WARM, STEPS, ROUNDS = 100, 100, 9
 
 
-def met(rng: np.random.Generator, items: int, size: int) -> np.ndarray:
-    """Draw items by Zipf's law; their numbers say nothing of how often they are met."""
+def zipf_items(rng: np.random.Generator, items: int, size: int) -> np.ndarray:
+    """Draw items by Zipf's law; their numbers are independent of their frequency."""
     rank = np.exp(rng.random(size) * np.log((items + SHIFT) / SHIFT)) * SHIFT - SHIFT
     spread = np.random.default_rng(0).permutation(items)
     return spread[np.minimum(rank.astype(np.int64), items - 1)].astype(np.int32)
@@ -41,13 +41,13 @@ def data(items: int) -> TrainingData:
     """Two channels of equal size, each with half of the items, and pairs of the first."""
     rng = np.random.default_rng(1)
     channel = rng.integers(0, 2, ENTRIES).astype(np.int8)
-    node = met(rng, items // 2, ENTRIES) + channel * np.int32(items // 2)
+    node = zipf_items(rng, items // 2, ENTRIES) + channel * np.int32(items // 2)
     user = np.repeat(np.arange(ENTRIES // PER_USER, dtype=np.int32), PER_USER)
     day = rng.integers(0, 300, ENTRIES).astype(np.int32)
     order = np.lexsort((node, day, user, channel))
     counts = np.zeros((items, 4), np.int64)
     np.add.at(counts, (node, channel), 1)
-    ends = met(rng, items // 2, PAIRS), met(rng, items // 2, PAIRS)
+    ends = zipf_items(rng, items // 2, PAIRS), zipf_items(rng, items // 2, PAIRS)
     different = ends[0] != ends[1]
     none = np.empty(0, np.int32)
     kind, weight = np.zeros(PAIRS, np.int8), rng.random(PAIRS).astype(np.float32)
@@ -117,8 +117,8 @@ def main(arguments: list[str]) -> int:
     for items in options.items:
         words = [sys.executable, "-m", "tests.bench.item_rate", str(items), "--one"]
         words += ["--rows", options.rows]
-        told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-        print("  ".join(f"{name} {value:,.3f}" for name, value in json.loads(told).items()))
+        printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+        print("  ".join(f"{name} {value:,.3f}" for name, value in json.loads(printed).items()))
     return 0
 
 

@@ -125,7 +125,7 @@ class Way(NamedTuple):
         build = clock.read()
         some = asking[:: max(len(asking) // SEARCHED, 1)]
         clock = Clock()
-        _, cosine = side._replace(asking=some).search(SIZE, silent, "")
+        _, cosine = side._replace(queries=some).search(SIZE, silent, "")
         search = clock.read() / len(some) * len(asking)
         sample = slice(None, None, max(len(some) // SAMPLE, 1))
         wanted = top_k(some[sample], answering, RECALL_AT)[1]

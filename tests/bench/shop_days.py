@@ -2,7 +2,7 @@
 
 ``python -m tests.bench.shop_days RAW EVENTS [DAYS]`` writes a folder. Items are popular by Zipf's
 law, sessions are heavy-tailed (up to 1,256 items), users meet several channels, and each user and
-item belongs to a latent group. What does not belong here: rows that break a rule (``odd_rows``).
+item belongs to a latent group.
 """
 
 import sys

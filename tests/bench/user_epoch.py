@@ -30,7 +30,7 @@ START = np.datetime64(datetime(2024, 1, 1), "us")
 
 
 def items() -> ItemSpace:
-    """Random unit vectors of catalog items, all of them met."""
+    """Random unit vectors of catalog items, all of them with an interaction."""
     rng = np.random.default_rng(0)
     ids = pa.array([f"fmcg_{i}" for i in range(ITEMS)])
     side, domain = pa.array(["all"] * ITEMS), pa.array(["retail"] * ITEMS)

@@ -11,15 +11,15 @@ from scipy.sparse import csr_array
 
 from itememb_core.evaluation.items.baselines import cooccurrence, counted_pairs, ppmi_svd
 from itememb_core.evaluation.items.baskets import draw_next_baskets, draw_pairs, holdout_baskets
+from itememb_core.evaluation.items.evaluate import ItemEvaluation, draw_queries, item_evaluation
 from itememb_core.evaluation.items.goes_with import (
     BLENDS,
     METRICS,
-    Asked,
+    ChannelTask,
     Space,
     blend_ranks,
-    judge_pairs,
+    evaluate_pairs,
 )
-from itememb_core.evaluation.items.judge import ItemEvaluation, draw_questions, item_evaluation
 from itememb_core.items.vocabulary import build_vocabulary, node_index
 from itememb_core.schemas import EDGES, EVALUATION, USER_ITEMS, item_embeddings
 from itememb_core.settings import DomainSettings, ItemEvaluationSettings
@@ -70,8 +70,8 @@ CATALOG = pa.table({"item_id": ["fmcg_1", "fmcg_2"], "category": ["tea", None]})
 
 def evaluate(words: pa.Table, later: pa.Table, seed: int = 0, **space) -> ItemEvaluation:
     made = Space(embeddings(words), words, KNOWN, **space)
-    had = histories(*((7, "receipts", item) for item in ITEMS[:3]))
-    return item_evaluation(made, draw_questions(words, later, seed), had, CATALOG, seed)
+    history = histories(*((7, "receipts", item) for item in ITEMS[:3]))
+    return item_evaluation(made, draw_queries(words, later, seed), history, CATALOG, seed)
 
 
 def edges(*rows: tuple[str, str, str, int]) -> pa.Table:
@@ -132,7 +132,7 @@ def test_methods_that_know_the_partner_hit_and_others_do_not(figures: dict):
     assert figures["queries", "n", "receipts"]["value"] == 100
 
 
-def test_popularity_hits_for_the_popular_answers_alone(figures: dict):
+def test_popularity_hits_for_the_popular_targets_alone(figures: dict):
     # Answers among the 20 or 21 most frequent, the query left out.
     assert figures["channel_popularity", "hit@20", "all"]["value"] == pytest.approx(0.1, abs=0.01)
     assert figures["channel_popularity", "hit@20", "tail"]["value"] < 0.02
@@ -165,16 +165,16 @@ def test_no_holdout_leaves_the_probes_and_a_reason():
     alone = evaluate(vocabulary(), baskets(("receipts", "b", "i001")))
     assert "next basket" in alone.table["slice"].to_pylist()
     assert "all" not in alone.table["slice"].to_pylist()
-    assert "no later basket" in alone.reason
+    assert "no holdout basket" in alone.reason
 
 
-def test_a_blend_knows_what_vectors_know_and_plain_vectors_what_counts_know(figures: dict):
+def test_a_blend_has_what_vectors_know_and_vectors_what_counts_know(figures: dict):
     for metric in ("hit@20", "hit@100"):
         assert figures["blend", metric, "all"]["value"] == 1.0
     assert figures["ppmi_svd", "hit@20", "all"]["value"] >= 0.5
 
 
-def test_vectors_without_the_bridge_are_judged_where_they_are_given():
+def test_vectors_without_the_bridge_are_evaluated_where_they_are_given():
     words = vocabulary()
     found = evaluate(words, LATER, without_bridge=embeddings(words)).table.to_pylist()
     by_method = {
@@ -186,12 +186,12 @@ def test_vectors_without_the_bridge_are_judged_where_they_are_given():
 def test_a_blend_finds_what_either_counts_or_vectors_know():
     words = vocabulary()
     place = {item: i for i, item in enumerate(words["item_id"].to_pylist())}
-    # The model knows all answers of even queries and hides those of odd ones behind 20 others.
+    # The model knows all targets of even queries and ranks those of odd ones below 20 others.
     node = np.array([place[item] for item in ITEMS])
-    queries, answers = node[0:80], node[100:180]
+    queries, targets = node[0:80], node[100:180]
     rows = words.num_rows
     context = np.zeros((rows, rows), np.float32)
-    context[queries[::2], answers[::2]] = 5
+    context[queries[::2], targets[::2]] = 5
     for k in range(1, 80, 2):
         context[queries[k], node[180:200]] = 5
     fixed = [
@@ -202,11 +202,11 @@ def test_a_blend_finds_what_either_counts_or_vectors_know():
     table = pa.Table.from_arrays(
         [*columns, *fixed, pa.array(np.zeros(rows, np.float32))], schema=item_embeddings(rows)
     )
-    # Counts know the answers of odd queries, met 100 times.
+    # Counts know the targets of odd queries, 100 times together.
     known = edges(
         *(("receipts", *sorted((ITEMS[k], ITEMS[100 + k])), 100) for k in range(1, 80, 2))
     )
-    (found,) = judge_pairs(Space(table, words, known), {"receipts": (queries, answers)}, 0)
+    (found,) = evaluate_pairs(Space(table, words, known), {"receipts": (queries, targets)}, 0)
     hits = found.values["blend", "hit@20"]
     assert hits[::2].mean() == 1.0
     assert hits[1::2].mean() == 1.0
@@ -216,22 +216,23 @@ def test_a_blend_finds_what_either_counts_or_vectors_know():
 def test_a_blend_is_smoothed_counts_times_a_power_of_the_models_lift():
     rng = np.random.default_rng(0)
     counts = rng.integers(1, 50, 30)
-    met = np.triu(rng.integers(0, 3, (30, 30)), 1)
-    met += met.T
+    counted = np.triu(rng.integers(0, 3, (30, 30)), 1)
+    counted += counted.T
     scores = rng.standard_normal((20, 30)).astype(np.float32)
     every = np.arange(30)
-    asked = Asked("receipts", every[:20], every, every, counts, rng.permutation(30)[:20])
-    found = blend_ranks(asked, csr_array(met[:20]), lambda rows: scores[rows], every[:20], BLENDS)
+    task = ChannelTask("receipts", every[:20], every, every, counts, rng.permutation(30)[:20])
+    together = csr_array(counted[:20])
+    found = blend_ranks(task, together, lambda rows: scores[rows], every[:20], BLENDS)
     q = counts / counts.sum()
     for (weight, power), ranks in found.items():
-        dense = np.log(met[:20] + weight * q) + power * (scores - np.log(q))
-        for row, answer in enumerate(asked.answers):
-            if answer != row:
+        dense = np.log(counted[:20] + weight * q) + power * (scores - np.log(q))
+        for row, target in enumerate(task.targets):
+            if target != row:
                 others = np.delete(dense[row], row)
-                assert ranks[row] == (others > dense[row, answer]).sum()
+                assert ranks[row] == (others > dense[row, target]).sum()
 
 
-def test_plain_vectors_put_items_of_one_block_together():
+def test_baseline_vectors_put_items_of_one_block_together():
     words = vocabulary()
     blocks = [ITEMS[k : k + 5] for k in range(0, 200, 5)]
     known = edges(
@@ -255,31 +256,31 @@ def test_the_next_basket_is_the_first_of_a_user_in_a_channel():
     )  # fmt: skip
     found = draw_next_baskets(words, rows, np.random.default_rng(0))
     ids = words["item_id"].to_pylist()
-    told = {
+    found = {
         channel: [(int(b.user[r]), ids[n]) for r, n in zip(b.row, b.node, strict=True)]
         for channel, b in found.items()
     }
-    assert told["receipts"] == [(1, "i006"), (1, "i007"), (2, "i008")]
-    assert told["retail"] == [(1, "fmcg_1")]
+    assert found["receipts"] == [(1, "i006"), (1, "i007"), (2, "i008")]
+    assert found["retail"] == [(1, "fmcg_1")]
 
 
 def test_next_baskets_by_hand():
     words = vocabulary()
-    # User 1 had i100 twice and i101 once, and takes i100 and i150 next; user 2 has no history.
+    # User 1 bought i100 twice and i101 once, and buys i100 and i150 next; user 2 has no history.
     later = baskets(
         ("receipts", "b1", "i100", 1, 1), ("receipts", "b1", "i150", 1, 1),
         ("receipts", "b2", "i000", 2, 1),
     )  # fmt: skip
-    had = histories(*((1, "receipts", i) for i in ("i100", "i100", "i101")))
+    history = histories(*((1, "receipts", i) for i in ("i100", "i100", "i101")))
     space = Space(embeddings(words), words, KNOWN)
-    made = item_evaluation(space, draw_questions(words, later, 0), had, CATALOG, 0)
+    made = item_evaluation(space, draw_queries(words, later, 0), history, CATALOG, 0)
     found = {
         (r["method"], r["metric"]): r["value"]
         for r in made.table.to_pylist()
         if r["slice"] == "next basket, receipts"
     }
     assert found["users", "n"] == 1
-    # i100 is found by its own vector; i150 ties with all that was never had, far behind.
+    # i100 is found by its own vector; i150 ties with all that was never bought, far behind.
     for method in ("history_mean", "own_most_frequent"):
         assert found[method, "recall@20"] == 0.5
     assert found["channel_popularity", "recall@100"] == 0.0
@@ -310,20 +311,20 @@ def test_pairs_hold_only_items_seen_in_the_channel():
 def test_directions_are_drawn_evenly_and_whatever_the_order_of_rows():
     words = vocabulary()
     rows = baskets(*(("receipts", f"b{k}", i) for k in range(400) for i in ("i001", "i002")))
-    query, answer = draw_pairs(words, rows, np.random.default_rng(0))["receipts"]
-    assert (query != answer).all()
-    assert 0.4 < (query < answer).mean() < 0.6
+    query, target = draw_pairs(words, rows, np.random.default_rng(0))["receipts"]
+    assert (query != target).all()
+    assert 0.4 < (query < target).mean() < 0.6
     turned = rows.take(pa.array(np.random.default_rng(1).permutation(rows.num_rows)))
     again = draw_pairs(words, turned, np.random.default_rng(0))["receipts"]
     assert (again[0] == query).all()
 
 
-def test_a_held_out_match_is_asked_by_its_receipts_side():
+def test_a_held_out_match_is_a_query_by_its_receipts_side():
     words = vocabulary(("fmcg_1",))
     rows = baskets(("receipts", "b", "fmcg_1"), ("receipts", "b", "i001"))
-    query, answer = draw_pairs(words, rows, np.random.default_rng(0))["receipts"]
+    query, target = draw_pairs(words, rows, np.random.default_rng(0))["receipts"]
     side = int(node_index(words, pa.array(["fmcg_1"]), "receipts")[0])
-    assert side in {int(query[0]), int(answer[0])}
+    assert side in {int(query[0]), int(target[0])}
     assert words["side"][side].as_py() == "receipts"
 
 

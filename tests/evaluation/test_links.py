@@ -57,11 +57,11 @@ def test_ranks_are_what_counting_gives(world, evaluated):
     counts = np.array([row[4] for row in world.rows])
     cosine_hits = popular = 0.0
     for item in world.holdout["item_id"].to_pylist():
-        twin = rows[item, "all"]
+        match = rows[item, "all"]
         cosine = world.values[catalog] @ world.values[rows[item, "receipts"]]
-        cosine_hits += catalog[cosine.argmax()] == twin
-        tied = (counts[catalog] == counts[twin]).sum() - 1
-        popular += 1 / (1 + (counts[catalog] > counts[twin]).sum() + tied / 2)
+        cosine_hits += catalog[cosine.argmax()] == match
+        tied = (counts[catalog] == counts[match]).sum() - 1
+        popular += 1 / (1 + (counts[catalog] > counts[match]).sum() + tied / 2)
     assert value["cosine", "hit@1", "all"] == pytest.approx(cosine_hits / 400)
     assert value["channel_popularity", "mrr", "all"] == pytest.approx(popular / 400)
     assert value["random", "hit@10", "all"] == pytest.approx(10 / len(catalog))
@@ -86,7 +86,7 @@ def test_support_slices_divide_the_matches(evaluated):
     assert 0 < value["held_out", "matches", "well_seen"] < 400
 
 
-def test_acceptance_is_judged_at_the_shipped_threshold(evaluated):
+def test_acceptance_is_evaluated_at_the_shipped_threshold(evaluated):
     result, _, scorer = evaluated
     value = figures(result)
     assert value["scorer", "precision", "all"] == pytest.approx(scorer.acceptance.precision)
@@ -99,7 +99,7 @@ def test_acceptance_is_judged_at_the_shipped_threshold(evaluated):
             assert row["low"] <= row["value"] <= row["high"]
 
 
-def test_few_matches_are_judged_with_other_folds_thresholds(world):
+def test_few_matches_are_evaluated_with_other_folds_thresholds(world):
     result, _, scorer = evaluate(world, small=500)
     value = figures(result)
     assert scorer.strict

@@ -42,7 +42,7 @@ def probe(labels: dict[str, str | None], angles: np.ndarray) -> dict:
     }
 
 
-def test_a_category_that_lies_together_is_told_and_a_scattered_one_is_not():
+def test_a_clustered_category_is_predicted_and_a_scattered_one_is_not():
     # 20 teas and 12 coffees in two bundles; items without a category take no part.
     tea = {f"fmcg_t{k:02d}": "tea" for k in range(20)}
     coffee = {f"nfmcg_c{k:02d}": "coffee" for k in range(12)}

@@ -17,17 +17,17 @@ from itememb_core.evaluation.ranking import (
 )
 
 
-def rank(scores: list[float], answer: int, query: int) -> float:
+def rank(scores: list[float], target: int, query: int) -> float:
     rows = np.array([scores], np.float32)
-    return float(tied_ranks(rows, np.array([answer]), np.array([query]))[0])
+    return float(tied_ranks(rows, np.array([target]), np.array([query]))[0])
 
 
 def test_ranks_by_hand():
     # The query (place 0) scores best and takes no part; one is above, two others tie.
-    assert rank([9, 5, 3, 3, 3, 1], answer=2, query=0) == 2.0
-    assert rank([9, 5, 3, 3, 3, 1], answer=1, query=0) == 0.0
-    assert rank([3, 3], answer=1, query=0) == 0.0
-    assert rank([0, 0, 0, 0, 0], answer=1, query=4) == 1.5
+    assert rank([9, 5, 3, 3, 3, 1], target=2, query=0) == 2.0
+    assert rank([9, 5, 3, 3, 3, 1], target=1, query=0) == 0.0
+    assert rank([3, 3], target=1, query=0) == 0.0
+    assert rank([0, 0, 0, 0, 0], target=1, query=4) == 1.5
 
 
 def test_hits_and_reciprocals_by_hand():
@@ -40,7 +40,7 @@ def test_hits_and_reciprocals_by_hand():
 @given(st.lists(st.integers(0, 3), min_size=3, max_size=12))
 def test_ranks_of_all_candidates_average_to_the_middle(scores: list[int]):
     others = range(1, len(scores))
-    found = [rank([float(s) for s in scores], answer, 0) for answer in others]
+    found = [rank([float(s) for s in scores], target, 0) for target in others]
     assert np.mean(found) == pytest.approx((len(scores) - 2) / 2)
 
 
@@ -53,13 +53,13 @@ def test_ranks_of_all_candidates_average_to_the_middle(scores: list[int]):
     st.booleans(),
 )
 def test_sparse_ranks_are_those_of_dense_scores(
-    counts: list[list[int]], prior: list[float], answer: int, step: int, all_take_part: bool
+    counts: list[list[int]], prior: list[float], target: int, step: int, all_take_part: bool
 ):
     dense, share = np.array(counts, np.float32), np.array(prior)
-    answers = np.full(len(dense), answer)
-    excluded = None if all_take_part else (answers + step) % 5
-    found = sparse_ranks(csr_array(dense), share, answers, excluded)
-    wanted = tied_ranks((dense + share).astype(np.float32), answers, excluded)
+    targets = np.full(len(dense), target)
+    excluded = None if all_take_part else (targets + step) % 5
+    found = sparse_ranks(csr_array(dense), share, targets, excluded)
+    wanted = tied_ranks((dense + share).astype(np.float32), targets, excluded)
     assert found.tolist() == wanted.tolist()
 
 

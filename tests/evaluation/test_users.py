@@ -1,4 +1,4 @@
-"""Ranking metrics by hand, plain methods by hand, and the table."""
+"""Ranking metrics by hand, baselines by hand, and the table."""
 
 import numpy as np
 import pytest
@@ -8,10 +8,10 @@ from itememb_core.evaluation.user_baselines import baseline_scores, statistics
 from itememb_core.evaluation.users import (
     METRICS,
     SLICES,
-    Met,
+    Interactions,
     bootstrap,
     first_ranks,
-    holdout_truth,
+    ground_truth,
     ranking_metrics,
     user_evaluation,
 )
@@ -90,7 +90,7 @@ def test_popularity_by_hand(plain):
 
 
 def test_co_occurrence_by_hand(plain):
-    # The last of both is c: met with b on one day, with d on another; itself does not count.
+    # The last of both is c: with b on one day, with d on another; itself does not count.
     assert order(plain["last_item_co_occurrence"]) == [[1, 3, 0, 2]] * 2
     assert plain["last_item_co_occurrence"][0] == pytest.approx(
         [5 / 6, 1 + 2 / 6, 3 / 6, 1 + 1 / 6]
@@ -102,19 +102,19 @@ def test_markov_chain_by_hand(plain):
     assert order(plain["markov_chain"]) == [[0, 3, 2, 1]] * 2
 
 
-def test_truth_leaves_opaque_and_unknown_items_out():
+def test_ground_truth_leaves_opaque_and_unknown_items_out():
     items = items_of(["fmcg_a", "fmcg_b", "x"], counts=[2, 0, 5])
     rows = [(1, 0, "fmcg_a"), (1, 1, "x"), (1, 2, "fmcg_b"), (1, 3, "fmcg_new")]
-    truth = holdout_truth(histories(rows), items)
+    truth = ground_truth(histories(rows), items)
     assert (truth.user.tolist(), truth.target.tolist(), truth.unknown) == ([1], [0], 2)
 
 
-def test_the_next_truth_is_everything_of_the_first_time():
+def test_the_next_targets_are_all_of_the_first_time():
     items = items_of(["fmcg_a", "fmcg_b", "fmcg_c"], counts=[1, 1, 1])
     rows = [(1, 5, "fmcg_b"), (1, 5, "fmcg_a"), (1, 5, "fmcg_b"), (1, 9, "fmcg_c")]
-    truth = holdout_truth(histories(rows), items)
-    met = Met(truth.target, truth.time)
-    assert (met.next().tolist(), met.all().tolist()) == ([0, 1], [0, 1, 2])
+    truth = ground_truth(histories(rows), items)
+    own = Interactions(truth.target, truth.time)
+    assert (own.next().tolist(), own.all().tolist()) == ([0, 1], [0, 1, 2])
 
 
 def test_the_table_and_that_habits_are_found(tmp_path):
@@ -138,7 +138,7 @@ def test_the_table_and_that_habits_are_found(tmp_path):
     assert again.table.equals(result.table)
 
 
-def test_nothing_to_judge(tmp_path):
+def test_nothing_to_evaluate(tmp_path):
     ids, rows = habits(users=3)
     model, packed, items = fitted(tmp_path, rows=rows, ids=ids)
     empty = user_evaluation(model, packed, items, histories([]), seed=0)

@@ -1,4 +1,4 @@
-"""A retrain turned back to the version before: what stays, what is told, which version it is."""
+"""A retrain aligned with the previous version: what stays, the drift, which version it is."""
 
 import json
 import shutil
@@ -180,7 +180,7 @@ def test_the_check_warns_of_vectors_that_moved_far_and_never_blocks(tmp_path: Pa
     assert verdicts["other"].warn
     assert not vectors_stay_in_place.blocking
     first.save(tmp_path)
-    assert "no version before" in vectors_stay_in_place.judge(load_drift(tmp_path)).why
+    assert "no previous version" in vectors_stay_in_place.judge(load_drift(tmp_path)).why
 
 
 @pytest.mark.slow

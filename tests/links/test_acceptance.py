@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itememb_core.links.scorer.acceptance import (
-    Judged,
+    LabelledTop1,
     choose_by_expectation,
     choose_threshold,
     precision_at,
@@ -14,10 +14,10 @@ from itememb_core.links.scorer.acceptance import (
 )
 
 
-def judged(*lists):
+def labelled(*lists):
     """Lists as (probability, correct, weight)."""
     probability, correct, weight = zip(*lists, strict=True)
-    return Judged(np.array(probability), np.array(correct), np.array(weight, float))
+    return LabelledTop1(np.array(probability), np.array(correct), np.array(weight, float))
 
 
 def test_wilson_by_hand():
@@ -29,7 +29,7 @@ def test_wilson_by_hand():
 
 
 def test_precision_counts_weights_over_all_accepted():
-    each = judged((0.9, True, 2), (0.8, False, 1), (0.8, True, 1), (0.1, True, 4))
+    each = labelled((0.9, True, 2), (0.8, False, 1), (0.8, True, 1), (0.1, True, 4))
     result = precision_at(each, 0.8)
     assert (result.precision, result.coverage) == (0.75, 0.5)
     low, high = wilson(0.75, 16 / 6)
@@ -39,30 +39,30 @@ def test_precision_counts_weights_over_all_accepted():
 
 
 def test_the_lowest_threshold_that_meets_the_target():
-    # 19 right and one more wrong: 19 / 20 = 0.95 counts as met; 18 do not.
+    # 19 right and one more wrong: 19 / 20 = 0.95 is enough; 18 are not.
     right = [(1.0 - i / 100, True, 1) for i in range(19)]
-    assert choose_threshold(judged(*right), 0.95, strict=False).threshold == pytest.approx(0.82)
-    assert choose_threshold(judged(*right[:18]), 0.95, strict=False).threshold is None
+    assert choose_threshold(labelled(*right), 0.95, strict=False).threshold == pytest.approx(0.82)
+    assert choose_threshold(labelled(*right[:18]), 0.95, strict=False).threshold is None
     # A wrong one below stops it, until enough right ones follow.
     wrong, more = (0.5, False, 1), [(0.4 - i / 100, True, 1) for i in range(19)]
-    assert choose_threshold(judged(*right, wrong), 0.95, strict=False).threshold == pytest.approx(
+    assert choose_threshold(labelled(*right, wrong), 0.95, strict=False).threshold == pytest.approx(
         0.82
     )
-    both = choose_threshold(judged(*right, wrong, *more), 0.95, strict=False)
+    both = choose_threshold(labelled(*right, wrong, *more), 0.95, strict=False)
     assert both.threshold == pytest.approx(0.22)
     assert both.precision == pytest.approx(38 / 39)
 
 
 def test_equal_probabilities_are_accepted_together():
-    each = judged(*[(0.9, True, 1)] * 30, *[(0.9, False, 1)] * 30)
+    each = labelled(*[(0.9, True, 1)] * 30, *[(0.9, False, 1)] * 30)
     assert choose_threshold(each, 0.6, strict=False).threshold is None
 
 
 def test_few_matches_need_the_lower_bound():
     right = [(0.9, True, 1)] * 72
-    assert choose_threshold(judged(*right), 0.95, strict=False).threshold == 0.9
-    assert choose_threshold(judged(*right), 0.95, strict=True).threshold is None
-    assert choose_threshold(judged(*right, right[0]), 0.95, strict=True).threshold == 0.9
+    assert choose_threshold(labelled(*right), 0.95, strict=False).threshold == 0.9
+    assert choose_threshold(labelled(*right), 0.95, strict=True).threshold is None
+    assert choose_threshold(labelled(*right, right[0]), 0.95, strict=True).threshold == 0.9
 
 
 @settings(max_examples=60, deadline=None)
@@ -76,14 +76,14 @@ def test_few_matches_need_the_lower_bound():
     strict=st.booleans(),
 )
 def test_what_is_chosen_meets_the_target_and_a_lower_target_accepts_no_less(lists, strict):
-    each = judged(*lists) if lists else judged((0.5, False, 1)).take(np.array([], int))
+    each = labelled(*lists) if lists else labelled((0.5, False, 1)).take(np.array([], int))
     chosen = choose_threshold(each, 0.8, strict=strict)
     assert chosen.threshold is None or chosen.precision > 0.8
     assert choose_threshold(each, 0.6, strict=strict).coverage >= chosen.coverage
 
 
 def test_the_mean_probability_of_all_accepted_meets_the_target():
-    known = judged((0.95, True, 1), (0.7, False, 1), (0.5, True, 2))
+    known = labelled((0.95, True, 1), (0.7, False, 1), (0.5, True, 2))
 
     def chosen(probability, weight, target):
         return choose_by_expectation(known, np.array(probability), np.array(weight, float), target)
@@ -92,7 +92,7 @@ def test_the_mean_probability_of_all_accepted_meets_the_target():
     # (3 * 0.9 + 4 * 0.8) / 7 = 0.842857; with the last 6.5 / 8 = 0.8125.
     found = chosen(probability, weight, 0.84)
     assert (found.threshold, found.expected) == (0.8, pytest.approx(5.9 / 7))
-    assert (found.precision, found.coverage) == (1.0, 0.25)  # of the judged, one lies above
+    assert (found.precision, found.coverage) == (1.0, 0.25)  # of the labelled, one lies above
     found = chosen(probability, weight, 0.81)
     assert (found.threshold, found.expected, found.precision) == (0.6, pytest.approx(0.8125), 0.5)
     assert chosen(probability, weight, 0.85).threshold == 0.9
@@ -100,4 +100,4 @@ def test_the_mean_probability_of_all_accepted_meets_the_target():
     assert chosen([0.9, 0.5, 0.5], [1, 1, 1], 0.7).threshold == 0.9
     nothing = precision_at(known, None)
     assert chosen(probability, weight, 0.91) == chosen([], [], 0.5) == nothing
-    assert chosen([0.99], [1], 0.95) == nothing  # no judged list lies that high
+    assert chosen([0.99], [1], 0.95) == nothing  # no labelled list lies that high

@@ -1,4 +1,4 @@
-"""Too little, nothing, or nonsense to link by: no crash, no false link, the reason said."""
+"""Too little, nothing, or nonsense to link by: no crash, no false link, a reason."""
 
 from dataclasses import replace
 
@@ -46,18 +46,18 @@ def learned(links):
 
 
 @pytest.mark.parametrize(
-    ("kept", "said"),
+    ("kept", "reason"),
     [
         (lambda item, receipts, retail: not receipts, "no opaque item"),
         (lambda item, receipts, retail: not item.startswith("fmcg_"), "no catalog item"),
     ],
     ids=["no receipts", "no catalog"],
 )
-def test_a_side_that_is_not_there_makes_no_link(kept, said):
+def test_a_side_that_is_not_there_makes_no_link(kept, reason):
     world = World(matches=30, opaque=30, alone=5, extra=10)
     data = only(world, kept)
     scorer, links = linked(data, LINK_HOLDOUT.empty_table())
-    assert said in (no_links_reason(data.vocabulary, POOL) or "")
+    assert reason in (no_links_reason(data.vocabulary, POOL) or "")
     assert links.num_rows == 0
     assert "no held-out direct match" in (scorer.reason or "")
 
@@ -111,7 +111,7 @@ def test_no_price_brand_or_category_still_links_and_rightly(bare):
 
 
 def test_copies_of_one_catalog_item_share_no_link(bare):
-    # Every catalog item is there twice, with the same vector and buyers: nothing tells them apart.
+    # Every catalog item is there twice, with the same vector and buyers: all are ties.
     world, data = bare
     retail = [i for i, row in enumerate(world.rows) if row[4] > 0]
     rows = data.vocabulary.take(pa.array(retail)).to_pylist()

@@ -82,27 +82,28 @@ def test_shares_of_lines_and_spend_by_hand():
 
 
 PAIR = {
-    "users": 41.2, "lead_users": 12.0, "price_gap": 0.01, "brand": 1.0, "rhythm": 0.5,
-    "similarity": 0.61,
+    "users_llr": 41.2, "users_llr_lead": 12.0, "price_gap": 0.01, "brand": 1.0,
+    "weekly_correlation": 0.5, "similarity": 0.61,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "parts"),
     [
-        ({}, ["the same users buy both (log likelihood ratio +41.2), no receipt item fits it",
+        ({}, ["the same users buy both (log-likelihood ratio +41.2), no receipt item fits it",
               "same price", "same brand", "in the same weeks (+0.50)", "cosine 0.61"]),
-        ({"lead_users": -3.0}, ["another receipt item fits better (-3.0)"]),
-        ({"users": -2.0}, ["its users do not buy both (-2.0)"]),
+        ({"users_llr_lead": -3.0}, ["another receipt item fits better (-3.0)"]),
+        ({"users_llr": -2.0}, ["its users do not buy both (-2.0)"]),
         ({"price_gap": -0.2, "brand": -1.0}, ["price near (-0.20)", "another brand"]),
-        ({"price_gap": 0.9, "rhythm": -0.3}, ["price apart (+0.90)", "in other weeks (-0.30)"]),
+        ({"price_gap": 0.9, "weekly_correlation": -0.3},
+         ["price apart (+0.90)", "in other weeks (-0.30)"]),
     ],
 )  # fmt: skip
-def test_reasons_say_what_the_evidence_is(change, said):
+def test_reasons_are_the_evidence_in_words(change, parts):
     words = reasons(PAIR | change)
-    assert all(part in words for part in said)
+    assert all(part in words for part in parts)
 
 
-def test_what_is_not_known_is_not_spoken_of():
+def test_unknown_evidence_is_left_out_of_the_reasons():
     assert reasons(dict.fromkeys(PAIR)) == ""
     assert reasons(dict.fromkeys(PAIR) | {"similarity": 0.5}) == "cosine 0.50"

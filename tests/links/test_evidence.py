@@ -1,4 +1,4 @@
-"""Profiles from bags, rhythm, first and last days, prices and brands."""
+"""Profiles from bags, correlations in time, first and last days, prices and brands."""
 
 import ibis
 import numpy as np
@@ -67,7 +67,7 @@ def test_what_has_strength_0_does_not_count():
     assert np.isnan(profiles.first_and_last(found, NODES)[0]).all()
 
 
-def test_rhythm_is_the_correlation_of_what_time_does_not_explain():
+def test_correlations_are_of_what_time_does_not_explain():
     receipts, catalog = profiles.by_time(bought(), NODES, 30)
     # Receipts: 3 of 4 in window 0. o1 has one in each: residuals 1 - 1.5 and 1 - 0.5.
     expected = np.array([-0.5 / np.sqrt(2.0), 0.5 / np.sqrt(1.0)])

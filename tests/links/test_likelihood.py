@@ -1,4 +1,4 @@
-"""The log likelihood ratio of two profiles against its definition, and the fit of its shape."""
+"""The log-likelihood ratio of two profiles against its definition, and the fit of its shape."""
 
 import numpy as np
 import pytest
@@ -83,7 +83,7 @@ def test_many_pairs_are_what_the_formula_gives():
     assert np.allclose(stored[kept], every[kept])
 
 
-def test_twins_stand_above_strangers():
+def test_true_matches_score_above_other_pairs():
     rng, k, share = np.random.default_rng(1), 0.1, np.full(80, 1 / 80)
     taste = rng.gamma(k, 1 / k, (60, 80))
     x, y = (rng.poisson(20 * share * taste) for _ in range(2))
@@ -93,7 +93,7 @@ def test_twins_stand_above_strangers():
     assert np.median(every[~np.eye(60, dtype=bool)]) < 0
 
 
-def test_a_user_who_shops_on_one_side_only_tells_nothing():
+def test_a_user_who_shops_on_one_side_only_is_no_evidence():
     share, base_share = np.array([0.5, 0.5, 0.0]), np.array([0.5, 0.0, 0.5])
     with_stranger = scores(side([[1, 3, 0]], share), side([[1, 0, 2]], base_share), 1.0)[2]
     a, b = 4 * 0.5, 3 * 0.5  # only the first user's column counts

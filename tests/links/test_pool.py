@@ -1,4 +1,4 @@
-"""Who asks, who may answer, CSLS, and the pool as lists."""
+"""Queries and candidates, CSLS, and the pool as lists."""
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +39,7 @@ def names(rows):
     return [ROWS[row][0] for row in rows]
 
 
-def test_who_asks_and_who_may_answer():
+def test_queries_and_candidates():
     vocabulary = vocabulary_table(ROWS)
     nodes = link_nodes(vocabulary, LinkPoolSettings())
     assert names(nodes.receipts) == ["o1", "fmcg_held"]
@@ -169,8 +169,8 @@ def test_memory_settings_change_no_pair():
     whole = link_pool(world.data(), LinkPoolSettings(size=5, by_users=8))
     few = link_pool(world.data(), LinkPoolSettings(size=5, by_users=8, pairs_at_once=300))
     assert open_parts(world, 300) > 10 * open_parts(world, 20_000_000)
-    assert few.drop_columns(["lead_users"]).equals(whole.drop_columns(["lead_users"]))
-    assert np.allclose(few["lead_users"], whole["lead_users"], atol=1e-4)
+    assert few.drop_columns(["users_llr_lead"]).equals(whole.drop_columns(["users_llr_lead"]))
+    assert np.allclose(few["users_llr_lead"], whole["users_llr_lead"], atol=1e-4)
 
 
 def open_parts(world, pairs_at_once):
@@ -178,7 +178,7 @@ def open_parts(world, pairs_at_once):
     return len(list(open_pool(world.data(), settings).parts))
 
 
-def test_the_pool_finds_twins_and_no_id_helps():
+def test_the_pool_finds_true_matches_and_no_id_helps():
     world = World(matches=60, opaque=80, alone=20, extra=40, noise=0.2)
     pool = link_pool(world.data(bought=False), LinkPoolSettings(size=15))
     assert pool.schema == LINK_POOL
@@ -192,8 +192,8 @@ def test_the_pool_finds_twins_and_no_id_helps():
     pool = link_pool(blind.data(), LinkPoolSettings(size=15, by_users=10))
     own = pool.filter(pa.compute.equal(pool["receipt_item"], pool["catalog_item"]))
     assert own.num_rows < 60 * 0.25
-    answers = set(pool["catalog_item"].to_pylist())
-    assert not answers & {"fmcg_direct", "fmcg_nobody"}
+    candidates = set(pool["catalog_item"].to_pylist())
+    assert not candidates & {"fmcg_direct", "fmcg_nobody"}
 
 
 def test_users_find_what_vectors_do_not():
@@ -213,8 +213,9 @@ def test_users_find_what_vectors_do_not():
     assert pool[["rank_users", "rank_csls"]].notna().any(axis=1).all()
     # Ranks by users are in the order of the ratio, which every pair has.
     listed = pool[pool.rank_users.notna()].sort_values(["receipt_item", "rank_users"])
-    assert (listed.groupby("receipt_item").users.diff().dropna() <= 0).all()
-    assert pool[["users", "months", "weeks", "similarity", "csls"]].notna().all(axis=None)
+    assert (listed.groupby("receipt_item").users_llr.diff().dropna() <= 0).all()
+    ratios = ["users_llr", "months_llr", "weeks_llr"]
+    assert pool[[*ratios, "similarity", "csls"]].notna().all(axis=None)
 
 
 def test_csls_of_a_pair_is_the_same_whichever_list_found_it():
@@ -232,9 +233,9 @@ def test_the_lead_is_over_the_best_other_receipt_item_of_the_pool():
     pool = link_pool(world.data(), LinkPoolSettings(size=5, by_users=8)).to_pandas()
     for _, own in pool.groupby("catalog_item"):
         for row in own.itertuples():
-            others = own.users[own.receipt_item != row.receipt_item]
+            others = own.users_llr[own.receipt_item != row.receipt_item]
             best = max(others.max(), 0.0) if len(others) else 0.0
-            assert row.lead_users == pytest.approx(row.users - best, abs=1e-3)
+            assert row.users_llr_lead == pytest.approx(row.users_llr - best, abs=1e-3)
 
 
 def test_an_empty_side_gives_the_empty_pool():
@@ -256,7 +257,7 @@ def test_lists_pad_the_shorter_ones():
         {"receipt_item": "fmcg_held", "catalog_item": "nfmcg_a", "csls": 0.2, "rank_reverse": 1},
     )
     lists = pool_lists(pool, vocabulary_table(ROWS))
-    assert lists.receipt.tolist() == [0, 3]  # the held-out match asks by its receipts side
+    assert lists.receipt.tolist() == [0, 3]  # the held-out match is a query by its receipts side
     assert lists.catalog.tolist() == [[2, 5], [5, -1]]
     assert np.array_equal(
         lists.compared["rank_reverse"], [[np.nan, 4], [1, np.nan]], equal_nan=True

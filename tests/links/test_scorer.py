@@ -10,14 +10,14 @@ import pytest
 
 from itememb_core.errors import ItemembError
 from itememb_core.links.candidates import cross_domain_links, link_candidates
-from itememb_core.links.labels import fold_of, held_out, stands_first
+from itememb_core.links.labels import fold_of, held_out, is_top1
 from itememb_core.links.lists import COMPARED, PoolLists
 from itememb_core.links.nodes import Support, support
 from itememb_core.links.pool import link_pool
 from itememb_core.links.scorer.acceptance import Acceptance
 from itememb_core.links.scorer.calibration import Calibration, fit_calibration
 from itememb_core.links.scorer.comparisons import FEATURES, best_other, candidate_features
-from itememb_core.links.scorer.fit import fit_scorer, out_of_fold_judged
+from itememb_core.links.scorer.fit import fit_scorer, out_of_fold_top1
 from itememb_core.links.scorer.model import SCORER_FILE, load_scorer
 from itememb_core.links.scorer.population import example_weights, no_match_shares, set_population
 from itememb_core.schemas import CROSS_DOMAIN_LINKS, LINK_CANDIDATES, LINK_HOLDOUT, LINK_POOL
@@ -47,14 +47,14 @@ def fitted():
     return Fitted()
 
 
-def lists(users, **compared):
-    users = np.array(users, np.float32)
-    n, size = users.shape
+def lists(users_llr, **compared):
+    users_llr = np.array(users_llr, np.float32)
+    n, size = users_llr.shape
     catalog = np.tile(np.arange(n, n + size, dtype=np.int32), (n, 1))
-    catalog[np.isnan(users)] = -1
+    catalog[np.isnan(users_llr)] = -1
     columns = dict.fromkeys(COMPARED, np.full((n, size), np.nan, np.float32))
     columns |= {name: np.array(values, np.float32) for name, values in compared.items()}
-    return PoolLists(np.arange(n, dtype=np.int32), catalog, columns | {"users": users})
+    return PoolLists(np.arange(n, dtype=np.int32), catalog, columns | {"users_llr": users_llr})
 
 
 def test_features_by_hand():
@@ -68,13 +68,13 @@ def test_features_by_hand():
     )
     x = dict(zip(FEATURES, candidate_features(pool, counts)[0].T, strict=True))
     assert all(np.isnan(values[2]) for values in x.values())
-    total = np.log(np.exp(3) + np.exp(1) + 1)  # and the stranger's 0
+    total = np.log(np.exp(3) + np.exp(1) + 1)  # and no match, 0
     expected = {
-        "users": [3, 1],
-        "users_gap": [2, -2],
-        "users_rank": [0, np.log(2)],
-        "users_share": [3 - total, 1 - total],
-        "users_any": [total, total],
+        "users_llr": [3, 1],
+        "users_llr_gap": [2, -2],
+        "users_llr_rank": [0, np.log(2)],
+        "users_llr_log_softmax": [3 - total, 1 - total],
+        "users_llr_logsumexp": [total, total],
         "csls_gap": [-0.3, 0.3],
         "csls_rank": [np.log(2), 0],
         "price_distance": [0.1, 0.2],
@@ -83,7 +83,7 @@ def test_features_by_hand():
         "log_receipts": [0, 0],
         "log_catalog": [np.log(0.3), np.log(0.7)],
         "log_count_gap": [-np.log(0.3), -np.log(0.7)],
-        "months_gap": [np.nan, np.nan],
+        "months_llr_gap": [np.nan, np.nan],
     }
     for name, values in expected.items():
         assert x[name][:2] == pytest.approx(values, abs=1e-6, nan_ok=True), name
@@ -98,20 +98,20 @@ def test_best_other_of_ties_and_of_one():
 def test_equal_candidates_share_their_rank():
     counts = Support(np.full(9, 2), np.arange(9))
     x = candidate_features(lists([[1.0, 3.0, 3.0, 2.0]]), counts)[0]
-    ranks = np.expm1(x[:, FEATURES.index("users_rank")])
+    ranks = np.expm1(x[:, FEATURES.index("users_llr_rank")])
     assert ranks == pytest.approx([3, 0, 0, 2])
 
 
-def test_a_twin_that_shares_the_first_place_is_not_found():
+def test_a_true_match_that_ties_for_top1_is_not_found():
     scores = np.array([[0.9, 0.9, 0.1], [0.2, 0.9, 0.1], [0.3, 0.2, 0.1], [0.3, 0.2, 0.1]])
-    assert stands_first(scores, np.array([0, 1, -1, 1])).tolist() == [False, True, False, False]
-    assert not stands_first(np.empty((2, 0)), np.array([-1, -1])).any()
+    assert is_top1(scores, np.array([0, 1, -1, 1])).tolist() == [False, True, False, False]
+    assert not is_top1(np.empty((2, 0)), np.array([-1, -1])).any()
 
 
-def test_a_twin_taken_out_leaves_what_a_list_without_it_has():
+def test_a_removed_match_leaves_the_features_of_a_list_that_never_had_it():
     counts = Support(np.full(9, 2), np.arange(9))
     rng = np.random.default_rng(0)
-    others = {name: rng.random(size=(1, 4)) for name in COMPARED if name != "users"}
+    others = {name: rng.random(size=(1, 4)) for name in COMPARED if name != "users_llr"}
     whole = lists([[9.0, 4.0, 3.0, -1.0]], **others)
     taken = candidate_features(whole.without(np.array([0])), counts)[0, 1:]
     compared = {name: values[:, 1:] for name, values in whole.compared.items()}
@@ -120,7 +120,7 @@ def test_a_twin_taken_out_leaves_what_a_list_without_it_has():
 
 
 def test_no_feature_is_of_csls_itself():
-    # r(x) of a receipt item is made with its twin: of CSLS only differences may be seen.
+    # r(x) of a receipt item is made with its true match: of CSLS only differences may be seen.
     counts = Support(np.full(9, 2), np.arange(9))
     csls = np.array([[0.4, 0.1, 0.3]])
     one, other = (lists([[1.0, 2.0, 3.0]], csls=csls + shift) for shift in (0.0, 0.25))
@@ -128,7 +128,7 @@ def test_no_feature_is_of_csls_itself():
     assert np.allclose(same[0], same[1], atol=1e-6, equal_nan=True)
 
 
-def test_held_out_twins_are_found_by_place(fitted):
+def test_held_out_matches_are_found_by_place(fitted):
     world = fitted.world
     held = held_out(fitted.pool, world.vocabulary, world.holdout)
     assert (held.matches, held.absent) == (400, 0)
@@ -140,13 +140,13 @@ def test_held_out_twins_are_found_by_place(fitted):
 
 
 def population_case():
-    """Matches: 3 of 4 with 50 lines; opaque items: 1 of 4. One twin is a candidate."""
+    """Matches: 3 of 4 with 50 lines; opaque items: 1 of 4. One true match is a candidate."""
     rows = [(f"fmcg_{i}", "all", "retail", 0, 0 if i == 3 else 1, 0, 0) for i in range(4)]
     rows += [(f"fmcg_{i}", "receipts", "retail", 50 if i else 1, 0, 0, 0) for i in range(4)]
     rows += [(f"o{i}", "all", "receipt", 1 if i else 50, 0, 0, 0) for i in range(4)]
     vocabulary = vocabulary_table(rows)
     pairs = [
-        {"receipt_item": f"fmcg_{i}", "catalog_item": "fmcg_0", "users": 1.0} for i in range(4)
+        {"receipt_item": f"fmcg_{i}", "catalog_item": "fmcg_0", "users_llr": 1.0} for i in range(4)
     ]
     holdout = pa.table({"item_id": ["fmcg_0", "fmcg_1", "fmcg_2", "fmcg_3", "fmcg_gone"]})
     return vocabulary, held_out(pool_table(*pairs), vocabulary, holdout)
@@ -159,15 +159,15 @@ def test_matches_stand_for_opaque_items_of_their_support():
     assert held.seen.tolist() == [True, True, True, False]
     population = set_population(vocabulary, 0.25)
     assert (population.items, population.share) == ((3, 0, 0, 1, 0), 0.25)
-    with_twin, without = example_weights(held, support(vocabulary), population)
-    # 3 items of one line: 2.25 with a twin, one list; 0.75 without, one copy. 1 of 50 lines: 0.75
-    # over the two lists whose twin is a candidate, 0.25 over three copies. Mean 1 of 8 examples.
+    with_match, without = example_weights(held, support(vocabulary), population)
+    # 3 items of one line: 2.25 with a match, one list; 0.75 without, one copy. 1 of 50 lines: 0.75
+    # over the two lists whose match is a candidate, 0.25 over three copies. Mean 1 of 8 examples.
     expected = np.array([2.25, 0.375, 0.375, 0.0, 0.75, 0.25 / 3, 0.25 / 3, 0.25 / 3]) * 2
-    assert np.concatenate([with_twin, without]) == pytest.approx(expected)
+    assert np.concatenate([with_match, without]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("share", [0.15, 0.7])
-def test_the_share_without_a_match_is_told_by_the_scores(share):
+def test_the_share_without_a_match_is_estimated_from_the_scores(share):
     rng = np.random.default_rng(3)
     band = np.full(2000, 2)
     matched, unmatched = rng.normal(2, 1.5, 2000), rng.normal(-1, 1, 2000)
@@ -175,7 +175,7 @@ def test_the_share_without_a_match_is_told_by_the_scores(share):
     opaque = np.where(none, rng.normal(-1, 1, 2000), rng.normal(2, 1.5, 2000))
     found = no_match_shares(opaque, band, (matched, band), (unmatched, band))
     assert found[2] == pytest.approx(share, abs=0.05)
-    assert found[0] == 0.5  # no item there: nothing tells
+    assert found[0] == 0.5  # no item there: the prior
     alike = no_match_shares(opaque, band, (matched, band), (matched, band))
     assert alike[2] == pytest.approx(0.5, abs=0.02)
 
@@ -192,7 +192,7 @@ def test_calibration_gives_the_shares_that_are_right():
     weighted = fit_calibration(logit, receipts, right, np.where(np.arange(6000) < 3000, 2.0, 1.0))
     copied = fit_calibration(logit[twice], receipts[twice], right[twice], np.ones(9000))
     assert weighted.slope == pytest.approx(copied.slope, rel=1e-4)
-    # A better score is never less likely, even where the examples say so.
+    # A better score is never less likely, even where the examples are so.
     wrong = fit_calibration(-logit, receipts, right, np.ones(6000))
     assert wrong.slope > 0
 
@@ -234,16 +234,16 @@ def test_no_match_items_lower_what_is_accepted(fitted):
     assert len(fitted.learned()) > len(many.learned()) > 0
 
 
-def test_judged_matches_were_not_seen_by_their_model(fitted):
+def test_out_of_fold_matches_were_not_seen_by_their_model(fitted):
     world, scorer = fitted.world, fitted.scorer
     held = held_out(fitted.pool, world.vocabulary, world.holdout)
     fold = fold_of(held.ids, 5, 0)
-    # A planted curve that is sure of everything marks exactly the lists judged by it.
+    # A planted curve that is sure of everything marks exactly the lists scored by it.
     sure = replace(scorer.by_fold[2], calibration=Calibration(50.0, 1e-3, 0.0))
     models = (*scorer.by_fold[:2], sure, *scorer.by_fold[3:])
     counts = support(world.vocabulary)
-    judged = out_of_fold_judged(held, counts, fold, models, scorer.population)
-    assert np.array_equal(judged.probability == 1.0, np.concatenate([fold, fold]) == 2)
+    labelled = out_of_fold_top1(held, counts, fold, models, scorer.population)
+    assert np.array_equal(labelled.probability == 1.0, np.concatenate([fold, fold]) == 2)
     assert len({each.trees.text for each in (scorer.model, *scorer.by_fold)}) == 6
 
 
@@ -257,9 +257,10 @@ def test_candidates_are_ranked_by_probability_then_csls_then_id(fitted):
     assert table.schema == LINK_CANDIDATES
     frame = table.to_pandas()
     assert (frame.groupby("receipt_item").size() == 10).all()
-    asked = fitted.pool["receipt_item"].unique().to_pylist()
-    assert frame.receipt_item.drop_duplicates().to_list() == asked
-    expected = frame.assign(order=frame.receipt_item.map({item: i for i, item in enumerate(asked)}))
+    queries = fitted.pool["receipt_item"].unique().to_pylist()
+    assert frame.receipt_item.drop_duplicates().to_list() == queries
+    order = {item: i for i, item in enumerate(queries)}
+    expected = frame.assign(order=frame.receipt_item.map(order))
     expected = expected.sort_values(
         ["order", "probability", "csls", "catalog_item"], ascending=[True, False, False, True]
     )
@@ -267,7 +268,7 @@ def test_candidates_are_ranked_by_probability_then_csls_then_id(fitted):
     assert (frame["rank"] == frame.groupby("receipt_item").cumcount() + 1).all()
 
 
-def test_equal_candidates_stand_in_the_order_of_their_ids():
+def test_ties_are_ordered_by_id():
     rows = [("o", "all", "receipt", 1, 0, 0, 0)]
     rows += [(f"fmcg_{name}", "all", "retail", 0, 1, 0, 0) for name in "cab"]
     pool = pool_table(
@@ -305,7 +306,7 @@ def test_a_scorer_comes_back_from_plain_text_the_same(fitted, tmp_path):
 def test_a_damaged_scorer_is_an_error_that_names_the_file(fitted, tmp_path):
     fitted.scorer.save(tmp_path)
     text = (tmp_path / "model.txt").read_text()
-    (tmp_path / "model.txt").write_text(text.replace("users_share", "other"))
+    (tmp_path / "model.txt").write_text(text.replace("users_llr_log_softmax", "other"))
     with pytest.raises(ItemembError, match=r"model.txt has features .*other"):
         load_scorer(tmp_path)
     (tmp_path / "model.txt").write_text("not a model")
@@ -321,7 +322,7 @@ def test_a_damaged_scorer_is_an_error_that_names_the_file(fitted, tmp_path):
         load_scorer(tmp_path)
 
 
-def test_unaligned_spaces_accept_nothing_and_say_why(tmp_path):
+def test_unaligned_spaces_accept_nothing_and_give_the_reason(tmp_path):
     blind = Fitted(signal=False, bought=False)
     assert blind.scorer.model is None
     assert "not aligned" in (blind.scorer.reason or "")
@@ -331,7 +332,7 @@ def test_unaligned_spaces_accept_nothing_and_say_why(tmp_path):
     assert load_scorer(tmp_path) == blind.scorer
 
 
-def test_few_matches_lean_to_none_and_say_so():
+def test_few_matches_lean_to_none_and_the_rule_says_so():
     few = Fitted(matches=60, opaque=200, alone=60, extra=100)
     assert few.scorer.strict
     assert "fewer than 300" in few.scorer.rule
@@ -340,7 +341,7 @@ def test_few_matches_lean_to_none_and_say_so():
         assert "no threshold passes" in (few.scorer.reason or "")
 
 
-def test_one_to_one_keeps_the_likeliest_of_a_catalog_item(fitted):
+def test_one_to_one_keeps_the_most_probable_of_a_catalog_item(fitted):
     first = fitted.candidates.to_pandas().query("rank == 1").head(5).reset_index(drop=True)
     first["catalog_item"] = ["fmcg_1", "fmcg_2", "fmcg_1", "fmcg_1", "fmcg_2"]
     first["probability"] = [0.95, 0.97, 0.99, 0.99, 0.96]
@@ -354,7 +355,7 @@ def test_one_to_one_keeps_the_likeliest_of_a_catalog_item(fitted):
 
     items = first.receipt_item.to_list()
     assert learned(accepting) == items[1:]
-    # Of fmcg_1 the likeliest two are told apart by CSLS; order is that of the candidates.
+    # The tie of fmcg_1 is broken by CSLS; order is that of the candidates.
     assert learned(replace(accepting, one_to_one=True)) == [items[1], items[3]]
     none = replace(accepting, one_to_one=True, acceptance=Acceptance(1.0, None, None, None, 0.0))
     assert learned(none) == []

@@ -80,7 +80,7 @@ def test_validation_ends_before_the_last_time_with_a_target(tmp_path):
     assert limits(shard, sampling).tolist() == [4, 6]
 
 
-def test_a_target_is_later_than_what_predicts_it_and_own_draws_are_past(tmp_path):
+def test_targets_are_after_their_position_and_own_draws_before_it(tmp_path):
     ids, rows = habits(users=10)
     packed, sampling = drawing(tmp_path, rows, ids)
     (shard,) = packed.shards()
@@ -90,23 +90,22 @@ def test_a_target_is_later_than_what_predicts_it_and_own_draws_are_past(tmp_path
     items = batch["items"]
     begin = table[batch["position"] // 10, 0]
     events = begin + batch["position"] % 10
-    had = [
+    previous = [
         set((shard.pair_key[shard.pair[: e + 1]] % 30)[shard.pair[: e + 1] >= 0]) for e in events
     ]
     for row, event in enumerate(events):
         later = shard.own[shard.seconds[shard.own] > shard.seconds[event]]
         later = later[later < shard.start[1]]
-        met = set(shard.pair_key[shard.pair[later]] % 30)
-        assert set(items[batch["target"][row]]) <= met
-        assert set(items[batch["own"][row]]) <= had[row]
-        new = set(items[batch["negative"]]) - had[row]
+        future_items = set(shard.pair_key[shard.pair[later]] % 30)
+        assert set(items[batch["target"][row]]) <= future_items
+        assert set(items[batch["own"][row]]) <= previous[row]
+        new = set(items[batch["negative"]]) - previous[row]
         assert set(items[batch["negative"][batch["negative_new"][row]]]) == new
-        assert (
-            batch["target_had"][row] == [t in had[row] for t in items[batch["target"][row]]]
-        ).all()
+        repeated = [target in previous[row] for target in items[batch["target"][row]]]
+        assert (batch["target_repeated"][row] == repeated).all()
 
 
-def test_an_item_met_twice_is_a_target_once(tmp_path):
+def test_an_item_bought_twice_is_a_target_once(tmp_path):
     # After event 0 come b, b, c: draws of the second b weigh nothing, of b and c the same.
     rows = [(1, 24 * day, f"fmcg_{item}") for day, item in enumerate("abbc")]
     packed, sampling = drawing(tmp_path, rows, IDS, targets=3000, user_power=0.0)
@@ -125,7 +124,7 @@ def test_weights_of_users_by_hand():
 
 
 def test_own_draws_sum_to_the_whole_on_average(tmp_path):
-    # One user had a three times, b once: the weights of a and b must each be 1 on average.
+    # One user bought a three times, b once: the weights of a and b must each be 1 on average.
     rows = [
         (1, 24 * day, item) for day, item in enumerate(["fmcg_a", "fmcg_a", "fmcg_b", "fmcg_a"])
     ]

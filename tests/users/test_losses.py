@@ -39,7 +39,7 @@ def test_a_draw_that_is_the_target_counts_once():
     assert float(loss) == pytest.approx(math.log(7 / 2), rel=1e-5)
 
 
-def test_masked_draws_and_targets_count_nothing():
+def test_masked_draws_and_targets_have_no_weight():
     scores = torch.tensor([[0.0, 7.0]])
     loss = sampled_softmax(
         torch.tensor([[1.0, 5.0]]),

@@ -97,7 +97,7 @@ def test_lists_and_vectors(tmp_path):
     people = vectors(model, packed)
     assert people.schema == schemas.user_embeddings(SMALL.dim)
     assert people["user_id"].to_pylist() == list(range(40))
-    # A user's favourites are what he is told to buy.
+    # A user's favourites are recommended.
     _, rows = habits()
     favourites = {(user, item) for user, _, item in rows if item != "opaque"}
     hits = [(user, item) in favourites for user, item in zip(table.user_id, table.item_id)]  # noqa: B905
@@ -108,9 +108,9 @@ def test_seen_items_can_be_left_out(tmp_path):
     model, packed, items = fitted(tmp_path)
     table = lists(model, packed, items, exclude_seen=True, k=30)
     _, rows = habits()
-    had = {(user, item) for user, _, item in rows}
-    assert not any(pair in had for pair in zip(table.user_id, table.item_id, strict=True))
-    distinct = len({pair for pair in had if pair[1] != "opaque"})
+    previous = {(user, item) for user, _, item in rows}
+    assert not any(pair in previous for pair in zip(table.user_id, table.item_id, strict=True))
+    distinct = len({pair for pair in previous if pair[1] != "opaque"})
     assert len(table) == 40 * 30 - distinct
 
 
@@ -135,7 +135,7 @@ def test_users_at_the_edges_beside_others(tmp_path, name):
 @pytest.mark.parametrize("name", EDGES)
 def test_only_such_a_user(tmp_path, name):
     model, packed, items = fitted(tmp_path, rows=EDGES[name], ids=IDS)
-    assert model.reason == "no event is followed by a target at a later time"
+    assert model.reason == "no event is followed by a target"
     assert len(lists(model, packed, items)) == 3
 
 

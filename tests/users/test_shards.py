@@ -60,7 +60,7 @@ def test_the_receipts_side_of_a_held_out_match_is_context():
     shard = pack_shard(histories(rows), items)
     assert shard.node.tolist() == [0, 1]
     assert shard.own.tolist() == [0]
-    assert len(shard.had_events) == 1
+    assert len(shard.pair_events) == 1
 
 
 def test_repeat_rate_and_users(tmp_path):

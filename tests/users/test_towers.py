@@ -71,10 +71,10 @@ def test_another_dimension_is_refused_before_training(tmp_path):
     items = items_of(ids, dim=6)
     packed = pack(tmp_path, rows, items)
     settings = SMALL.model_copy(update={"item_dim": 128})
-    told = []
+    calls = []
     with pytest.raises(ItemembError, match="dimension 6, expected 128"):
-        fit_user_model(packed, items, settings, seed=0, progress=lambda *a: told.append(a))
-    assert not told
+        fit_user_model(packed, items, settings, seed=0, progress=lambda *a: calls.append(a))
+    assert not calls
 
 
 def random_batch(windows=16, length=50, items=300, draws=32):
@@ -97,7 +97,7 @@ def random_batch(windows=16, length=50, items=300, draws=32):
         "items": torch.arange(items),
         "target": places(positions, 4),
         "target_weight": torch.ones(positions, 4),
-        "target_had": torch.ones(positions, 4, dtype=torch.bool),
+        "target_repeated": torch.ones(positions, 4, dtype=torch.bool),
         "target_features": features(positions, 4),
         "own": places(positions, draws),
         "own_log_weight": torch.zeros(positions, draws),

@@ -13,7 +13,7 @@ from typing import Any
 
 from itememb_core.items.training.checkpoint import Checkpoint
 from itememb_core.items.training.fit import Trainer, fit
-from tests.worlds.twins import SETTINGS, WORLD, digest
+from tests.worlds.two_channels import SETTINGS, WORLD, digest
 
 
 def run_child(path: Path, kill_at: int) -> None:

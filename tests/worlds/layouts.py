@@ -1,7 +1,4 @@
-"""Tiny raw folders of the notebook and Ozon layouts, with their real columns and types.
-
-What does not belong here: assertions.
-"""
+"""Tiny raw folders of the notebook and Ozon layouts, with their real columns and types."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A small world with known twins: vectors around shared latent points, shared buyers, some hubs."""
+"""A small world with known matches: vectors around shared latent points, shared buyers, hubs."""
 
 import numpy as np
 import pyarrow as pa
@@ -71,7 +71,7 @@ def user_items_table(rows):
 
 
 class World:
-    """``matches`` held-out twins, ``opaque`` items with a twin, ``alone`` without one.
+    """``matches`` held-out matches, ``opaque`` items with a true match, ``alone`` without one.
 
     ``extra`` catalog items have no receipts. Without ``signal`` the two sides have nothing in
     common, as without the bridge.
@@ -81,14 +81,14 @@ class World:
         self, *, matches=400, opaque=600, alone=200, extra=300, noise=0.5, seed=0, signal=True
     ):
         rng = np.random.default_rng(seed)
-        dim, twins = 24, matches + opaque
-        latent = rng.normal(size=(twins, dim))
+        dim, matched = 24, matches + opaque
+        latent = rng.normal(size=(matched, dim))
         catalog = latent + noise * rng.normal(size=latent.shape)
         other = latent if signal else rng.normal(size=latent.shape)
         receipts = other + noise * rng.normal(size=latent.shape)
         lonely, more = rng.normal(size=(alone, dim)), rng.normal(size=(extra, dim))
         hubs = 0.3 * rng.normal(size=(5, dim)) + receipts.mean(axis=0)
-        counts = 1 + rng.geometric(0.08, size=(3, twins + alone + extra + 5))
+        counts = 1 + rng.geometric(0.08, size=(3, matched + alone + extra + 5))
         rows, values = [], []
 
         def add(item, side, domain, vector, *, receipts=0, retail=0):
@@ -98,19 +98,19 @@ class World:
         for i in range(matches):
             add(f"fmcg_{i:05d}", "all", "retail", catalog[i], retail=counts[1, i])
             add(f"fmcg_{i:05d}", "receipts", "retail", receipts[i], receipts=counts[0, i])
-        for i in range(matches, twins):
+        for i in range(matches, matched):
             add(f"fmcg_{i:05d}", "all", "retail", catalog[i], retail=counts[1, i])
             add(f"o{i:05d}", "all", "receipt", receipts[i], receipts=counts[0, i])
         for i, vector in enumerate(lonely):
-            add(f"alone{i:05d}", "all", "receipt", vector, receipts=counts[0, twins + i])
+            add(f"alone{i:05d}", "all", "receipt", vector, receipts=counts[0, matched + i])
         for i, vector in enumerate([*more, *hubs]):
-            add(f"fmcg_x{i:05d}", "all", "retail", vector, retail=counts[1, twins + i])
+            add(f"fmcg_x{i:05d}", "all", "retail", vector, retail=counts[1, matched + i])
         add("fmcg_direct", "all", "retail", rng.normal(size=dim), receipts=4, retail=3)
         add("fmcg_nobody", "all", "retail", rng.normal(size=dim))
         self._tables(rows, np.array(values), rng.permutation(len(rows)))
         self.seed, self.signal = seed, signal
         self.holdout = pa.table({"item_id": [f"fmcg_{i:05d}" for i in range(matches)]})
-        self.truth = {f"o{i:05d}": f"fmcg_{i:05d}" for i in range(matches, twins)}
+        self.truth = {f"o{i:05d}": f"fmcg_{i:05d}" for i in range(matches, matched)}
 
     def _tables(self, rows, values, order):
         self.rows = [rows[i] for i in order]
@@ -124,7 +124,7 @@ class World:
         )
 
     def data(self, bought=True):
-        """What the pool is made of; twins have the buyers in common where there is a signal."""
+        """What the pool is made of; matches share their buyers where there is a signal."""
         entries = []
         for number, (item, _, _, receipts, retail, *_) in enumerate(self.rows if bought else ()):
             product = self.truth.get(item, item)

@@ -1,7 +1,4 @@
-"""Rows and file forms that engines may take differently, put into a demo world's second day.
-
-What does not belong here: assertions.
-"""
+"""Rows and file forms that engines may take differently, put into a demo world's second day."""
 
 from datetime import datetime, timedelta
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""A standalone Spark cluster on this machine: one master, two workers, a process each.
-
-What does not belong here: anything that runs on it.
-"""
+"""A standalone Spark cluster on this machine: one master, two workers, a process each."""
 
 import json
 import os

@@ -43,7 +43,7 @@ def test_truth_names_what_receipts_hold(tiny_world: TinyWorld) -> None:
     assert not any("_" in item for item in tiny_world.truth)
 
 
-def test_twins_are_bought_by_the_same_users(tiny_world: TinyWorld) -> None:
+def test_true_matches_are_bought_by_the_same_users(tiny_world: TinyWorld) -> None:
     receipts = rows_of(tiny_world.raw, "receipts")
     events = pd.concat([rows_of(tiny_world.raw, c) for c in ("retail", "marketplace")])
     users = range(1, tiny_world.users + 1)
@@ -53,9 +53,9 @@ def test_twins_are_bought_by_the_same_users(tiny_world: TinyWorld) -> None:
     unit_a = a / np.linalg.norm(a, axis=1, keepdims=True)
     unit_b = b / np.linalg.norm(b, axis=1, keepdims=True)
     best = right.index[(unit_a @ unit_b.T).argmax(axis=1)]
-    twin = left.index.map(tiny_world.truth)
-    known = twin.isin(right.index)
-    assert (best[known] == twin[known]).mean() > 0.7
+    match = left.index.map(tiny_world.truth)
+    known = match.isin(right.index)
+    assert (best[known] == match[known]).mean() > 0.7
 
 
 def test_options(tmp_path: Path) -> None:

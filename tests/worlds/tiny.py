@@ -2,7 +2,6 @@
 
 Users have tastes that they keep in every channel, so the two names of a product (its opaque id on
 receipts and its catalog id) are met by the same users and can be linked far better than by chance.
-What does not belong here: assertions.
 """
 
 from collections import defaultdict
@@ -130,8 +129,8 @@ def write_tiny_world(
         first_day=first_day,
         days=days,
         users=users,
-        truth={name: twin for name, twin in pairs if name != twin},
-        direct=tuple(name for name, twin in pairs if name == twin),
+        truth={name: match for name, match in pairs if name != match},
+        direct=tuple(name for name, match in pairs if name == match),
         untouched=untouched,
         midnight=midnight,
         rows=written,

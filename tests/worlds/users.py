@@ -21,7 +21,7 @@ SMALL = UserModelSettings(
 
 
 def items_of(ids, *, links=None, counts=None, seed=0, dim=6, sides=None):
-    """Random unit vectors; the domain is told by the prefix, counts are retail's."""
+    """Random unit vectors; the domain is that of the prefix, counts are retail's."""
     kinds = {"fmcg": "retail", "nfmcg": "marketplace", "offer": "offers"}
     domains = [kinds.get(item.split("_")[0], "receipt") for item in ids]
     sides = sides or ["all"] * len(ids)

@@ -1,1 +1,1 @@
-"""Judging item vectors: later baskets, next baskets, what goes with what, categories."""
+"""Evaluation of item vectors: holdout baskets, next baskets, goes-with pairs, category probes."""

@@ -1,8 +1,4 @@
-"""Plain answers to "what goes with this": popularity, co-occurrence counts, PPMI and an SVD.
-
-What belongs here: baselines that see what training saw and fit nothing but one smoothing weight.
-What does not: our own model, metrics.
-"""
+"""Baselines of "what goes with this": popularity, co-occurrence counts, PPMI and an SVD."""
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,7 +19,7 @@ SMOOTHING_WEIGHTS: Final = (100.0, 300.0, 1000.0, 3000.0)
 
 
 class CountedPairs(NamedTuple):
-    """Within-channel pairs that training saw, months apart; arrays ``[pairs]``."""
+    """Within-channel pairs of training, a row a month; arrays ``[pairs]``."""
 
     a: NDArray[np.int32]  # node
     b: NDArray[np.int32]  # node
@@ -38,7 +34,7 @@ class CountedPairs(NamedTuple):
 
 
 def counted_pairs(vocabulary: pa.Table, edges: pa.Table) -> CountedPairs:
-    """Look up the nodes of pairs; those of items that the vocabulary lacks take no part.
+    """Look up the nodes of pairs; those of items that the vocabulary lacks are left out.
 
     Args:
         vocabulary: ``schemas.VOCABULARY``.
@@ -55,11 +51,11 @@ def counted_pairs(vocabulary: pa.Table, edges: pa.Table) -> CountedPairs:
 def cooccurrence(
     pairs: CountedPairs, queries: NDArray[np.int64], place: NDArray[np.int64]
 ) -> "csr_array":
-    """How often each query was met with each candidate.
+    """How often each query occurs with each candidate.
 
     Args:
         pairs: Of one channel; ``n`` is summed over months.
-        queries: Nodes to answer for, ``[queries]``, repeats allowed.
+        queries: Nodes, ``[queries]``, repeats allowed.
         place: Candidate that a node is, ``[nodes]``; UNKNOWN where it is none.
 
     Returns:
@@ -68,10 +64,10 @@ def cooccurrence(
     from scipy.sparse import csr_array
 
     distinct, row = np.unique(queries, return_inverse=True)
-    asked = np.full(len(place), UNKNOWN, np.int64)
-    asked[distinct] = np.arange(len(distinct))
+    query_row = np.full(len(place), UNKNOWN, np.int64)
+    query_row[distinct] = np.arange(len(distinct))
     ends = np.concatenate([pairs.a, pairs.b]), np.concatenate([pairs.b, pairs.a])
-    rows, columns = asked[ends[0]], place[ends[1]]
+    rows, columns = query_row[ends[0]], place[ends[1]]
     kept = np.flatnonzero((rows != UNKNOWN) & (columns != UNKNOWN))
     values = np.concatenate([pairs.n, pairs.n])[kept]
     shape = (len(distinct), int(place.max(initial=-1)) + 1)

@@ -1,8 +1,4 @@
-"""Later baskets: the queries of ``item_evaluation``, each answered by what the basket holds.
-
-What belongs here: which rows are one basket or session, and what is drawn from them. What does not:
-who ranks the answers (``goes_with``, ``next_basket``).
-"""
+"""Holdout baskets: the queries and targets of ``item_evaluation``."""
 
 from datetime import date, timedelta
 from typing import Final, NamedTuple
@@ -17,9 +13,9 @@ from itememb_core.edges.sessions import sessionize
 from itememb_core.items.vocabulary import channel_codes, node_counts, node_index
 from itememb_core.services import CHANNELS
 
-#: Most baskets of a channel that are asked about; a seeded sample of them.
+#: Most queries of a channel; a seeded sample of its baskets.
 QUERIES: Final = 4000
-#: Most users of a channel whose next basket is looked for; a seeded sample of them.
+#: Most users of a channel whose next basket is predicted; a seeded sample of them.
 USERS: Final = 400
 
 Nodes = NDArray[np.int64]
@@ -36,28 +32,28 @@ class NextBaskets(NamedTuple):
 def holdout_baskets(
     receipts: ir.Table, catalog_events: ir.Table, first_day: date, gap_minutes: int
 ) -> ir.Table:
-    """The distinct items of each later basket.
+    """The distinct items of each basket after the cut.
 
     Args:
         receipts: Clean receipts; a basket is (user, transaction, day).
         catalog_events: Clean events of the catalog channels; a basket is a session as of
-            co-view edges. One that runs over the cut takes part with what came after it.
-        first_day: The first day that training did not see; earlier rows are left out.
+            co-view edges. Of one that runs over the cut the part after it is kept.
+        first_day: The first day of the holdout; rows before it are left out.
         gap_minutes: A longer gap starts a new session.
 
     Returns:
         ``channel``, ``user_id``, ``basket`` (unique within a channel), ``item_id`` and ``at``, the
-        time of the item's first event there. Actions of strength 0 take no part.
+        time of the item's first event there. Actions of strength 0 are left out.
     """
     bought = receipts.filter(receipts.day >= first_day)
     bought = bought.mutate(
         basket=_key(bought.user_id, bought.day, bought.transaction_hash.coalesce(ibis.literal("")))
     )
     near = catalog_events.filter(catalog_events.day >= first_day - timedelta(days=1))
-    met = sessionize(near, gap_minutes)
-    met = met.filter(met.day >= first_day).mutate(basket=_key(met.user_id, met.session))
+    seen = sessionize(near, gap_minutes)
+    seen = seen.filter(seen.day >= first_day).mutate(basket=_key(seen.user_id, seen.session))
     columns = ("channel", "user_id", "basket", "item_id", "timestamp", "strength")
-    both = bought.select(*columns).union(met.select(*columns), distinct=False)
+    both = bought.select(*columns).union(seen.select(*columns), distinct=False)
     kept = both.filter(both.strength > 0)
     return kept.group_by("channel", "user_id", "basket", "item_id").agg(at=kept.timestamp.min())
 
@@ -68,7 +64,7 @@ def _key(*parts: ir.Value) -> ir.Value:
 
 
 class _Rows(NamedTuple):
-    """Items of baskets that training saw in the basket's channel, ordered by channel and basket."""
+    """Basket items with training events in the basket's channel, ordered by channel and basket."""
 
     code: NDArray[np.int8]
     basket: Nodes
@@ -93,10 +89,10 @@ def _known(vocabulary: pa.Table, baskets: pa.Table) -> _Rows:
 def draw_pairs(
     vocabulary: pa.Table, baskets: pa.Table, rng: np.random.Generator
 ) -> dict[str, tuple[Nodes, Nodes]]:
-    """One random ordered pair of each basket, as query and answer nodes by channel.
+    """One random ordered pair of each basket, as query and target nodes by channel.
 
-    Items that training did not see in the channel take no part; a channel without a basket of
-    two is left out. At most ``QUERIES`` a channel.
+    Items without a training event in the channel are left out, and channels without a basket of
+    two. At most ``QUERIES`` a channel.
     """
     items = _known(vocabulary, baskets)
     lot = rng.random(len(items.node))
@@ -117,9 +113,9 @@ def draw_pairs(
 def draw_next_baskets(
     vocabulary: pa.Table, baskets: pa.Table, rng: np.random.Generator
 ) -> dict[str, NextBaskets]:
-    """The first later basket of each user in each channel, of at most ``USERS`` users a channel.
+    """The first holdout basket of each user in each channel, of at most ``USERS`` users a channel.
 
-    Items that training did not see in the channel take no part. Baskets that start at the same
+    Items without a training event in the channel are left out. Baskets that start at the same
     moment are ordered by their key.
     """
     items = _known(vocabulary, baskets)

@@ -1,8 +1,4 @@
-"""One item of a later basket, given another item of it: every method's rank of the answer.
-
-What belongs here: methods as scores, and what they are worth by query. What does not: which pairs
-are asked about (``baskets``), means and intervals (``figures``).
-"""
+"""Goes-with: one item of a holdout basket as the query, another as the target, by method."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from itememb_core.evaluation.figures import Judged, Values
+from itememb_core.evaluation.figures import QueryMetrics, Values
 from itememb_core.evaluation.items.baselines import (
     SMOOTHING_WEIGHTS,
     CountedPairs,
@@ -58,13 +54,13 @@ Scores = Callable[[Nodes], NDArray[np.float32]]
 
 
 class Space(NamedTuple):
-    """What is judged and what its baselines may see.
+    """The vectors that are evaluated, and what their baselines may see.
 
     Attributes:
         embeddings: ``schemas.item_embeddings(dim)``, in the vocabulary's order.
         vocabulary: ``schemas.VOCABULARY`` of the backtest: its counts are training counts.
-        edges: Within-channel edges that training saw (``schemas.EDGES``).
-        without_bridge: As ``embeddings``, of a fit without the bridge; None: not judged.
+        edges: Within-channel edges of training (``schemas.EDGES``).
+        without_bridge: As ``embeddings``, of a fit without the bridge; None: not compared.
     """
 
     embeddings: pa.Table
@@ -74,19 +70,19 @@ class Space(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Queries of one channel; candidates are the items that training saw there."""
+class ChannelTask:
+    """Queries and targets of one channel; candidates are the items with training events there."""
 
     channel: str
     queries: Nodes  # [queries], nodes
     seen: Nodes  # [candidates], nodes
     place: Nodes  # [nodes], the candidate that a node is, or UNKNOWN
     counts: Nodes  # [candidates], training counts in the channel
-    answers: Nodes  # [queries], candidates
+    targets: Nodes  # [queries], candidates
 
     @property
     def own(self) -> Nodes:
-        """The queries as candidates: they take no part, ``[queries]``."""
+        """The queries as candidates: they are left out, ``[queries]``."""
         return self.place[self.queries]
 
     def blocks(self, rows: Nodes) -> Iterator[Nodes]:
@@ -95,92 +91,94 @@ class Asked:
         yield from (rows[start : start + size] for start in range(0, len(rows), size))
 
     def ranks(self, scores: Scores) -> Values:
-        """Rank of each answer; ``scores`` takes places of queries, its blocks are overwritten."""
+        """Rank of each target; ``scores`` takes places of queries, its blocks are overwritten."""
         own = self.own
         parts = [
-            tied_ranks(scores(part), self.answers[part], own[part])
+            tied_ranks(scores(part), self.targets[part], own[part])
             for part in self.blocks(np.arange(len(self.queries)))
         ]
         return np.concatenate(parts)
 
 
-def judge_pairs(space: Space, pairs: Mapping[str, tuple[Nodes, Nodes]], seed: int) -> list[Judged]:
-    """Judge the pairs of each channel.
+def evaluate_pairs(
+    space: Space, pairs: Mapping[str, tuple[Nodes, Nodes]], seed: int
+) -> list[QueryMetrics]:
+    """Evaluate the pairs of each channel.
 
     Args:
-        space: Vectors and what training saw.
-        pairs: Query and answer nodes by channel (``baskets.draw_pairs``).
+        space: Vectors and training data.
+        pairs: Query and target nodes by channel (``baskets.draw_pairs``).
         seed: Of the PPMI baseline's random subspace.
 
     Returns:
         For each channel ``hit@20``, ``hit@100`` and ``mrr`` of every method, with slices by channel
-        and by ``head``, ``torso`` and ``tail``: the answer's training count in the channel. The
-        smoothed counts' weight is each figure's best on these very queries, which favours them;
+        and by ``head``, ``torso`` and ``tail``: the target's training count in the channel. The
+        smoothed counts' weight is each metric's best on these very queries, which favours them;
         the blend is the best of ``BLENDS`` by hit@20 on one half of the queries, for the other.
     """
     known = counted_pairs(space.vocabulary, space.edges)
     return [
-        _judge(space, known.of(channel), ask(space, channel, *ends), seed)
+        _evaluate(space, known.of(channel), channel_task(space, channel, *ends), seed)
         for channel, ends in pairs.items()
     ]
 
 
-def ask(space: Space, channel: str, queries: Nodes, answers: Nodes) -> Asked:
-    """Return the questions of one channel, as :func:`judge_pairs` judges them."""
+def channel_task(space: Space, channel: str, queries: Nodes, targets: Nodes) -> ChannelTask:
+    """Queries and targets of one channel, as :func:`evaluate_pairs` ranks them."""
     counts = node_counts(space.vocabulary)[:, CHANNELS.index(channel)]
     seen = np.flatnonzero(counts > 0)
     place = np.full(len(counts), UNKNOWN, np.int64)
     place[seen] = np.arange(len(seen))
-    return Asked(channel, queries, seen, place, counts[seen], place[answers])
+    return ChannelTask(channel, queries, seen, place, counts[seen], place[targets])
 
 
-def _judge(space: Space, known: CountedPairs, asked: Asked, seed: int) -> Judged:
-    together = cooccurrence(known, asked.queries, asked.place)
-    plain = ppmi_svd(known, asked.place, vectors(space.embeddings).shape[1], seed)
-    scores = {**_vector_scores(space, asked), "ppmi_svd": _cosines(plain[asked.own], plain)}
+def _evaluate(space: Space, known: CountedPairs, task: ChannelTask, seed: int) -> QueryMetrics:
+    together = cooccurrence(known, task.queries, task.place)
+    baseline = ppmi_svd(known, task.place, vectors(space.embeddings).shape[1], seed)
+    scores = {**_vector_scores(space, task), "ppmi_svd": _cosines(baseline[task.own], baseline)}
     ranks = {
-        **dict(_plain_ranks(asked, together, scores)),
-        "blend": _blended(asked, together, scores["goes_with"]),
+        **dict(_untuned_ranks(task, together, scores)),
+        "blend": _blended(task, together, scores["goes_with"]),
     }
     values = {
         (method, metric): of(found)
         for method, found in ranks.items()
         for metric, of in METRICS.items()
     }
-    smoothed = _smoothed(asked, together)
+    smoothed = _smoothed(task, together)
     values |= {("counts_smoothed", metric): found for metric, found in smoothed.items()}
-    slices = {asked.channel: np.ones(len(asked.queries), bool), **_bands(asked)}
-    return Judged(values, _chance(asked), slices)
+    slices = {task.channel: np.ones(len(task.queries), bool), **_bands(task)}
+    return QueryMetrics(values, _chance(task), slices)
 
 
-def _plain_ranks(
-    asked: Asked, together: "csr_array", scores: Mapping[str, Scores]
+def _untuned_ranks(
+    task: ChannelTask, together: "csr_array", scores: Mapping[str, Scores]
 ) -> Iterable[tuple[str, Values]]:
-    """Ranks by every method that has no weight to choose."""
+    """Ranks by every method without a weight to tune."""
     for method, score in scores.items():
-        yield method, asked.ranks(score)
-    share = popularity(asked.counts)
-    yield "channel_popularity", _count_ranks(asked, type(together)(together.shape), share)
-    yield "counts", _count_ranks(asked, together, np.zeros(len(share)))
+        yield method, task.ranks(score)
+    share = popularity(task.counts)
+    yield "channel_popularity", _count_ranks(task, type(together)(together.shape), share)
+    yield "counts", _count_ranks(task, together, np.zeros(len(share)))
 
 
-def _vector_scores(space: Space, asked: Asked) -> dict[str, Scores]:
+def _vector_scores(space: Space, task: ChannelTask) -> dict[str, Scores]:
     """Scores of candidates by our vectors."""
     unit = vectors(space.embeddings)
     found = {
-        "goes_with": context_scores(space.embeddings, asked),
-        "cosine": _cosines(unit[asked.queries], unit[asked.seen]),
+        "goes_with": context_scores(space.embeddings, task),
+        "cosine": _cosines(unit[task.queries], unit[task.seen]),
     }
     if space.without_bridge is not None:
-        found["without_bridge"] = context_scores(space.without_bridge, asked)
+        found["without_bridge"] = context_scores(space.without_bridge, task)
     return found
 
 
-def context_scores(embeddings: pa.Table, asked: Asked) -> Scores:
+def context_scores(embeddings: pa.Table, task: ChannelTask) -> Scores:
     """context(query) · embedding(candidate) + bias(candidate), ``[queries, candidates]``."""
-    context = vectors(embeddings, column="context", unit=False)[asked.queries]  # [queries, dim]
-    candidates = np.ascontiguousarray(vectors(embeddings)[asked.seen].T)  # [dim, candidates]
-    bias = embeddings["bias"].to_numpy()[asked.seen]
+    context = vectors(embeddings, column="context", unit=False)[task.queries]  # [queries, dim]
+    candidates = np.ascontiguousarray(vectors(embeddings)[task.seen].T)  # [dim, candidates]
+    bias = embeddings["bias"].to_numpy()[task.seen]
     return lambda rows: context[rows] @ candidates + bias
 
 
@@ -190,73 +188,77 @@ def _cosines(queries: NDArray[np.float32], candidates: NDArray[np.float32]) -> S
     return lambda rows: queries[rows] @ columns
 
 
-def _count_ranks(asked: Asked, together: "csr_array", prior: Values) -> Values:
+def _count_ranks(task: ChannelTask, together: "csr_array", prior: Values) -> Values:
     parts = []
-    for start in range(0, len(asked.queries), ROWS):
+    for start in range(0, len(task.queries), ROWS):
         part = slice(start, start + ROWS)
-        rows, own = together[part], asked.own[part]
-        parts.append(sparse_ranks(rows, prior, asked.answers[part], own))
+        rows, own = together[part], task.own[part]
+        parts.append(sparse_ranks(rows, prior, task.targets[part], own))
     return np.concatenate(parts)
 
 
-def _smoothed(asked: Asked, together: "csr_array") -> dict[str, Values]:
-    """Counts plus a weight times popularity, each figure with the weight that suits it best."""
-    share = popularity(asked.counts)
-    ranks = [_count_ranks(asked, together, weight * share) for weight in SMOOTHING_WEIGHTS]
+def _smoothed(task: ChannelTask, together: "csr_array") -> dict[str, Values]:
+    """Counts plus a weight times popularity, each metric with its best weight."""
+    share = popularity(task.counts)
+    ranks = [_count_ranks(task, together, weight * share) for weight in SMOOTHING_WEIGHTS]
     return {
         metric: max((of(found) for found in ranks), key=lambda values: float(values.mean()))
         for metric, of in METRICS.items()
     }
 
 
-def _blended(asked: Asked, together: "csr_array", goes_with: Scores) -> Values:
+def _blended(task: ChannelTask, together: "csr_array", goes_with: Scores) -> Values:
     """Ranks by smoothed counts times a power of what the model adds to popularity."""
-    everyone = np.arange(len(asked.queries))
+    everyone = np.arange(len(task.queries))
     halves = everyone[::2], everyone[1::2]
     out = np.empty(len(everyone))
     for half, other in (halves, halves[::-1]):
         tuning = other[:TUNING_QUERIES]
-        tuned = blend_ranks(asked, together, goes_with, tuning, BLENDS)
+        tuned = blend_ranks(task, together, goes_with, tuning, BLENDS)
         best = max(tuned, key=lambda blend: float(hit_at(tuned[blend], 20).sum()))
-        out[half] = blend_ranks(asked, together, goes_with, half, (best,))[best]
+        out[half] = blend_ranks(task, together, goes_with, half, (best,))[best]
     return out
 
 
 def blend_ranks(
-    asked: Asked, together: "csr_array", goes_with: Scores, rows: Nodes, blends: Sequence[Blend]
+    task: ChannelTask,
+    together: "csr_array",
+    goes_with: Scores,
+    rows: Nodes,
+    blends: Sequence[Blend],
 ) -> dict[Blend, Values]:
-    """Ranks of the answers of ``rows`` by each blend of weight w and power p.
+    """Ranks of the targets of ``rows`` by each blend of weight w and power p.
 
     A candidate's score is log(n + w q) + p (s - log q), q its popularity and s the model's score,
     which is a log probability but for what is the same for all candidates of a query. Where n is
     0, that is (1 - p) log q + p s and a constant, so that only counted candidates are touched.
     """
-    share = popularity(asked.counts)
+    share = popularity(task.counts)
     log_share = np.log(share).astype(np.float32)
     found: dict[Blend, list[Values]] = {blend: [np.empty(0)] for blend in blends}
-    for part in asked.blocks(rows):
+    for part in task.blocks(rows):
         model, counts = goes_with(part), together[part]
         of_entry = np.repeat(np.arange(len(part)), np.diff(counts.indptr))
         for weight, power in blends:
             scores = np.float32(power) * model + np.float32(1 - power) * log_share
             gain = np.log1p(counts.data / (weight * share[counts.indices]))
             scores[of_entry, counts.indices] += gain.astype(np.float32)
-            ranks = tied_ranks(scores, asked.answers[part], asked.own[part])
+            ranks = tied_ranks(scores, task.targets[part], task.own[part])
             found[weight, power].append(ranks)
     return {blend: np.concatenate(parts) for blend, parts in found.items()}
 
 
-def _chance(asked: Asked) -> dict[tuple[str, str], Values]:
-    others = len(asked.seen) - 1
+def _chance(task: ChannelTask) -> dict[tuple[str, str], Values]:
+    others = len(task.seen) - 1
     found = {
         "hit@20": random_hit_at(others, 20),
         "hit@100": random_hit_at(others, 100),
         "mrr": random_reciprocal(others),
     }
-    return {("random", name): np.full(len(asked.queries), v) for name, v in found.items()}
+    return {("random", name): np.full(len(task.queries), v) for name, v in found.items()}
 
 
-def _bands(asked: Asked) -> dict[str, NDArray[np.bool_]]:
-    low, high = np.quantile(asked.counts, [TAIL_END, TORSO_END])
-    count = asked.counts[asked.answers]
+def _bands(task: ChannelTask) -> dict[str, NDArray[np.bool_]]:
+    low, high = np.quantile(task.counts, [TAIL_END, TORSO_END])
+    count = task.counts[task.targets]
     return {"head": count > high, "torso": (count > low) & (count <= high), "tail": count <= low}

@@ -1,8 +1,4 @@
-"""A user's next basket, found by the mean of the history's vectors.
-
-What belongs here: histories before the cut, scores by user, recall. What does not: which basket is
-the next (``baskets``); the model of users, which has an evaluation of its own (``users``).
-"""
+"""Next-basket recall of the mean of a history's vectors, beside counts."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -12,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from itememb_core.evaluation.figures import Judged, Values
+from itememb_core.evaluation.figures import QueryMetrics, Values
 from itememb_core.evaluation.items.baselines import popularity
 from itememb_core.evaluation.items.baskets import NextBaskets
 from itememb_core.evaluation.items.goes_with import Space
@@ -21,7 +17,7 @@ from itememb_core.items.vectors import vectors
 from itememb_core.items.vocabulary import UNKNOWN, node_counts, node_index
 from itememb_core.services import CHANNELS
 
-#: Recall among so many candidates.
+#: Cutoffs of recall.
 DEPTHS: Final = (20, 100)
 #: Users ranked at once.
 ROWS: Final = 256
@@ -29,26 +25,26 @@ ROWS: Final = 256
 Nodes = NDArray[np.int64]
 
 
-def judge_next_baskets(
+def evaluate_next_baskets(
     space: Space, baskets: Mapping[str, NextBaskets], histories: pa.Table
-) -> list[Judged]:
-    """Judge one basket of each user in each channel; users without a history take no part.
+) -> list[QueryMetrics]:
+    """Evaluate one basket of each user in each channel; users without a history are left out.
 
     Args:
-        space: Vectors and what training saw.
+        space: Vectors and training data.
         baskets: By channel (``baskets.draw_next_baskets``).
         histories: ``schemas.USER_ITEMS`` of at least these users, all days before the cut.
 
     Returns:
         For each channel ``recall@20`` and ``recall@100`` of its next basket's items among all items
-        that training saw there, ties half, as mean by user: by the mean of the vectors of what the
-        user met in any channel (``history_mean``, a row a day and item), by the mean of their
-        contexts (``history_goes_with``), by the user's own most frequent (then popularity) and by
-        the channel's popularity.
+        with training events there, ties half, as mean by user: by the mean of the vectors of the
+        user's interactions in any channel (``history_mean``, a row a day and item), by the mean of
+        their contexts (``history_goes_with``), by the user's own most frequent (then popularity)
+        and by the channel's popularity.
     """
     own = _history(space.vocabulary, histories)
-    found = [_judge(space, channel, basket, *own) for channel, basket in baskets.items()]
-    return [judged for judged in found if len(judged)]
+    found = [_evaluate(space, channel, basket, *own) for channel, basket in baskets.items()]
+    return [metrics for metrics in found if len(metrics)]
 
 
 def _history(vocabulary: pa.Table, histories: pa.Table) -> tuple[Nodes, Nodes]:
@@ -61,9 +57,9 @@ def _history(vocabulary: pa.Table, histories: pa.Table) -> tuple[Nodes, Nodes]:
     return user[known], node[known]
 
 
-def _judge(
-    space: Space, channel: str, basket: NextBaskets, owner: NDArray[np.int64], had: Nodes
-) -> Judged:
+def _evaluate(
+    space: Space, channel: str, basket: NextBaskets, owner: NDArray[np.int64], items: Nodes
+) -> QueryMetrics:
     users = np.intersect1d(basket.user, owner)
     entry = np.isin(basket.user[basket.row], users)
     row = np.searchsorted(users, basket.user[basket.row[entry]])  # [items]
@@ -72,7 +68,7 @@ def _judge(
         space,
         channel,
         (row, basket.node[entry]),
-        (np.searchsorted(users, owner[mine]), had[mine], len(users)),
+        (np.searchsorted(users, owner[mine]), items[mine], len(users)),
     )
     sizes = np.bincount(row, minlength=len(users))
     values = {
@@ -85,7 +81,7 @@ def _judge(
         ("random", f"recall@{depth}"): np.full(len(users), random_hit_at(seen, depth))
         for depth in DEPTHS
     }
-    return Judged(values, chance, {f"next basket, {channel}": np.ones(len(users), bool)})
+    return QueryMetrics(values, chance, {f"next basket, {channel}": np.ones(len(users), bool)})
 
 
 def _ranks(
@@ -96,22 +92,22 @@ def _ranks(
 
     counts = node_counts(space.vocabulary)[:, CHANNELS.index(channel)]
     seen = np.flatnonzero(counts > 0)
-    (row, node), (of, had, users) = items, history
-    answers = np.searchsorted(seen, node)
+    (row, node), (of, previous, users) = items, history
+    targets = np.searchsorted(seen, node)
     shape = (users, len(counts))
-    times = csr_array((np.ones(len(of)), (of, had)), shape=shape)  # summed where repeated
+    times = csr_array((np.ones(len(of)), (of, previous)), shape=shape)  # summed where repeated
     share = popularity(counts[seen])
-    own, nobody = times[:, seen].tocsr(), csr_array((users, len(seen)))
+    own, none = times[:, seen].tocsr(), csr_array((users, len(seen)))
     unit = vectors(space.embeddings)
     context = vectors(space.embeddings, column="context", unit=False)
     length = np.asarray(times.sum(axis=1)).ravel()[:, None]
     bias = space.embeddings["bias"].to_numpy()[seen]
     means = [(times @ table / length).astype(np.float32) for table in (unit, context)]
     return {
-        "history_mean": _dense_ranks(means[0], unit[seen], 0 * bias, row, answers),
-        "history_goes_with": _dense_ranks(means[1], unit[seen], bias, row, answers),
-        "own_most_frequent": sparse_ranks(own[row], share, answers),
-        "channel_popularity": sparse_ranks(nobody[row], share, answers),
+        "history_mean": _dense_ranks(means[0], unit[seen], 0 * bias, row, targets),
+        "history_goes_with": _dense_ranks(means[1], unit[seen], bias, row, targets),
+        "own_most_frequent": sparse_ranks(own[row], share, targets),
+        "channel_popularity": sparse_ranks(none[row], share, targets),
     }
 
 
@@ -120,13 +116,13 @@ def _dense_ranks(
     candidates: NDArray[np.float32],
     bias: NDArray[np.float32],
     row: Nodes,
-    answers: Nodes,
+    targets: Nodes,
 ) -> Values:
-    """Rank of each answer by the scores of its row of ``queries``, ascending, ``[answers]``."""
+    """Rank of each target by the scores of its row of ``queries``, ascending, ``[targets]``."""
     columns = np.ascontiguousarray(candidates.T)  # [dim, candidates]
     parts = []
     for start in range(0, len(queries), ROWS):
         mine = (row >= start) & (row < start + ROWS)
         scores = queries[start : start + ROWS] @ columns + bias
-        parts.append(tied_ranks(scores, answers[mine], rows=row[mine] - start))
+        parts.append(tied_ranks(scores, targets[mine], rows=row[mine] - start))
     return np.concatenate([np.empty(0), *parts])

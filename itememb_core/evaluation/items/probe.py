@@ -1,8 +1,4 @@
-"""What the nearest neighbours of an item have in common with it: category, domain.
-
-What belongs here: votes of neighbours and shares of domains among them, on a bounded sample. What
-does not: neighbours that people look at (``similar``).
-"""
+"""Nearest-neighbour probes of item vectors: category, domain."""
 
 from typing import Final
 
@@ -11,14 +7,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from itememb_core.evaluation.figures import Judged, Values
+from itememb_core.evaluation.figures import QueryMetrics, Values
 from itememb_core.items.vectors import vectors
 from itememb_core.items.vocabulary import ALL_SIDE, node_counts
 from itememb_core.retrieval.exact import nearest_others
 
 #: Neighbours that vote.
 NEIGHBOURS: Final = 10
-#: Most items that are asked about, and most that are their candidates: seeded samples.
+#: Most queries, and most candidates: seeded samples.
 QUERIES: Final = 2000
 CANDIDATES: Final = 100_000
 
@@ -27,10 +23,10 @@ Codes = NDArray[np.int64]
 
 def category_probe(
     embeddings: pa.Table, vocabulary: pa.Table, catalog: pa.Table, rng: np.random.Generator
-) -> Judged | None:
-    """Can category and domain of a catalog item be told from its ten nearest neighbours?
+) -> QueryMetrics | None:
+    """Accuracy of a catalog item's category and domain by a vote of its ten nearest neighbours.
 
-    Candidates are the catalog items that training saw and whose category is known; of those that
+    Candidates are the catalog items with training events whose category is known; of those that
     are no query a sample where there are very many.
 
     Args:
@@ -55,15 +51,15 @@ def category_probe(
     nodes = np.sort(rng.permutation(nodes)[:CANDIDATES])
     domain, domains = _codes(vocabulary["domain"].take(pa.array(nodes)))
     category = _codes(known["category"].take(pa.array(named[nodes])))[0]
-    asked = np.sort(rng.permutation(len(nodes))[:QUERIES])
+    queries = np.sort(rng.permutation(len(nodes))[:QUERIES])
     rows = vectors(embeddings)[nodes]
-    near = nearest_others(rows, asked, NEIGHBOURS, np.arange(len(nodes)))
+    near = nearest_others(rows, queries, NEIGHBOURS, np.arange(len(nodes)))
     values: dict[tuple[str, str], Values] = {}
     for metric, label in (("category_accuracy", category), ("domain_accuracy", domain)):
-        for method, right in _accuracies(label, asked, near).items():
+        for method, right in _accuracies(label, queries, near).items():
             values[method, metric] = right
-    slices = {f"catalog, {name}": domain[asked] == i for i, name in enumerate(domains)}
-    return Judged(values, {}, {"catalog": np.ones(len(asked), bool), **slices})
+    slices = {f"catalog, {name}": domain[queries] == i for i, name in enumerate(domains)}
+    return QueryMetrics(values, {}, {"catalog": np.ones(len(queries), bool), **slices})
 
 
 def domain_mixing(
@@ -77,22 +73,22 @@ def domain_mixing(
         rng: Draws the samples.
 
     Returns:
-        For each item asked about the share of its ten nearest neighbours that are of another
+        For each query the share of its ten nearest neighbours that are of another
         domain, the same share of all other items (chance), and its domain, ``[queries]`` each.
     """
     some = np.sort(rng.permutation(len(rows))[:CANDIDATES])
     rows, domain = rows[some], domain[some]
-    asked = np.sort(rng.permutation(len(rows))[:QUERIES])
-    near = nearest_others(rows, asked, NEIGHBOURS, np.arange(len(rows)))  # [queries, neighbours]
-    foreign = (domain[near] != domain[asked][:, None]).mean(axis=1)
-    sizes = np.bincount(domain)[domain[asked]]
-    return foreign, (len(rows) - sizes) / (len(rows) - 1), domain[asked]
+    queries = np.sort(rng.permutation(len(rows))[:QUERIES])
+    near = nearest_others(rows, queries, NEIGHBOURS, np.arange(len(rows)))  # [queries, neighbours]
+    foreign = (domain[near] != domain[queries][:, None]).mean(axis=1)
+    sizes = np.bincount(domain)[domain[queries]]
+    return foreign, (len(rows) - sizes) / (len(rows) - 1), domain[queries]
 
 
 def mixing_figures(
     embeddings: pa.Table, vocabulary: pa.Table, rng: np.random.Generator
-) -> Judged | None:
-    """``other_domain_share`` among the nearest ten of items that training saw, beside chance."""
+) -> QueryMetrics | None:
+    """``other_domain_share`` among the nearest ten of items with training events, beside chance."""
     touched = np.flatnonzero(node_counts(vocabulary).sum(axis=1) > 0)
     if len(touched) < 2:
         return None
@@ -101,7 +97,7 @@ def mixing_figures(
     metric = "other_domain_share"
     slices = {f"items, {name}": of == i for i, name in enumerate(names)}
     slices = {"items": np.ones(len(of), bool), **slices}
-    return Judged({("nearest_10", metric): found}, {("random", metric): chance}, slices)
+    return QueryMetrics({("nearest_10", metric): found}, {("random", metric): chance}, slices)
 
 
 def vote(labels: Codes) -> Codes:
@@ -110,8 +106,8 @@ def vote(labels: Codes) -> Codes:
     return labels[np.arange(len(labels)), times.argmax(axis=1)]
 
 
-def _accuracies(label: Codes, asked: Codes, near: Codes) -> dict[str, Values]:
-    own, sizes = label[asked], np.bincount(label)
+def _accuracies(label: Codes, queries: Codes, near: Codes) -> dict[str, Values]:
+    own, sizes = label[queries], np.bincount(label)
     return {
         "nearest_10": (vote(label[near]) == own).astype(np.float64),
         "majority": (own == sizes.argmax()).astype(np.float64),

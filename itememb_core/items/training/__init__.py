@@ -1,4 +1,4 @@
-"""Fitting item vectors: training data, draws, losses, the start, the loop."""
+"""Training of item vectors: data, sampling, losses, initialisation, the loop."""
 
 from itememb_core.items.training.data import TrainingData, training_data
 from itememb_core.items.training.fit import fit

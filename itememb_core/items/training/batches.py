@@ -1,8 +1,4 @@
-"""Batches planned from drawn pairs: distinct nodes of each side, who uses them, same-node cells.
-
-What belongs here: integer bookkeeping of many batches at once, so that a step only gathers,
-multiplies and scatters. What does not: drawing pairs, vectors, losses.
-"""
+"""Batches planned from drawn pairs: distinct nodes of each side, their pairs, same-node cells."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,9 +25,9 @@ class Batch:
 
     Attributes:
         negatives: m.
-        query: Distinct nodes that ask ``[q]``.
-        candidate: Distinct nodes that are asked for, and extra negatives ``[c]``; those that are
-            negatives come first.
+        query: Distinct query nodes ``[q]``.
+        candidate: Distinct candidate nodes, and extra negatives ``[c]``; those that are negatives
+            come first.
         count: How often each candidate was drawn as a negative, float32 ``[c]``.
         weight: Correction weight of each candidate, float32 ``[c]``.
         pair_query: Place of each pair's query, ascending ``[batch]``.
@@ -82,16 +78,16 @@ def plan(
     """
     pairs = query.shape[1]
     sizes = pairs if shared is None else min(shared, pairs), pairs
-    node, place, asks = _sorted_ends(query, candidate)  # [batches, 2 batch + extra] each
+    node, place, is_query = _sorted_ends(query, candidate)  # [batches, 2 batch + extra] each
     new = np.ones(node.shape, np.bool_)
     np.not_equal(node[:, 1:], node[:, :-1], out=new[:, 1:])
     after_query = np.zeros(node.shape, np.bool_)
-    after_query[:, 1:] = asks[:, :-1]
-    # Queries stand before candidates of the same node.
-    first_query, first_candidate = asks & new, ~asks & (new | after_query)
-    side = np.where(asks, first_query.cumsum(axis=1), first_candidate.cumsum(axis=1)) - 1
-    asked_before = first_candidate & ~new
-    parts = (node, place, asks, side, first_query, first_candidate, asked_before)
+    after_query[:, 1:] = is_query[:, :-1]
+    # Queries come before candidates of the same node.
+    first_query, first_candidate = is_query & new, ~is_query & (new | after_query)
+    side = np.where(is_query, first_query.cumsum(axis=1), first_candidate.cumsum(axis=1)) - 1
+    also_query = first_candidate & ~new
+    parts = (node, place, is_query, side, first_query, first_candidate, also_query)
     for i, weight in enumerate(weights):
         yield _batch(_Ends(*(part[i] for part in parts)), weight, sizes, device)
 
@@ -101,33 +97,33 @@ class _Ends(NamedTuple):
 
     node: NDArray[np.int64]
     place: NDArray[np.int64]  # number of the draw on its side
-    asks: NDArray[np.bool_]
+    is_query: NDArray[np.bool_]
     side: NDArray[np.int64]  # which of the distinct nodes of its side it is
-    first_query: NDArray[np.bool_]  # the first of its node that asks
+    first_query: NDArray[np.bool_]  # the first query of its node
     first_candidate: NDArray[np.bool_]
-    asked_before: NDArray[np.bool_]  # the first candidate of a node that asks as well
+    also_query: NDArray[np.bool_]  # the first candidate of a node that is a query as well
 
 
 def _sorted_ends(
     query: NDArray[np.integer], candidate: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """All ends of each batch sorted by node, queries first: node, place on its side, if it asks."""
+    """All ends of each batch by node, queries first: node, place on its side, if it is a query."""
     batch = query.shape[1]
     ends = np.concatenate([query, candidate], axis=1).astype(np.int64)
     # One number for node and position: plain sorting is several times faster than argsort.
     bits = (ends.shape[1] - 1).bit_length()
     keys = np.sort((ends << bits) | np.arange(ends.shape[1]), axis=1)
     place = keys & ((1 << bits) - 1)
-    asks = place < batch
-    return keys >> bits, np.where(asks, place, place - batch), asks
+    is_query = place < batch
+    return keys >> bits, np.where(is_query, place, place - batch), is_query
 
 
 def _batch(ends: _Ends, weight: NDArray[np.float32], sizes: tuple[int, int], device: str) -> Batch:
     """One batch; ``sizes``: pairs whose partners are negatives, and pairs."""
     pairs = sizes[1]
     # Index arrays throughout: taking by flags costs several times as much.
-    asking, answering = np.flatnonzero(ends.asks), np.flatnonzero(~ends.asks)
-    to, drawn = ends.side[answering], ends.place[answering]
+    query_ends, candidate_ends = np.flatnonzero(ends.is_query), np.flatnonzero(~ends.is_query)
+    to, drawn = ends.side[candidate_ends], ends.place[candidate_ends]
     nodes = ends.node[np.flatnonzero(ends.first_candidate)]
     counted = (drawn < sizes[0]) | (drawn >= pairs)
     count = np.bincount(to, counted, len(nodes)).astype(np.float32)
@@ -137,18 +133,18 @@ def _batch(ends: _Ends, weight: NDArray[np.float32], sizes: tuple[int, int], dev
     if negatives < len(candidates):
         moved = np.argsort(of_pair >= negatives, kind="stable")
         by_candidate, of_pair = by_candidate[moved], of_pair[moved]
-    by_query = ends.place[asking]  # pairs as drawn, in the order of their queries
+    by_query = ends.place[query_ends]  # pairs as drawn, in the order of their queries
     order, of_candidate = np.empty((2, pairs), np.int64)
     order[by_query], of_candidate[by_candidate] = np.arange(pairs), of_pair
     of_query = of_candidate[by_query]
     queries = np.flatnonzero(ends.first_query)
-    asked, of_new = np.bincount(of_pair, minlength=len(candidates)), np.zeros(len(candidates))
+    uses, of_new = np.bincount(of_pair, minlength=len(candidates)), np.zeros(len(candidates))
     of_new[new] = count
     arrays = (
         _pad(ends.node[queries], ends.node[queries[0]]), candidates,
-        of_new.astype(np.float32), weight[candidates], ends.side[asking], of_query,
-        _pad(np.searchsorted(asking, queries), pairs), order[by_candidate],
-        np.cumsum(asked) - asked, _same(ends, new, count, negatives),
+        of_new.astype(np.float32), weight[candidates], ends.side[query_ends], of_query,
+        _pad(np.searchsorted(query_ends, queries), pairs), order[by_candidate],
+        np.cumsum(uses) - uses, _same(ends, new, count, negatives),
         np.flatnonzero(of_query >= negatives),
     )  # fmt: skip
     return Batch(negatives, *(_tensor(each, device) for each in arrays))
@@ -170,9 +166,9 @@ def _same(
     ends: _Ends, new: NDArray[np.int64], count: NDArray[np.float32], negatives: int
 ) -> NDArray[np.int64]:
     """Cells whose query and candidate are one node, of the candidates that are negatives."""
-    first = np.flatnonzero(ends.asked_before)
+    first = np.flatnonzero(ends.also_query)
     first = first[count[ends.side[first]] > 0]
-    query = ends.side[first - 1]  # the last that asks of the same node
+    query = ends.side[first - 1]  # the last query of the same node
     return query * negatives + new[ends.side[first]]
 
 

@@ -1,8 +1,4 @@
-"""Checkpoints of a fit: where it stands, as one file that is replaced whole.
-
-What belongs here: what a killed fit needs to go on as if nothing had happened. What does not: the
-fit, where the file lies.
-"""
+"""Checkpoints of a fit: its whole state as one file, replaced atomically."""
 
 import json
 import os
@@ -22,11 +18,11 @@ _STATE: Final = "state"
 
 @dataclass
 class Checkpoint:
-    """A file that a fit writes from time to time and goes on from.
+    """A file that a fit writes from time to time and resumes from.
 
     Attributes:
         path: Its place.
-        identity: What the fit depends on (data, settings, code): another fit's file is no use.
+        identity: What the fit depends on (data, settings, code): another fit's file is not read.
         seconds: Time between two writes.
     """
 
@@ -82,8 +78,8 @@ class Checkpoint:
             return None
         try:
             with safe_open(self.path, "pt") as file:
-                told = json.loads(file.metadata()[_STATE])
-                if told["identity"] != self.identity:
+                stored = json.loads(file.metadata()[_STATE])
+                if stored["identity"] != self.identity:
                     self.remove()
                     return None
                 found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -95,7 +91,7 @@ class Checkpoint:
         self._check(found, expected)
         for name, tensor in expected.items():
             tensor.copy_(found[name])
-        return dict(told["state"])
+        return dict(stored["state"])
 
     def remove(self) -> None:
         """Remove the file: the fit has ended."""

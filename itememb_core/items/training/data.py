@@ -1,8 +1,4 @@
-"""What the item model is trained on: arrays of nodes made from the edge and bag tables.
-
-What belongs here: checks, node look-ups, decay, and taking the validation days out. What does not:
-drawing batches (``sampler``), anything that reads files.
-"""
+"""Training data of the item model: arrays of nodes made from the edge and bag tables."""
 
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -35,7 +31,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Bags:
-    """What users met on which day, ordered by channel, user, day, node; arrays ``[entries]``."""
+    """Interactions by user and day, ordered by channel, user, day, node; arrays ``[entries]``."""
 
     user: np.ndarray  # int32, from 0 without gaps
     day: np.ndarray  # int32, days since 1970-01-01
@@ -47,7 +43,7 @@ class Bags:
         return len(self.user)
 
     def before(self, day: int) -> "Bags":
-        """The entries of earlier days."""
+        """The entries of days before one."""
         keep = self.day < day
         return Bags(self.user[keep], self.day[keep], self.channel[keep], self.node[keep])
 

@@ -1,8 +1,4 @@
-"""The fit of the item vectors: steps over relations, validation in time, the best kept.
-
-What belongs here: the loop, its schedule, when it stops. What does not: losses, draws, updates of
-rows, files.
-"""
+"""Training of the item vectors: steps over relations, validation in time, the best kept."""
 
 import math
 from dataclasses import dataclass, field
@@ -21,7 +17,7 @@ from itememb_core.items.training.losses import across, info_nce, with_norm
 from itememb_core.items.training.optimizer import RowAdagrad, RowAdam
 from itememb_core.items.training.relations import Relation, relations_of, validation_batches
 from itememb_core.items.training.schedule import Schedule
-from itememb_core.items.training.start import BLOCK, Earlier, start_from, start_vectors
+from itememb_core.items.training.start import BLOCK, WarmStart, start_from, start_vectors
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import ItemModelSettings
 
@@ -87,7 +83,7 @@ class Trainer:
         return found
 
     def next_relation(self) -> Relation:
-        """Return the relation that lies furthest behind its share of the steps."""
+        """Return the relation furthest behind its share of the steps."""
         total = sum(r.steps for r in self.relations) + 1
         return max(self.relations, key=lambda r: r.share * total - r.steps)
 
@@ -174,8 +170,8 @@ def start_bias(relations: list[Relation], nodes: int) -> np.ndarray:
 
 
 @dataclass
-class _Stand:
-    """Where a fit stands between two intervals."""
+class _State:
+    """The state of a fit between two intervals."""
 
     schedule: Schedule
     best: Tables
@@ -188,7 +184,7 @@ class _Stand:
         return {**trainer.tensors(), **{f"best.{name}": table for name, table in best}}
 
     def write(self, checkpoint: Checkpoint, trainer: Trainer) -> None:
-        """Write where the fit stands."""
+        """Write the state."""
         state = {
             "done": self.done,
             "rows": self.rows,
@@ -198,7 +194,7 @@ class _Stand:
         checkpoint.write(self.tensors(trainer), state)
 
     def read(self, checkpoint: Checkpoint, trainer: Trainer) -> None:
-        """Go to where the checkpoint stands, if there is one."""
+        """Resume from the checkpoint, if there is one."""
         state = checkpoint.read(self.tensors(trainer))
         if state is not None:
             self.done, self.rows = state["done"], state["rows"]
@@ -213,7 +209,7 @@ def fit(
     seed: int,
     *,
     like: pa.Table | None = None,
-    earlier: Earlier | None = None,
+    warm_start: WarmStart | None = None,
     checkpoint: Checkpoint | None = None,
     progress: Progress = silent,
 ) -> ItemModel:
@@ -224,41 +220,41 @@ def fit(
         settings: Of the stage.
         seed: Of the start and of every draw.
         like: History whose rates and length are repeated; None: found by validation.
-        earlier: Vectors to go on from, by ``previous_steps`` and ``previous_rate``, not ``like``.
-        checkpoint: Written from time to time; a fit that was killed goes on from it and ends with
+        warm_start: Vectors to start from; ``previous_steps`` and ``previous_rate`` hold then.
+        checkpoint: Written from time to time; a fit that was killed resumes from it and ends with
             the same vectors as one that was not (but for a GPU's order of sums).
-        progress: Told of steps.
+        progress: Called after each interval.
 
     Raises:
         ItemembError: If a loss stops being a finite number; it names the step. If the checkpoint
             is damaged, of other dims, or cannot be written.
     """
-    trainer = _trainer(data, settings, seed, earlier, progress)
-    (rate, most), rates = _length(settings, earlier), {} if earlier else _rates(like)
-    stand = _begun(trainer, rate, rates)
+    trainer = _trainer(data, settings, seed, warm_start, progress)
+    (rate, most), rates = _length(settings, warm_start), {} if warm_start else _rates(like)
+    current = _begun(trainer, rate, rates)
     last = max(rates, default=most) if trainer.relations else 0
     if checkpoint:
-        stand.read(checkpoint, trainer)
-    while stand.done < last and not stand.schedule.ended:
-        _interval(trainer, stand, rates, last)
-        progress("item vectors", stand.done, last)
+        current.read(checkpoint, trainer)
+    while current.done < last and not current.schedule.ended:
+        _interval(trainer, current, rates, last)
+        progress("item vectors", current.done, last)
         if checkpoint and checkpoint.due:
-            stand.write(checkpoint, trainer)
-    length = stand.schedule.best_step or last
-    history = history_table([row for row in stand.rows if row["step"] <= length])
-    return ItemModel.of(stand.best, history, _facts(trainer, stand.best, settings, length))
+            current.write(checkpoint, trainer)
+    length = current.schedule.best_step or last
+    history = history_table([row for row in current.rows if row["step"] <= length])
+    return ItemModel.of(current.best, history, _facts(trainer, current.best, settings, length))
 
 
-def _begun(trainer: Trainer, rate: float, rates: dict[int, float]) -> _Stand:
-    """A fit before its first step; where nothing will judge, the last tables are the best."""
-    judged = bool(trainer.validation) and not rates
-    best = trainer.tables.copy() if judged else trainer.tables  # no second copy is held
-    return _Stand(Schedule(rate), best)
+def _begun(trainer: Trainer, rate: float, rates: dict[int, float]) -> _State:
+    """A fit before its first step; without validation the last tables are the best."""
+    validated = bool(trainer.validation) and not rates
+    best = trainer.tables.copy() if validated else trainer.tables  # no second copy is held
+    return _State(Schedule(rate), best)
 
 
-def _length(settings: ItemModelSettings, earlier: Earlier | None) -> tuple[float, int]:
+def _length(settings: ItemModelSettings, warm_start: WarmStart | None) -> tuple[float, int]:
     """First learning rate and most steps."""
-    if earlier is None:
+    if warm_start is None:
         return settings.learning_rate, settings.max_steps
     return settings.learning_rate * settings.previous_rate, settings.previous_steps
 
@@ -267,36 +263,36 @@ def _trainer(
     data: TrainingData,
     settings: ItemModelSettings,
     seed: int,
-    earlier: Earlier | None,
+    warm_start: WarmStart | None,
     progress: Progress,
 ) -> Trainer:
-    """A trainer at its start, or where the version before ended."""
+    """A trainer at its start, cold or warm."""
     import torch
 
-    if earlier is None:
+    if warm_start is None:
         return Trainer(data, settings, seed, start_vectors(data, settings, seed, progress))
-    trainer = Trainer(data, settings, seed, start_from(data, earlier, seed))
-    rows = torch.from_numpy(np.flatnonzero(earlier.known)).to(trainer.device)
+    trainer = Trainer(data, settings, seed, start_from(data, warm_start, seed))
+    rows = torch.from_numpy(np.flatnonzero(warm_start.known)).to(trainer.device)
     for table, values in (
-        (trainer.tables.context, earlier.context),
-        (trainer.tables.bias, earlier.bias[:, None]),
+        (trainer.tables.context, warm_start.context),
+        (trainer.tables.bias, warm_start.bias[:, None]),
     ):
-        table[rows] = torch.from_numpy(values[earlier.known]).to(table)
+        table[rows] = torch.from_numpy(values[warm_start.known]).to(table)
     return trainer
 
 
-def _interval(trainer: Trainer, stand: _Stand, rates: dict[int, float], last: int) -> None:
+def _interval(trainer: Trainer, current: _State, rates: dict[int, float], last: int) -> None:
     """Take the steps to the next evaluation, evaluate, keep the tables if they are the best."""
-    step = min(stand.done + INTERVAL, last)
-    fall = (1 - trainer.settings.last_rate) * stand.done / last
-    rate = rates.get(step, stand.schedule.rate * (1 - fall))
-    losses = _run(trainer, range(stand.done, step), rate)
-    judged = {} if rates else trainer.validate()
-    stand.done = step
-    stand.rows.append({"step": step, "rate": rate, "train": losses, "validation": judged})
-    score = _score(trainer, judged)
-    if score is not None and stand.schedule.tell(step, score):
-        stand.best = trainer.tables.copy()
+    step = min(current.done + INTERVAL, last)
+    fall = (1 - trainer.settings.last_rate) * current.done / last
+    rate = rates.get(step, current.schedule.rate * (1 - fall))
+    losses = _run(trainer, range(current.done, step), rate)
+    validation = {} if rates else trainer.validate()
+    current.done = step
+    current.rows.append({"step": step, "rate": rate, "train": losses, "validation": validation})
+    score = _score(trainer, validation)
+    if score is not None and current.schedule.observe(step, score):
+        current.best = trainer.tables.copy()
 
 
 def _rates(like: pa.Table | None) -> dict[int, float]:
@@ -320,11 +316,11 @@ def _run(trainer: Trainer, steps: range, rate: float) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in losses.items()}
 
 
-def _score(trainer: Trainer, judged: dict[str, float]) -> float | None:
+def _score(trainer: Trainer, losses: dict[str, float]) -> float | None:
     """Return the validation loss weighted by the relations' shares; None without validation."""
-    shares = {r.name: r.share for r in trainer.relations if r.name in judged}
+    shares = {r.name: r.share for r in trainer.relations if r.name in losses}
     total = sum(shares.values())
-    return sum(judged[n] * s for n, s in shares.items()) / total if total else None
+    return sum(losses[n] * s for n, s in shares.items()) / total if total else None
 
 
 def _facts(

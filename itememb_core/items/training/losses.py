@@ -1,8 +1,7 @@
 """The loss of a batch and its gradients, written out by hand.
 
-What belongs here: functions of a batch's vectors alone. What does not: drawing batches, tables,
-updates. Sources: InfoNCE, van den Oord et al. 2018 (arXiv:1807.03748); log-q correction of
-in-batch negatives, Bengio and Senecal 2008, Yi et al. 2019.
+Sources: InfoNCE, van den Oord et al. 2018 (arXiv:1807.03748); log-q correction of in-batch
+negatives, Bengio and Senecal 2008, Yi et al. 2019.
 """
 
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ class LossAndGradients:
 def info_nce(
     query: "Tensor", candidate: "Tensor", weight: "Tensor", batch: Batch
 ) -> LossAndGradients:
-    """InfoNCE over a batch of pairs and the negatives that they share.
+    """InfoNCE over a batch of pairs with shared negatives.
 
     With s = query candidateᵀ and weights w of a candidate, the loss of pair (a, b) is
     -log(w_b exp s_ab / z), z = w_b exp s_ab + Σ_j k_j w_j exp s_aj over the negatives j other

@@ -1,8 +1,7 @@
 """Updates of the touched rows of a table; the cost of a step does not grow with the table.
 
-What belongs here: row-wise optimizers over a plain tensor. What does not: losses, learning-rate
-schedules. Sources: Adagrad, Duchi et al. 2011, with one accumulator a row as in PyTorch-BigGraph
-(Lerer et al. 2019); Adam, Kingma and Ba 2015; stochastic rounding, Gupta et al. 2015.
+Sources: Adagrad, Duchi et al. 2011, with one accumulator a row as in PyTorch-BigGraph (Lerer et al.
+2019); Adam, Kingma and Ba 2015; stochastic rounding, Gupta et al. 2015.
 """
 
 from typing import TYPE_CHECKING
@@ -35,7 +34,7 @@ class RowOptimizer:
         """Update rows.
 
         Args:
-            rows: Rows, int64 ``[touched]``. A row may stand twice, once for each side of a batch.
+            rows: Rows, int64 ``[touched]``. A row may occur twice, once for each side of a batch.
             gradients: Gradient of each ``[touched, dim]``, overwritten.
             learning_rate: Step size.
             scale: Factor of each gradient ``[touched, 1]``; None: 1.
@@ -76,7 +75,7 @@ class RowOptimizer:
 class RowAdagrad(RowOptimizer):
     """Row-wise Adagrad: a row's step is divided by the root of its summed mean squares.
 
-    The squares of a row that stands twice are summed first; one whose gradient is 0 stays.
+    The squares of a row that occurs twice are summed first; one whose gradient is 0 stays.
     """
 
     def __init__(self, table: "Tensor", epsilon: float = 1e-10) -> None:
@@ -102,7 +101,7 @@ class RowAdagrad(RowOptimizer):
 class RowAdam(RowOptimizer):
     """Lazy Adam: a row's moments and its count of steps move only when it is touched.
 
-    The gradients of a row that stands twice are summed first.
+    The gradients of a row that occurs twice are summed first.
     """
 
     def __init__(

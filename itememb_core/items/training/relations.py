@@ -1,8 +1,4 @@
-"""Relations as streams of batches with their shares of the steps and corrections.
-
-What belongs here: which sources there are, how much each counts, batches in order. What does not:
-how pairs are drawn, how a batch is laid out, losses.
-"""
+"""Relations as streams of batches, with their shares of the steps and their corrections."""
 
 from collections.abc import Iterator
 from itertools import count, islice
@@ -58,7 +54,7 @@ class Relation:
         self._stream = self._draw_blocks(0)
 
     def go_to(self, steps: int) -> None:
-        """Stand where ``steps`` batches were taken, without drawing those before."""
+        """Go to after ``steps`` batches, without drawing them."""
         self.steps, self._stream = steps, self._draw_blocks(steps)
 
     def next_batch(self) -> Batch:
@@ -72,7 +68,7 @@ class Relation:
         return list(self._cut(*source.draw(rng, VALIDATION_BATCHES * self._batch), rng))
 
     def _weights(self, share: np.ndarray) -> np.ndarray:
-        # Validation may draw nodes that training never did: they weigh like its rarest.
+        # Validation may draw nodes that training never does: they weigh like its rarest.
         drawn = share > 0
         if self._uniform:  # a negative is a pair's end or drawn evenly from its side
             even = (drawn / max(drawn.sum(), 1)).astype(np.float32)
@@ -91,13 +87,13 @@ class Relation:
             yield from islice(batches, max(first - block * each, 0), None)
 
     def _cut(self, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> Iterator[Batch]:
-        """Cut pairs into batches; the ends take turns to ask, so the loss goes both ways."""
+        """Cut pairs into batches; the ends take turns as query, so the loss goes both ways."""
         a, b = a.reshape(-1, self._batch), b.reshape(-1, self._batch)
         turn = (np.arange(len(a)) % 2 == 1)[:, None]
         query, candidate = np.where(turn, b, a), np.where(turn, a, b)
-        weights = [self._weight_a if asked else self._weight_b for asked in turn[:, 0]]
+        weights = [self._weight_a if swapped else self._weight_b for swapped in turn[:, 0]]
         if self._uniform:
-            sides = (self._nodes[not asked] for asked in turn[:, 0])
+            sides = (self._nodes[not swapped] for swapped in turn[:, 0])
             more = [side[rng.integers(len(side), size=self._uniform)] for side in sides]
             candidate = np.concatenate([candidate, np.stack(more)], axis=1)
         return plan(query, candidate, weights, self._device, self._negatives)
@@ -137,11 +133,11 @@ def relations_of(
 def validation_batches(
     data: TrainingData, settings: ItemModelSettings, seed: int, relations: list[Relation]
 ) -> dict[str, list[Batch]]:
-    """Return fixed batches of the validation days by the name of the relation they judge.
+    """Return fixed batches of the validation days by relation.
 
     A bridge's first end lies in the validation days, its partner anywhere in the window: such a
-    pair was never trained on. They are judged with the training relation's own corrections; those
-    of the few validation days would be another loss, which rises while the vectors get better.
+    pair was never trained on. Their loss has the training relation's own corrections; those of the
+    few validation days would be another loss, which rises while the vectors get better.
     """
     if data.validation_from is None:
         return {}
@@ -150,8 +146,8 @@ def validation_batches(
     if settings.bridge:
         since = data.validation_from
         found |= bridge_sources(data.bags, settings.window_days, data.nodes, since)
-    judged = [r for r in relations if r.name in found]
+    validated = [r for r in relations if r.name in found]
     return {
         r.name: r.validation(found[r.name], block_rng(seed, VALIDATION_STREAM + i, 0))
-        for i, r in enumerate(judged)
+        for i, r in enumerate(validated)
     }

@@ -1,8 +1,4 @@
-"""Batches of pairs: drawn by weight from the within-channel pairs and from the users' bags.
-
-What belongs here: exact, seeded, vectorised draws and the probability of every node to be drawn
-(for the log-q correction). What does not: losses, tables, where the arrays come from.
-"""
+"""Sampling of pairs by weight, from the within-channel pairs and from the users' bags."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -78,7 +74,7 @@ class BridgeSource:
     An entry of the first channel is drawn with weight sqrt(size_b / size_a), its partner evenly
     from the entries of the second channel within the window around it: a pair then weighs
     1 / sqrt(size_a * size_b), and a user's window counts by its geometric mean size. Pairs whose
-    ends are one node are drawn again; entries that meet nothing but their own node are left out.
+    ends are one node are drawn again; entries without another node in reach are left out.
     """
 
     def __init__(
@@ -114,7 +110,7 @@ class BridgeSource:
     def draw(self, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
         """``size`` independent pairs, int32 ``[size]`` each."""
         parts_a, parts_b, found = [], [], 0
-        while found < size:  # every entry has another node to meet, so this ends
+        while found < size:  # every entry has another node in reach, so this ends
             a, b = self._draw_any(rng, size)
             keep = a != b
             parts_a.append(a[keep])
@@ -153,7 +149,7 @@ def within_sources(pairs: Pairs, nodes: int) -> dict[str, WithinSource]:
 def bridge_sources(
     bags: Bags, window_days: int, nodes: int, since: int | None = None
 ) -> dict[str, BridgeSource]:
-    """One source for each two channels that a user met within a window, by ``first~second``.
+    """One source for each two channels that share a user within a window, by ``first~second``.
 
     With ``since``, entries of the first channel are those of that day (since 1970-01-01) on;
     their partners may lie before it.

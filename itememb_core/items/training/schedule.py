@@ -1,7 +1,4 @@
-"""When the rate of a fit falls, which checkpoint is kept, when it ends.
-
-What belongs here: decisions from validation losses. What does not: steps, losses.
-"""
+"""Learning-rate schedule, choice of checkpoint and early stopping from validation losses."""
 
 from typing import Final
 
@@ -9,14 +6,14 @@ from typing import Final
 #: and so many evaluations in a row that are worse than any that would be kept.
 PATIENCE: Final = 2
 HALVINGS: Final = 4
-#: How much worse than the best a later checkpoint's validation loss may be, as a share.
+#: How much worse than the best a subsequent checkpoint's validation loss may be, as a share.
 TOLERANCE: Final = 0.01
 
 
 class Schedule:
     """Halves the rate on a plateau; keeps the latest evaluation within reach of the best.
 
-    Next week's pairs are noisy: their loss is flat long before links stop improving, so a later
+    Next week's pairs are noisy: their loss is flat long before links stop improving, so the latest
     checkpoint is preferred until its loss is worse than the best by more than ``TOLERANCE``.
     """
 
@@ -24,7 +21,7 @@ class Schedule:
         self.rate, self.best, self.best_step = rate, float("inf"), 0
         self.halvings = self.waited = self.lost = 0
 
-    def tell(self, step: int, loss: float) -> bool:
+    def observe(self, step: int, loss: float) -> bool:
         """Take an evaluation; return whether its checkpoint is the one to keep."""
         self.waited = 0 if loss < self.best else self.waited + 1
         self.best = min(loss, self.best)
@@ -38,5 +35,5 @@ class Schedule:
 
     @property
     def ended(self) -> bool:
-        """Whether the rate was halved often enough, or what would be kept lies behind."""
+        """Whether the rate was halved often enough, or evaluations stay worse than tolerated."""
         return self.halvings > HALVINGS or self.lost >= PATIENCE

@@ -1,8 +1,7 @@
-"""Where the vectors start: smoothed PPMI over all relations, factorised by a randomised SVD.
+"""Initial vectors: smoothed PPMI over all relations, factorised by a randomised SVD; warm start.
 
-What belongs here: relation matrices, PPMI, the factorisation, the random start. What does not:
-training. Sources: PPMI with smoothed contexts, Levy, Goldberg and Dagan 2015; randomised subspace
-iteration, Halko, Martinsson and Tropp 2011.
+Sources: PPMI with smoothed contexts, Levy, Goldberg and Dagan 2015; randomised subspace iteration,
+Halko, Martinsson and Tropp 2011.
 """
 
 import warnings
@@ -37,10 +36,10 @@ def start_vectors(
     Random ones for rows of half precision are float16, so that they never take the full memory.
 
     Args:
-        data: Pairs and bags; validation days take no part.
+        data: Pairs and bags; validation days are left out.
         settings: ``dim``, ``start``, ``row_type``, ``bridge`` and ``window_days``.
         seed: Of the random start and of the SVD's random subspace.
-        progress: Told of each multiplication.
+        progress: Called after each multiplication.
     """
     if settings.start == "random":
         half = settings.row_type != "float32"
@@ -67,11 +66,11 @@ def _random_vectors(
     return rows
 
 
-class Earlier(NamedTuple):
-    """Vectors of the version before, on this fit's nodes; rows of unknown nodes are ignored.
+class WarmStart(NamedTuple):
+    """Vectors of the previous version, on this fit's nodes; rows of unknown nodes are ignored.
 
     Attributes:
-        known: Nodes that the version before had, bool ``[nodes]``.
+        known: Nodes of the previous version, bool ``[nodes]``.
         embedding: ``[nodes, dim]``, unit norm.
         context: ``[nodes, dim]``.
         bias: ``[nodes]``.
@@ -83,31 +82,31 @@ class Earlier(NamedTuple):
     bias: np.ndarray
 
 
-def start_from(data: TrainingData, earlier: Earlier, seed: int) -> np.ndarray:
+def start_from(data: TrainingData, warm_start: WarmStart, seed: int) -> np.ndarray:
     """Return unit vectors ``[nodes, dim]``: known nodes as they were, new ones by their partners.
 
     A new node starts at the mean of its known partners, by the weight of their within-channel
     pairs; one without any starts at random.
     """
-    nodes, dim = earlier.embedding.shape
+    nodes, dim = warm_start.embedding.shape
     rows = _random_vectors(nodes, dim, seed)
-    pairs, known = data.pairs, earlier.known
+    pairs, known = data.pairs, warm_start.known
     sums = np.zeros_like(rows)
     for new, partner in ((pairs.a, pairs.b), (pairs.b, pairs.a)):
-        met = np.flatnonzero(~known[new] & known[partner])
-        part = earlier.embedding[partner[met]] * pairs.weight[met, None]
-        np.add.at(sums, new[met], part)
+        rows_of = np.flatnonzero(~known[new] & known[partner])
+        part = warm_start.embedding[partner[rows_of]] * pairs.weight[rows_of, None]
+        np.add.at(sums, new[rows_of], part)
     length = np.linalg.norm(sums, axis=1)
-    told = length > 0
-    rows[told] = sums[told] / length[told, None]
-    rows[known] = earlier.embedding[known]
+    reached = length > 0
+    rows[reached] = sums[reached] / length[reached, None]
+    rows[known] = warm_start.embedding[known]
     return rows
 
 
 def relation_matrix(data: TrainingData, settings: ItemModelSettings) -> "csr_array":
     """Return the sum of the PPMI matrices of all relations ``[nodes, nodes]``.
 
-    Only its symmetric part is used, so a bridge's block stands on one side, twice.
+    Only its symmetric part is used, so a bridge's block is on one side, doubled.
     """
     from scipy.sparse import csr_array
 

@@ -1,8 +1,4 @@
-"""The threshold for accepting a link, and what precision it can be said to have.
-
-What belongs here: precision, its bounds and the choice, from judged first candidates. What does
-not: where the probabilities come from.
-"""
+"""The threshold for accepting a link, with its precision and the bounds of it."""
 
 from typing import NamedTuple
 
@@ -13,12 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 Z95 = 1.959963984540054
 
 
-class Judged(NamedTuple):
-    """First candidates of lists whose truth is known, one element a list.
+class LabelledTop1(NamedTuple):
+    """Top-1 candidates of lists with known ground truth, one element a list.
 
     Attributes:
         probability: float64 [lists], the score the threshold is put on.
-        correct: bool [lists], whether the first candidate is the true twin.
+        correct: bool [lists], whether the top-1 candidate is the true match.
         weight: float64 [lists], how much of the population the list stands for.
     """
 
@@ -26,9 +22,9 @@ class Judged(NamedTuple):
     correct: NDArray[np.bool_]
     weight: NDArray[np.float64]
 
-    def take(self, rows: NDArray) -> "Judged":
+    def take(self, rows: NDArray) -> "LabelledTop1":
         """Some of the lists."""
-        return Judged(self.probability[rows], self.correct[rows], self.weight[rows])
+        return LabelledTop1(self.probability[rows], self.correct[rows], self.weight[rows])
 
 
 class Acceptance(NamedTuple):
@@ -36,11 +32,11 @@ class Acceptance(NamedTuple):
 
     Attributes:
         threshold: Lowest probability accepted; ``None``: nothing is.
-        precision: Share right among the judged lists it accepts; ``None`` with no acceptance.
+        precision: Share right among the labelled lists it accepts; ``None`` with no acceptance.
         low: Lower end of its 95 % interval.
         high: Upper end.
         coverage: Share of all lists accepted.
-        expected: Mean probability of what it accepts among the lists it is for.
+        expected: Mean probability of what it accepts among the unlabelled lists it is for.
     """
 
     threshold: float | None
@@ -65,31 +61,31 @@ def wilson(share: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArray
     return np.minimum(center - half, p).clip(min=0.0), np.maximum(center + half, p).clip(max=1.0)
 
 
-def precision_at(judged: Judged, threshold: float | None) -> Acceptance:
+def precision_at(labelled: LabelledTop1, threshold: float | None) -> Acceptance:
     """Precision and coverage of a given threshold; weights count by Kish's effective number."""
-    taken = judged.probability >= (np.inf if threshold is None else threshold)
-    weight = judged.weight[taken]
-    total = float(judged.weight.sum())
+    taken = labelled.probability >= (np.inf if threshold is None else threshold)
+    weight = labelled.weight[taken]
+    total = float(labelled.weight.sum())
     if not len(weight):
         return Acceptance(threshold, None, None, None, 0.0)
-    share = float(weight[judged.correct[taken]].sum() / weight.sum())
+    share = float(weight[labelled.correct[taken]].sum() / weight.sum())
     low, high = wilson(share, float(weight.sum() ** 2 / (weight**2).sum()))
     return Acceptance(threshold, share, float(low), float(high), float(weight.sum() / total))
 
 
-def choose_threshold(judged: Judged, target: float, *, strict: bool) -> Acceptance:
+def choose_threshold(labelled: LabelledTop1, target: float, *, strict: bool) -> Acceptance:
     """The lowest threshold whose precision over all it accepts meets ``target``.
 
     Precision is taken as if one more acceptance had been wrong, so that a handful of right ones
-    proves nothing (0.95 needs 19). ``strict``, for few matches, asks the lower end of the 95 %
+    proves nothing (0.95 needs 19). ``strict``, for few matches, requires the lower end of the 95 %
     interval to meet the target instead (0.95 needs 73): it leans to accepting nothing.
     """
-    order = np.argsort(-judged.probability, kind="stable")
-    order = order[judged.weight[order] > 0.0]
-    probability = judged.probability[order]
-    weight = judged.weight[order]
+    order = np.argsort(-labelled.probability, kind="stable")
+    order = order[labelled.weight[order] > 0.0]
+    probability = labelled.probability[order]
+    weight = labelled.weight[order]
     accepted = weight.cumsum()  # [lists]
-    right = (weight * judged.correct[order]).cumsum()
+    right = (weight * labelled.correct[order]).cumsum()
     if strict:
         effective = accepted**2 / (weight**2).cumsum()
         bound = np.array(
@@ -98,21 +94,24 @@ def choose_threshold(judged: Judged, target: float, *, strict: bool) -> Acceptan
     else:
         bound = right / (accepted + accepted / np.arange(1, len(weight) + 1))
     lowest = _lowest(probability, bound >= target)
-    return precision_at(judged, None if lowest is None else float(probability[lowest]))
+    return precision_at(labelled, None if lowest is None else float(probability[lowest]))
 
 
 def choose_by_expectation(
-    judged: Judged, probability: NDArray[np.float64], weight: NDArray[np.float64], target: float
+    labelled: LabelledTop1,
+    probability: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    target: float,
 ) -> Acceptance:
     """The lowest threshold above which the mean probability meets ``target``.
 
-    The probabilities are of the very lists that links are wanted for, many and not judged: a
-    threshold found by the share right among a few hundred judged ones follows their chance.
-    Where no judged list lies that high, nothing was seen to be right there: nothing is accepted.
+    The probabilities are of the lists that links are made for, many and unlabelled: a threshold
+    chosen by the share right among a few hundred labelled ones overfits them. Where no labelled
+    list lies that high, no precision was observed: nothing is accepted.
 
     Args:
-        judged: What the estimates of the chosen threshold come from, but for ``expected``.
-        probability: Of the first candidate of each list, calibrated, [lists].
+        labelled: What the estimates of the chosen threshold come from, but for ``expected``.
+        probability: Of the top-1 candidate of each list, calibrated, [lists].
         weight: How many lists each stands for, [lists].
         target: Precision wanted.
     """
@@ -120,9 +119,9 @@ def choose_by_expectation(
     ordered, counts = probability[order], weight[order]
     mean = (counts * ordered).cumsum() / counts.cumsum()
     lowest = _lowest(ordered, mean >= target)
-    found = precision_at(judged, None if lowest is None else float(ordered[lowest]))
+    found = precision_at(labelled, None if lowest is None else float(ordered[lowest]))
     if lowest is None or found.precision is None:
-        return precision_at(judged, None)
+        return precision_at(labelled, None)
     return found._replace(expected=float(mean[lowest]))
 
 

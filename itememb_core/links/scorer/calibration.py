@@ -1,8 +1,4 @@
-"""From a model's log odds to probabilities that hold for opaque items.
-
-What belongs here: a logistic curve over the log odds and the support, and its fit. What does not:
-the model, the population it is fitted for.
-"""
+"""From a model's log odds to probabilities that hold for opaque items."""
 
 from dataclasses import dataclass
 
@@ -13,9 +9,9 @@ from numpy.typing import NDArray
 LEAST_SLOPE = 1e-3
 
 #: Mean and standard deviation of slope and support before any match is seen. Some hundred matches
-#: tell them badly (the support's coefficient to 0.3), and a threshold rests on the curve's far end.
-#: Curves fitted to the truth of ten worlds of the demo have 0.66 (0.03) and 0.5 (0.14), those
-#: fitted to their held-out matches 0.70 (0.06) and 0.35 (0.25).
+#: determine them badly (the support's coefficient to 0.3), and a threshold rests on the curve's far
+#: end. Curves fitted to the ground truth of ten worlds of the demo have 0.66 (0.03) and 0.5 (0.14),
+#: those fitted to their held-out matches 0.70 (0.06) and 0.35 (0.25).
 SLOPE_PRIOR = (0.7, 0.05)
 SUPPORT_PRIOR = (0.4, 0.1)
 
@@ -47,14 +43,12 @@ def fit_calibration(
     right: NDArray[np.bool_],
     weight: NDArray[np.float64],
 ) -> Calibration:
-    """Fit on the first candidates of lists whose truth is known, [lists] each.
-
-    The likeliest curve given the lists and the priors (maximum a posteriori).
+    """Fit on the top-1 candidates of labelled lists, [lists] each: the maximum a posteriori.
 
     Args:
-        logit: Log odds of the first candidate.
+        logit: Log odds of the top-1 candidate.
         receipts: Receipt lines of the list's item.
-        right: Whether it is the twin.
+        right: Whether it is the true match.
         weight: How much each list counts.
     """
     from scipy.optimize import minimize

@@ -1,12 +1,9 @@
-"""What the scorer sees of a candidate: numbers from the pool and from the counts.
-
-What belongs here: one function from lists to a matrix, and the names of its columns. What does
-not: labels, models, anything of an id.
+"""Comparisons of a receipt item and a candidate: the scorer's features, from pool and counts.
 
 Everything about CSLS is relative to the other candidates of the same list, so that r(x) of the
-receipt item, which a twin taken out would have changed, is in none of it; ranks are taken anew
-within the list for the same reason. Counts are shares of their side's total, so that what is
-learned on the backtest's days holds on more of them.
+receipt item, which the removal of the true match would have changed, is in none of it; ranks are
+taken anew within the list for the same reason. Counts are shares of their side's total, so that
+what is learned on the backtest's days holds on more of them.
 """
 
 from typing import Final
@@ -19,13 +16,13 @@ from itememb_core.links.nodes import Support
 
 #: Columns of the pool that the scorer takes as they are.
 TAKEN: Final = (
-    "users",
-    "lead_users",
-    "months",
-    "weeks",
+    "users_llr",
+    "users_llr_lead",
+    "months_llr",
+    "weeks_llr",
     "similarity",
-    "rhythm",
-    "season",
+    "weekly_correlation",
+    "monthly_correlation",
     "price_gap_low",
     "price_gap",
     "price_gap_high",
@@ -35,14 +32,14 @@ TAKEN: Final = (
 )
 
 #: Columns whose gap to the best other candidate, and rank, within the list are features.
-RANKED: Final = ("users", "csls", "months", "weeks", "rhythm")
+RANKED: Final = ("users_llr", "csls", "months_llr", "weeks_llr", "weekly_correlation")
 
 FEATURES: Final = (
     *TAKEN,
     *(f"{name}_gap" for name in RANKED),
     *(f"{name}_rank" for name in RANKED),
-    "users_share",
-    "users_any",
+    "users_llr_log_softmax",
+    "users_llr_logsumexp",
     "price_distance",
     "rank_reverse",
     "log_receipts",
@@ -64,10 +61,10 @@ def candidate_features(lists: PoolLists, counts: Support) -> NDArray[np.float32]
         values = lists.score(name)
         columns[f"{name}_gap"] = lists.compared[name] - best_other(values)
         columns[f"{name}_rank"] = np.log1p(_places(values))
-    users = lists.score("users")
-    total = _log_sum(users)[:, None]  # [n, 1]
-    columns["users_share"] = users - total
-    columns["users_any"] = np.broadcast_to(total, valid.shape)
+    ratio = lists.score("users_llr")
+    total = _log_sum(ratio)[:, None]  # [n, 1]
+    columns["users_llr_log_softmax"] = ratio - total
+    columns["users_llr_logsumexp"] = np.broadcast_to(total, valid.shape)
     columns["price_distance"] = np.abs(lists.compared["price_gap"])
     columns["rank_reverse"] = np.log1p(lists.compared["rank_reverse"])
     receipts = _log_shares(counts.receipts)[lists.receipt][:, None]  # [n, 1]

@@ -1,9 +1,4 @@
-"""``link_scorer``: the probability of a candidate, and the threshold, from held-out matches.
-
-What belongs here: fitting on the backtest's pool and judging out of fold. What does not: features
-(``features``), the model and its files (``fitted``, ``trees``, ``calibration``), who the examples
-stand for (``population``), ranks and figures for people (``evaluation.links``).
-"""
+"""``link_scorer``: probabilities and the threshold, cross-fitted on held-out matches."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -13,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from itememb_core.links.labels import HeldOut, fold_of, held_out, stands_first
+from itememb_core.links.labels import HeldOut, fold_of, held_out, is_top1
 from itememb_core.links.lists import PoolLists, pool_lists
 from itememb_core.links.nodes import Support, support
 from itememb_core.links.scorer.acceptance import (
     Acceptance,
-    Judged,
+    LabelledTop1,
     choose_by_expectation,
     choose_threshold,
 )
@@ -38,10 +33,11 @@ from itememb_core.links.scorer.trees import Trees, fit_trees
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import LinkScorerSettings
 
-#: Fewer held-out matches with the twin in the pool than this: nothing to learn from.
+#: Fewer held-out matches with the true match in the pool than this: nothing to learn from.
 LEAST_FOUND = 20
 
-#: Opaque lists a band of support that tell how many have no match, and the threshold, at most.
+#: Most opaque lists of a band of support from which the share without a match, and the threshold,
+#: are estimated.
 POPULATION_SAMPLE = 2000
 
 
@@ -56,10 +52,10 @@ def fit_scorer(
 ) -> LinkScorer:
     """Fit on held-out matches; choose the threshold on the opaque items' probabilities.
 
-    Each match gives its list and a copy without the twin, an example of no match. The
-    probabilities are made for the opaque items: with as many without a match as
-    ``no_match_share`` says or their scores tell. The threshold is the lowest at which their mean
-    meets the target; with few matches it is judged by out-of-fold matches alone.
+    Each match gives its list and a copy without the true match, an example of no match. The
+    probabilities are made for the opaque items: with ``no_match_share`` of them without a match, or
+    a share estimated from their scores. The threshold is the lowest at which their mean meets the
+    target; with few matches it is chosen on out-of-fold matches alone.
 
     Args:
         pool: The backtest's ``schemas.LINK_POOL``.
@@ -67,7 +63,7 @@ def fit_scorer(
         holdout: ``schemas.LINK_HOLDOUT``.
         settings: Target, assumed share, folds.
         seed: Of the folds and of the models.
-        progress: Told after each fit.
+        progress: Called after each fit.
     """
     held = held_out(pool, vocabulary, holdout)
     unfitted = _unfitted(held, vocabulary, settings, seed)
@@ -80,8 +76,8 @@ def fit_scorer(
     if settings.no_match_share is None:
         population = _estimated(opaque, case, known, population.items)
     models = _calibrated_models(case, known, population, (trees, whole))
-    judged = out_of_fold_judged(case.held, case.counts, case.fold, models[1], population)
-    acceptance = _accepted(judged, opaque, models[0].calibration, unfitted)
+    labelled = out_of_fold_top1(case.held, case.counts, case.fold, models[1], population)
+    acceptance = _accepted(labelled, opaque, models[0].calibration, unfitted)
     rule = _rule(settings, population, unfitted.strict)
     return _scorer(unfitted, models, acceptance, population, rule)
 
@@ -115,7 +111,7 @@ class _Case(NamedTuple):
 
 
 class _Opaque(NamedTuple):
-    """Lists of opaque items: log odds of the first candidate, receipt lines, items stood for."""
+    """Lists of opaque items: log odds of the top-1 candidate, receipt lines, sampling weight."""
 
     best: NDArray[np.float64]
     receipts: NDArray[np.int64]
@@ -123,13 +119,13 @@ class _Opaque(NamedTuple):
 
 
 def _accepted(
-    judged: Judged, opaque: _Opaque, curve: Calibration, scorer: LinkScorer
+    labelled: LabelledTop1, opaque: _Opaque, curve: Calibration, scorer: LinkScorer
 ) -> Acceptance:
-    """The threshold, with what the judged matches say of it."""
+    """The threshold, with its estimates from the labelled matches."""
     if scorer.strict:
-        return choose_threshold(judged, scorer.target_precision, strict=True)
+        return choose_threshold(labelled, scorer.target_precision, strict=True)
     probability = curve.probability(opaque.best, opaque.receipts)
-    return choose_by_expectation(judged, probability, opaque.weight, scorer.target_precision)
+    return choose_by_expectation(labelled, probability, opaque.weight, scorer.target_precision)
 
 
 def out_of_fold(
@@ -143,13 +139,13 @@ def out_of_fold(
     return result
 
 
-def judge(
+def labelled_top1(
     held: HeldOut,
     scores: NDArray[np.floating],
     scores_without: NDArray[np.floating],
     weights: tuple[NDArray[np.float64], NDArray[np.float64]],
-) -> Judged:
-    """First candidates of all lists, then of their copies without the twin.
+) -> LabelledTop1:
+    """Top-1 candidates of all lists, then of their copies without the true match.
 
     Args:
         held: n matches.
@@ -161,23 +157,23 @@ def judge(
         2 n lists: element i is match i, element n + i its copy.
     """
     n = len(held.place)
-    right = stands_first(scores, held.place)
+    right = is_top1(scores, held.place)
     best = [each.max(axis=1, initial=-1.0) for each in (scores, scores_without)]
-    return Judged(
+    return LabelledTop1(
         np.concatenate(best), np.concatenate([right, np.zeros(n, bool)]), np.concatenate(weights)
     )
 
 
-def out_of_fold_judged(
+def out_of_fold_top1(
     held: HeldOut,
     counts: Support,
     fold: NDArray[np.int64],
     by_fold: tuple[Fitted, ...],
     population: Population,
-) -> Judged:
-    """:func:`judge` with out-of-fold probabilities, for a population."""
+) -> LabelledTop1:
+    """:func:`labelled_top1` with out-of-fold probabilities, for a population."""
     without = held.lists.without(held.place)
-    return judge(
+    return labelled_top1(
         held,
         out_of_fold(held.lists, counts, fold, by_fold),
         out_of_fold(without, counts, fold, by_fold),
@@ -194,7 +190,7 @@ class _Examples(NamedTuple):
 
 
 def _examples(held: HeldOut, counts: Support) -> _Examples:
-    """Every candidate of every list and of every copy without the twin."""
+    """Every candidate of every list and of every copy without the true match."""
     parts = []
     for lists in (held.lists, held.lists.without(held.place)):
         match, column = np.nonzero(lists.valid)
@@ -232,7 +228,7 @@ def _fit_models(
 
 
 class _Known(NamedTuple):
-    """Log odds of the first candidate of each list and of its copy, whether the first is right."""
+    """Log odds of the top-1 candidate of each list and of its copy, whether the list's is right."""
 
     best: NDArray[np.float64]
     right: NDArray[np.bool_]
@@ -240,7 +236,7 @@ class _Known(NamedTuple):
 
 
 def _known(case: _Case, trees: tuple[Trees, ...]) -> _Known:
-    """Judge every list with the model that has not seen it."""
+    """Score every list with the model that has not seen it."""
     held, counts, fold = case
     without = held.lists.without(held.place)
     scores, scores_without = (np.full(held.lists.catalog.shape, NEVER) for _ in range(2))
@@ -248,17 +244,17 @@ def _known(case: _Case, trees: tuple[Trees, ...]) -> _Known:
         rows = np.flatnonzero(fold == number)
         scores[rows] = logits(held.lists.take(rows), counts, model)
         scores_without[rows] = logits(without.take(rows), counts, model)
-    right = stands_first(scores, held.place)
+    right = is_top1(scores, held.place)
     return _Known(scores.max(axis=1), right, scores_without.max(axis=1))
 
 
 def _calibrated_models(
     case: _Case, known: _Known, population: Population, trees: tuple[tuple[Trees, ...], Trees]
 ) -> tuple[Fitted, tuple[Fitted, ...]]:
-    """The model of everything and those without a fold, each with its own curve.
+    """The model of all matches and those without a fold, each with its own curve.
 
-    The curve knows the support: matches count as they are, but for the share of no match; lifting
-    the few of little support to the opaque items' numbers would make it follow them.
+    The curve has the support as an input, so matches are weighted by the share of no match alone;
+    raising the few of little support to the opaque items' numbers would make it overfit them.
     """
     band = band_of(case.counts.receipts[case.held.lists.receipt])
     items = tuple(np.bincount(band, minlength=len(BANDS)).tolist())
@@ -288,7 +284,7 @@ def _calibrated(
 
 
 def _opaque(pool: pa.Table, vocabulary: pa.Table, counts: Support, whole: Trees) -> _Opaque:
-    """The first candidates of a sample of the opaque items, by the model of everything."""
+    """The top-1 candidates of a sample of the opaque items, by the model of all matches."""
     nodes = opaque_nodes(vocabulary)
     band = band_of(counts.receipts[nodes])
     sample = [rows[:: -(-len(rows) // POPULATION_SAMPLE)] for rows in _by_band(band)]
@@ -303,7 +299,7 @@ def _opaque(pool: pa.Table, vocabulary: pa.Table, counts: Support, whole: Trees)
 
 
 def _estimated(opaque: _Opaque, case: _Case, known: _Known, items: tuple[int, ...]) -> Population:
-    """The opaque items, with the shares of no match that their scores tell."""
+    """The opaque items, with the shares of no match estimated from their scores."""
     held, counts, _ = case
     held_band = band_of(counts.receipts[held.lists.receipt])
     shares = no_match_shares(
@@ -330,8 +326,8 @@ def _unfitted(
         reason = "no held-out direct match is seen on both sides"
     else:
         reason = (
-            f"the twin of only {held.found} of {n} held-out matches is in the pool, at least "
-            f"{LEAST_FOUND} are needed: too few matches, or the spaces are not aligned"
+            f"only {held.found} of {n} held-out matches have their true match in the pool, at "
+            f"least {LEAST_FOUND} are needed: too few matches, or the spaces are not aligned"
         )
     share = 0.5 if settings.no_match_share is None else settings.no_match_share
     return LinkScorer(

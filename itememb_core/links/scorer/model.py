@@ -1,9 +1,4 @@
-"""A fitted scorer: what gives candidates their probability, and its files.
-
-What belongs here: the model as data, its application, saving and loading. What does not: fitting
-(``scorer``). Its files are one JSON of plain facts and LightGBM's text of each model: nothing
-that is read runs code.
-"""
+"""A fitted scorer and its files: JSON and LightGBM's text of each model; nothing is unpickled."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -28,7 +23,7 @@ SCORER_FILE = "link_scorer.json"
 MODEL_FILE = "model.txt"
 FOLD_FILE = "fold_{}.txt"
 
-#: Log odds of what is no candidate.
+#: Log odds of padding.
 NEVER = -100.0
 
 
@@ -59,9 +54,9 @@ class LinkScorer:
         target_precision: What the threshold was chosen for.
         population: Opaque items by support, with the shares of those without a true link.
         matches: Held-out matches seen on both sides.
-        unseen: Held-out matches of which nobody touched the catalog side: true no-match examples.
-        absent: Held-out matches without a receipt line, which take no part.
-        found: Matches whose twin is in the pool.
+        unseen: Held-out matches without an interaction on the catalog side: true no-match examples.
+        absent: Held-out matches without a receipt line, which are left out.
+        found: Matches whose true match is in the pool.
         importances: Share of the fit's gain, by feature.
         strict: Whether there were so few matches that the precision's lower bound decides.
         rule: How the threshold was chosen, in words.

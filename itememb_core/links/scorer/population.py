@@ -1,8 +1,4 @@
-"""What opaque items are like beside the held-out matches: their support, and how many match at all.
-
-What belongs here: bands of support, the share of items without a true link among the candidates,
-and what each example stands for. What does not: fitting models, thresholds.
-"""
+"""Opaque items compared with held-out matches: their support, and the share without a match."""
 
 from dataclasses import dataclass
 
@@ -22,7 +18,7 @@ BANDS = np.array([1, 3, 10, 30, 100])
 #: Groups of equal size in which scores are compared.
 BINS = 12
 
-#: So many made-up items a band, half without a match: what is said where nothing tells.
+#: Pseudo-count of items a band, half of them without a match.
 PRIOR_ITEMS = 20.0
 
 #: An example stands for at most so many times its share of the examples.
@@ -75,26 +71,26 @@ def set_population(vocabulary: pa.Table, no_match_share: float) -> Population:
 def no_match_shares(
     score: NDArray[np.float64],
     band: NDArray[np.int64],
-    with_twin: tuple[NDArray[np.float64], NDArray[np.int64]],
-    without_twin: tuple[NDArray[np.float64], NDArray[np.int64]],
+    with_match: tuple[NDArray[np.float64], NDArray[np.int64]],
+    without_match: tuple[NDArray[np.float64], NDArray[np.int64]],
 ) -> tuple[float, ...]:
-    """Share of no match in each band that makes the scores of opaque items likeliest.
+    """Maximum-likelihood share of no match in each band, given the scores of opaque items.
 
-    The best scores of opaque items are a mixture: (1 - share) of what lists with a twin give and
-    share of what lists without one give, in groups of equal size. The maximum of the likelihood
+    The best scores of opaque items are a mixture: (1 - share) of those of lists with a true match
+    and share of those of lists without one, in groups of equal size. The maximum of the likelihood
     of a mixture of known parts is found by expectation maximisation (Dempster, Laird & Rubin,
-    JRSS B 39, 1977). Where the two look alike nothing tells, and the share stays near a half.
+    JRSS B 39, 1977). Where the two have equal scores the share stays near a half.
 
     Args:
         score: Best score of each opaque list.
         band: Its band.
-        with_twin: The same of held-out lists whose twin is a candidate.
-        without_twin: The same of lists without one.
+        with_match: The same of held-out lists whose true match is a candidate.
+        without_match: The same of lists without one.
     """
     shares = []
     for number in range(len(BANDS)):
         own = score[band == number]
-        parts = [each[0][each[1] == number] for each in (with_twin, without_twin)]
+        parts = [each[0][each[1] == number] for each in (with_match, without_match)]
         shares.append(_share(own, *parts))
     return tuple(shares)
 
@@ -124,11 +120,11 @@ def _share(
 def example_weights(
     held: HeldOut, counts: Support, population: Population
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How many opaque items each list, and its copy without the twin, stand for.
+    """How many opaque items each list, and its copy without the true match, stand for.
 
-    Direct matches are seen more often than opaque items: unweighted, the easy ones would vouch
-    for the hard ones. A match whose catalog side nobody touched has no twin to find: it is an
-    example of no match as it stands.
+    Direct matches have more support than opaque items: unweighted, they would overstate precision.
+    A match without an interaction on the catalog side has no candidate that is right: its own list
+    is an example of no match.
 
     Returns:
         float64 [n] of the lists and [n] of the copies, together of mean 1.

@@ -1,8 +1,4 @@
-"""Boosted trees whose fit is LightGBM's text: plain numbers, no code runs when it is read.
-
-What belongs here: fitting, applying and importances of one model. What does not: what the
-features or labels mean, calibration.
-"""
+"""Boosted trees stored as LightGBM's text: plain numbers, nothing is unpickled."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +12,7 @@ from itememb_core.errors import ItemembError
 if TYPE_CHECKING:
     from lightgbm import Booster
 
-#: Small trees and strong shrinkage: there are some thousand lists with one right answer each.
+#: Small trees and strong shrinkage: there are some thousand lists with one positive each.
 PARAMETERS: Final = {
     "objective": "binary",
     "learning_rate": 0.15,

@@ -1,1 +1,1 @@
-"""Fitting the user model: batches, losses, the loop, its validation."""
+"""Training of the user model: batches, losses, the loop, its validation."""

@@ -1,7 +1,4 @@
-"""Batches of windows: what a step of training sees.
-
-What belongs here: sliding windows, positions that predict, drawing targets and negatives. What does
-not: the stream of a pass's batches (``stream``), towers, losses.
+"""Batches of windows: the input of a training step.
 
 Events of one time are a set without an order, so only the last of them predicts, and a target is
 never of the time of the position that predicts it.
@@ -175,10 +172,11 @@ def make_batch(
         and ``features`` ``[batch, length, EVENT_FEATURES]``, ``lengths`` ``[batch]``.
         Positions: ``position`` (flat place in the padded events) ``[positions]``.
         Items: ``items`` (distinct targets, ascending); all other item columns are places in it:
-        ``target`` ``[positions, targets]`` with ``target_weight`` (0 where none), ``target_had``
-        and ``target_features``; ``own`` ``[positions, own_negatives]`` with ``own_log_weight`` and
-        ``own_features``; ``negative`` ``[negatives]`` with ``negative_log_weight`` and, for each
-        position, ``negative_new``: whether the user had it not.
+        ``target`` ``[positions, targets]`` with ``target_weight`` (0 where none),
+        ``target_repeated`` (previously interacted) and ``target_features``; ``own`` ``[positions,
+        own_negatives]`` with ``own_log_weight`` and ``own_features``; ``negative`` ``[negatives]``
+        with ``negative_log_weight`` and, for each position, ``negative_new`` (not previously
+        interacted).
     """
     events, place = _positions(table, ahead, sampling.settings.positions, rng)
     if not len(events):
@@ -189,7 +187,7 @@ def make_batch(
     target_pair = shard.pair[chosen]
     batch = event_arrays(shard, table[:, 0], table[:, 1]) | {"position": place}
     batch["target_weight"] = _target_weights(shard, target_pair, chosen, events, ahead)
-    target, batch["target_had"], batch["target_features"] = _known(
+    target, batch["target_repeated"], batch["target_features"] = _known(
         shard, target_pair, events, sampling
     )
     own, batch["own_log_weight"], batch["own_features"] = _own(shard, events, sampling, rng)
@@ -235,8 +233,8 @@ def _target_weights(
 ) -> NDArray[np.float32]:
     """Weight of each drawn target ``[positions, targets]``, that of its position's user.
 
-    What the user meets next counts once, however often: a draw of a second event of the same
-    item after the position counts nothing, so that each item is drawn alike.
+    A future item counts once, however often it occurs: a draw of a second event of the same item
+    after the position has weight 0, so that each item is drawn alike.
     """
     at = np.repeat(events, pairs.shape[1])
     flat = pairs.ravel()
@@ -262,37 +260,38 @@ def event_arrays(shard: Shard, begin: NDArray[np.int64], end: NDArray[np.int64])
 def _known(
     shard: Shard, pairs: NDArray[np.int64], events: NDArray[np.int64], sampling: Sampler
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float32]]:
-    """Items of pairs ``[positions, n]``, whether had up to the event, and repeat features."""
+    """Items of pairs ``[positions, n]``, whether previously interacted, and repeat features."""
     flat = pairs.ravel()
     at = np.repeat(events, pairs.shape[1])
     items = shard.pair_key[flat] % sampling.targets
     last = shard.latest(flat, at)
-    had = last >= 0
-    kinds = shard.repeats(flat[had], last[had], at[had], sampling.item_stats[items[had]])
+    again = last >= 0
+    kinds = shard.repeats(flat[again], last[again], at[again], sampling.item_stats[items[again]])
     features = np.zeros((len(flat), kinds.shape[1]), np.float32)
-    features[had] = kinds
+    features[again] = kinds
     shape = pairs.shape
-    return items.reshape(shape), had.reshape(shape), features.reshape(*shape, -1)
+    return items.reshape(shape), again.reshape(shape), features.reshape(*shape, -1)
 
 
 def _own(
     shard: Shard, events: NDArray[np.int64], sampling: Sampler, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-    """Items that the user had, drawn by count: ids, log weights (-inf: had none), features.
+    """Previously interacted items, drawn by count: ids, log weights (-inf: none), features.
 
-    An item had c times of n is drawn with chance c / n, so each of K draws weighs n / (K c): the
-    sum over draws of weight * exp(score) is, on average, that over all items that he had.
+    An item with c of n interactions is drawn with chance c / n, so each of K draws weighs
+    n / (K c): the sum over draws of weight * exp(score) is, on average, that over all of them.
     """
     k = sampling.settings.own_negatives
     begin = shard.start[shard.users_of(events)]
-    before, n = shard.had[begin], shard.had[events + 1] - shard.had[begin]  # [positions]
+    before = shard.occurred[begin]  # [positions]
+    n = shard.occurred[events + 1] - before
     place = before[:, None] + (rng.random((len(events), k)) * n[:, None]).astype(np.int64)
     some = n > 0
     weights = np.full((len(events), k), -np.inf, np.float32)
     items = np.zeros((len(events), k), np.int64)
     features = np.zeros((len(events), k, REPEAT_FEATURES), np.float32)
     if some.any():
-        pairs = shard.pair[shard.had_events[place[some]]]  # [some, k]
+        pairs = shard.pair[shard.pair_events[place[some]]]  # [some, k]
         items[some], _, features[some] = _known(shard, pairs, events[some], sampling)
         last = shard.latest(pairs.ravel(), np.repeat(events[some], k)).reshape(-1, k)
         count = last - shard.pair_start[pairs] + 1
@@ -316,7 +315,7 @@ def _new(
     negative: NDArray[np.int64],
     n_targets: int,
 ) -> NDArray[np.bool_]:
-    """Whether the user had not had each negative up to each position ``[positions, negatives]``."""
+    """Whether each negative is new to the user at each position ``[positions, negatives]``."""
     users, row = np.unique(shard.users_of(events), return_inverse=True)
     pairs = shard.find_pairs(
         np.repeat(users, len(negative)), np.tile(negative, len(users)), n_targets

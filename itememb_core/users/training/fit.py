@@ -1,7 +1,4 @@
-"""Fitting the user model: steps, validation, how long to train.
-
-What belongs here: the loop. What does not: batches, towers, losses, ranking of users.
-"""
+"""Training of the user model: steps, validation, early stopping."""
 
 import math
 import time
@@ -53,7 +50,7 @@ HISTORY = pa.schema(
 _REPEAT_RATE = 3.0
 
 #: The model is a running mean of the dense parameters, over about the last tenth of the steps
-#: (polynomial decay, Shamir and Zhang 2013): so it hangs less on which batches came last.
+#: (polynomial decay, Shamir and Zhang 2013), so that it depends less on the last batches.
 _DECAY_POWER = 10
 
 
@@ -76,8 +73,8 @@ def fit_user_model(
         seed: Of the start, the order and every draw.
         epochs: Passes to make on everything, as the backtest found; None: find the best length on
             the next targets of the validation users, which are then kept from training.
-        on_epoch: Told the towers and the number of passes after each, to keep a checkpoint.
-        progress: Told after each step.
+        on_epoch: Called with the towers and the number of passes after each, to keep a checkpoint.
+        progress: Called after each step.
 
     Raises:
         ItemembError: If the vectors' dimension is not ``settings.item_dim``, before anything
@@ -133,22 +130,22 @@ class _Fit:
     def run(
         self, epochs: int, on_epoch: Callable[[Towers, int], None] | None, ids: str
     ) -> UserModel:
-        """Train, stop where validation asks for it, give back the best."""
+        """Train, stop early by validation, return the best."""
         begun = time.perf_counter()
         settings, best, best_epoch = self.sampling.settings, math.inf, 0
         state = towers_state(self.towers)
         for epoch in range(1, epochs + 1):
             loss = self._epoch(epoch)
             mean = replace(self.towers, layers=self.mean.module).to("cpu")  # scores are made there
-            judged = None
+            validation = None
             if self.sampling.validate:
-                judged = validation_loss(mean, self.packed, self.sampling)
-            better = judged is None or judged < best
-            self.rows.append((epoch, loss, judged, better))
+                validation = validation_loss(mean, self.packed, self.sampling)
+            better = validation is None or validation < best
+            self.rows.append((epoch, loss, validation, better))
             if on_epoch is not None:
                 on_epoch(mean, epoch)
             if better:
-                best, best_epoch = math.inf if judged is None else judged, epoch
+                best, best_epoch = math.inf if validation is None else validation, epoch
                 state = towers_state(mean)
             elif epoch - best_epoch >= settings.patience:
                 break
@@ -157,7 +154,7 @@ class _Fit:
         timing = Timing(time.perf_counter() - begun, self.waited, self.steps)
         rows = [dict(zip(HISTORY.names, row, strict=True)) for row in self.rows]
         table = pa.Table.from_pylist(rows, schema=HISTORY)
-        reason = None if self.steps else "no event is followed by a target at a later time"
+        reason = None if self.steps else "no event is followed by a target"
         return UserModel(towers, settings, best_epoch, table, reason, timing, ids)
 
     def _epoch(self, epoch: int) -> float:
@@ -229,15 +226,15 @@ def batch_loss(
     items = item_tower(towers, batch["items"], ids)  # [items, dim]
     shared, own, target = batch["negative"], batch["own"], batch["target"]
     new = users @ embedding(shared, items).T + embedding(shared, bias).T  # [positions, negatives]
-    had = repeated(towers, _scores(users, items, bias, own), batch["own_features"])
+    previous = repeated(towers, _scores(users, items, bias, own), batch["own_features"])
     right = _scores(users, items, bias, target)  # [positions, targets]
     again = repeated(towers, right, batch["target_features"])
-    right = torch.where(batch["target_had"], again, right)
+    right = torch.where(batch["target_repeated"], again, right)
     if loss == "pairwise_logistic":
-        return _pairwise(batch, right, new, had)
+        return _pairwise(batch, right, new, previous)
     log_new = batch["negative_log_weight"].masked_fill(~batch["negative_new"], -torch.inf)
     weights = torch.cat([log_new, batch["own_log_weight"]], dim=1)  # [positions, draws]
-    scores = torch.cat([new, had], dim=1)
+    scores = torch.cat([new, previous], dim=1)
     hit = _hits(batch, scores + weights, len(items))
     return sampled_softmax(right, scores, weights, hit, batch["target_weight"])
 
@@ -252,19 +249,20 @@ def _hits(batch: "Batch", scores: "Tensor", n_items: int) -> "Tensor":
     place = column[target]  # [positions, targets]
     new = scores.gather(1, place.clamp_min(0)).masked_fill(place < 0, -torch.inf)
     same = own[:, None, :] == target[:, :, None]  # [positions, targets, own]
-    had = scores[:, None, len(shared) :].masked_fill(~same, -torch.inf)
-    return torch.cat([new[:, :, None], had], dim=2)
+    previous = scores[:, None, len(shared) :].masked_fill(~same, -torch.inf)
+    return torch.cat([new[:, :, None], previous], dim=2)
 
 
-def _pairwise(batch: "Batch", right: "Tensor", new: "Tensor", had: "Tensor") -> "Tensor":
-    """The pairwise loss; a draw that is the target counts for nothing."""
+def _pairwise(batch: "Batch", right: "Tensor", new: "Tensor", previous: "Tensor") -> "Tensor":
+    """The pairwise loss; a draw that is the target is masked."""
     import torch
 
     target = batch["target"][:, :, None]  # [positions, targets, 1]
     able_new = batch["negative_new"][:, None, :] & (batch["negative"] != target)
     able_own = (batch["own"][:, None, :] != target) & batch["own_log_weight"].isfinite()[:, None, :]
     valid = torch.cat([able_new, able_own], dim=2)  # [positions, targets, draws]
-    return pairwise_logistic(right, torch.cat([new, had], dim=1), valid, batch["target_weight"])
+    scores = torch.cat([new, previous], dim=1)
+    return pairwise_logistic(right, scores, valid, batch["target_weight"])
 
 
 def _scores(users: "Tensor", items: "Tensor", bias: "Tensor", places: "Tensor") -> "Tensor":

@@ -1,8 +1,7 @@
-"""Losses of a batch: how the scores of targets and of negatives become a number.
+"""Losses of a batch, from the scores of targets and of negatives.
 
-What belongs here: functions of scores. What does not: towers, drawing negatives. Sources: sampled
-softmax with log-q correction, Bengio and Senecal 2008, Yi et al. 2019 (RecSys); pairwise logistic
-loss, Rendle et al. 2009 (BPR).
+Sources: sampled softmax with log-q correction, Bengio and Senecal 2008, Yi et al. 2019 (RecSys);
+pairwise logistic loss, Rendle et al. 2009 (BPR).
 """
 
 from typing import TYPE_CHECKING, Final

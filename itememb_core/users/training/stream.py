@@ -1,8 +1,4 @@
-"""The batches of a pass over the histories, as a stream that worker processes make.
-
-What belongs here: the order of shards and batches, which worker makes which, how a batch comes from
-one process to another. What does not: what is in a batch (``batches``).
-"""
+"""The batches of a pass over the histories, as a stream that worker processes make."""
 
 import math
 from collections.abc import Iterator

@@ -1,8 +1,4 @@
-"""Judging a fit on the next targets of the validation users, which it did not see.
-
-What belongs here: one figure that says when to stop. What does not: the evaluation that people
-read (``evaluation.users``).
-"""
+"""Validation loss of a fit on the held-out next targets of the validation users."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +10,7 @@ from itememb_core.users.training.batches import Sampler, limits, validation_user
 
 
 def validation_loss(towers: Towers, packed: PackedHistories, sampling: Sampler) -> float | None:
-    """Mean of -log softmax over all targets of what validation users met next; None without any.
+    """Mean -log softmax, over all targets, of validation users' next targets; None without any.
 
     The held targets of a user are all those of his last time with a target; each user counts 1.
     """

@@ -1,4 +1,4 @@
-"""Checkpoints: a fit that was interrupted ends as one that was not; damaged files are told."""
+"""Checkpoints: a fit that was interrupted ends as one that was not; damaged files are errors."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from itememb_core.errors import ItemembError
 from itememb_core.items.training.checkpoint import Checkpoint
 from itememb_core.items.training.data import TrainingData
 from itememb_core.items.training.fit import fit
-from tests.worlds.twins import SETTINGS, WORLD, digest, final
+from tests.worlds.two_channels import SETTINGS, WORLD, digest, final
 
 SHORT = SETTINGS.model_copy(update={"max_steps": 120})
 
@@ -25,11 +25,11 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stop_after(steps: int):
-    def told(what: str, done: int, _total: int) -> None:
+    def report(what: str, done: int, _total: int) -> None:
         if what == "item vectors" and done > steps:
             raise KeyboardInterrupt
 
-    return told
+    return report
 
 
 @pytest.mark.usefixtures("often")

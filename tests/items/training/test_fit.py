@@ -15,7 +15,7 @@ from itememb_core.items.training.fit import Trainer, first_rows, fit
 from itememb_core.items.training.schedule import HALVINGS, PATIENCE, Schedule
 from itememb_core.items.training.start import start_vectors
 from itememb_core.schemas import VOCABULARY, item_embeddings
-from tests.worlds.twins import DAYS, PRODUCTS, SETTINGS, WORLD, final
+from tests.worlds.two_channels import DAYS, PRODUCTS, SETTINGS, WORLD, final
 
 
 @pytest.fixture(scope="module")
@@ -23,15 +23,15 @@ def model() -> ItemModel:
     return fit(WORLD, SETTINGS, seed=3)
 
 
-def twin_first(vectors: np.ndarray) -> float:
+def top1_share(vectors: np.ndarray) -> float:
     cosine = vectors[:PRODUCTS] @ vectors[PRODUCTS:].T
     return float((cosine.argmax(axis=1) == np.arange(PRODUCTS)).mean())
 
 
 def test_the_bridge_aligns_the_channels_and_without_it_nothing_does(model: ItemModel):
     alone = fit(WORLD, SETTINGS.model_copy(update={"bridge": False}), seed=3)
-    assert twin_first(model.embedding) > 0.6
-    assert twin_first(alone.embedding) < 0.2
+    assert top1_share(model.embedding) > 0.6
+    assert top1_share(alone.embedding) < 0.2
     assert not any("~" in name for name in alone.facts["shares"])
 
 
@@ -82,7 +82,7 @@ def test_the_rate_falls_evenly(model: ItemModel):
     assert rates == pytest.approx([SETTINGS.learning_rate, SETTINGS.learning_rate * halfway])
 
 
-def test_validation_judges_late_pairs():
+def test_validation_is_on_late_pairs():
     trainer = Trainer(WORLD, SETTINGS, 0, start_vectors(WORLD, SETTINGS, 0))
     assert set(trainer.validation) == {r.name for r in trainer.relations}
     late = set(WORLD.bags.node[WORLD.bags.day >= DAYS - 6].tolist())
@@ -95,10 +95,10 @@ def test_validation_judges_late_pairs():
 
 def test_a_plateau_halves_the_rate_and_then_ends():
     schedule = Schedule(0.08)
-    assert schedule.tell(10, 5.0)
+    assert schedule.observe(10, 5.0)
     rates = []
     for step in range(20, 200, 10):
-        assert schedule.tell(step, 5.04)  # near enough to be kept
+        assert schedule.observe(step, 5.04)  # near enough to be kept
         rates.append(schedule.rate)
         if schedule.ended:
             break
@@ -109,10 +109,10 @@ def test_a_plateau_halves_the_rate_and_then_ends():
 
 def test_two_evaluations_in_a_row_that_would_not_be_kept_end_a_fit():
     schedule = Schedule(0.08)
-    kept = [schedule.tell(step, loss) for step, loss in enumerate([5.0, 5.06, 5.04, 5.06])]
+    kept = [schedule.observe(step, loss) for step, loss in enumerate([5.0, 5.06, 5.04, 5.06])]
     assert kept == [True, False, True, False]
     assert not schedule.ended
-    assert not schedule.tell(4, 5.06)
+    assert not schedule.observe(4, 5.06)
     assert schedule.ended
     assert schedule.best_step == 2
 
@@ -218,9 +218,9 @@ def test_the_table_follows_the_vocabulary(model: ItemModel):
         model.table(vocabulary(7))
 
 
-def test_rows_of_half_precision_find_twins_as_well(model: ItemModel):
+def test_rows_of_half_precision_find_matches_as_well(model: ItemModel):
     half = fit(WORLD, SETTINGS.model_copy(update={"row_type": "bfloat16"}), seed=3)
-    assert twin_first(half.embedding) > twin_first(model.embedding) - 0.1
+    assert top1_share(half.embedding) > top1_share(model.embedding) - 0.1
 
 
 def test_random_rows_of_half_precision_take_over_the_memory_of_the_start():
@@ -233,9 +233,9 @@ def test_random_rows_of_half_precision_take_over_the_memory_of_the_start():
     assert np.abs(rows.float().numpy() - full).max() < 2**-8
 
 
-def test_lazy_adam_finds_twins_as_well():
+def test_lazy_adam_finds_matches_as_well():
     settings = {"optimizer": "adam", "learning_rate": 0.01, "context_rate": 3.0}
-    assert twin_first(fit(WORLD, SETTINGS.model_copy(update=settings), seed=3).embedding) > 0.6
+    assert top1_share(fit(WORLD, SETTINGS.model_copy(update=settings), seed=3).embedding) > 0.6
 
 
 def test_a_learned_temperature_falls_the_loss_where_it_is_far_off():

@@ -130,8 +130,8 @@ def test_bfloat16_products_stay_close(shared):
     )
     assert low.loss == pytest.approx(exact.loss, abs=0.05)
     assert low.rows.dtype == low.bias.dtype == torch.float32
-    asked = exact.rows.norm(dim=1) > 0
-    assert torch.cosine_similarity(low.rows, exact.rows)[asked].min() > 0.98
+    used = exact.rows.norm(dim=1) > 0
+    assert torch.cosine_similarity(low.rows, exact.rows)[used].min() > 0.98
 
 
 def test_row_adagrad_by_hand():
@@ -163,7 +163,7 @@ def test_half_precision_rows_move_by_small_steps_on_average():
     assert sorted(table.unique().tolist()) == [1.0, 1 + 2**-7]
     moved = (table > 1).float().mean().item()
     assert moved == pytest.approx(1 / 8, abs=0.02)
-    # Rows that stand twice take both steps.
+    # Rows that occur twice take both steps.
     one = torch.zeros(1, 1, dtype=torch.bfloat16)
     RowAdagrad(one).step(torch.tensor([0, 0]), torch.tensor([[1.0], [1.0]]), -1.0)
     assert one.item() == pytest.approx(2**0.5, rel=2**-6)
@@ -173,7 +173,7 @@ def test_lazy_adam_is_torchs_on_the_rows_that_are_touched():
     table, theirs = torch.zeros(3, 2), torch.nn.Parameter(torch.zeros(1, 2))
     ours, adam = RowAdam(table), torch.optim.Adam([theirs], lr=0.1)
     for gradient in ([1.0, -2.0], [0.5, 3.0], [-1.0, 0.0]):
-        # Row 1 stands twice with a half each; rows 0 and 2 are not touched.
+        # Row 1 occurs twice with a half each; rows 0 and 2 are not touched.
         halves = torch.tensor([gradient, gradient]) / 4
         ours.step(torch.tensor([1, 1]), halves, 0.1, torch.full((2, 1), 2.0))
         theirs.grad = torch.tensor([gradient])

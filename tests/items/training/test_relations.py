@@ -5,7 +5,7 @@ import pytest
 
 from itememb_core.items.training.fit import fit
 from itememb_core.items.training.relations import relations_of
-from tests.worlds.twins import PRODUCTS, SETTINGS, WORLD
+from tests.worlds.two_channels import PRODUCTS, SETTINGS, WORLD
 
 MORE = SETTINGS.model_copy(update={"uniform_negatives": 32})
 NONE = SETTINGS.model_copy(update={"uniform_negatives": 0})
@@ -16,7 +16,7 @@ def bridge(settings):
     return found
 
 
-def test_further_negatives_come_evenly_from_the_asked_side():
+def test_further_negatives_come_evenly_from_the_candidates_side():
     size, drawn, pairs = SETTINGS.batch_size, np.zeros(2 * PRODUCTS), np.zeros(2 * PRODUCTS)
     relation = bridge(MORE.model_copy(update={"negatives": size}))
     batches = [relation.next_batch() for _ in range(400)]
@@ -25,7 +25,7 @@ def test_further_negatives_come_evenly_from_the_asked_side():
         candidate = batch.candidate.numpy()
         np.add.at(drawn, candidate, batch.count.numpy())
         np.add.at(pairs, candidate[batch.pair_candidate.numpy()], 1)
-    # The ends take turns to ask, so half of the batches draw from either side.
+    # The ends take turns as query, so half of the batches draw from either side.
     more = drawn - pairs
     assert more[:PRODUCTS].sum() == more[PRODUCTS:].sum() == 200 * 32
     assert more == pytest.approx(np.full(2 * PRODUCTS, 200 * 32 / PRODUCTS), rel=0.25)
@@ -37,16 +37,16 @@ def test_a_weight_is_one_over_the_chance_of_either_draw():
     shared = SETTINGS.negatives
     assert shared < SETTINGS.batch_size
     chance = (shared * share + 32 * (share > 0) / PRODUCTS) / (shared + 32)
-    batch = relation.next_batch()  # the first asks by the first end
+    batch = relation.next_batch()  # the first has the first end as query
     assert batch.count.sum() == shared + 32
     assert len(batch.apart) > 0
     nodes = batch.candidate.numpy()
     assert batch.weight.numpy() == pytest.approx(1 / (chance[nodes] * len(share)), rel=1e-5)
 
 
-def test_with_them_the_fit_is_another_and_still_finds_twins():
-    plain = fit(WORLD, NONE, seed=3)
+def test_with_them_the_fit_is_another_and_still_finds_matches():
+    fewer = fit(WORLD, NONE, seed=3)
     more = fit(WORLD, MORE, seed=3)
-    assert plain.embedding.tobytes() != more.embedding.tobytes()
+    assert fewer.embedding.tobytes() != more.embedding.tobytes()
     cosine = more.embedding[:PRODUCTS] @ more.embedding[PRODUCTS:].T
     assert (cosine.argmax(axis=1) == np.arange(PRODUCTS)).mean() > 0.6

@@ -70,17 +70,17 @@ def test_within_pairs_follow_the_weights_in_both_orders():
 
 
 def test_bridge_pairs_weigh_one_over_the_root_of_the_sizes():
-    # User 0 met items 0 and 1 in channel 0, item 2 in channel 1, within the window; item 3 of
-    # channel 1 lies 40 days off; user 1 met item 0 and, 15 days on, items 2 and 3.
-    met = bags(
+    # User 0 has items 0 and 1 in channel 0, item 2 in channel 1, within the window; item 3 of
+    # channel 1 is 40 days away; user 1 has item 0 and, 15 days on, items 2 and 3.
+    entries = bags(
         (0, 0, 100, 0), (0, 0, 101, 1), (1, 0, 110, 2), (1, 0, 141, 3),
         (0, 1, 100, 0), (1, 1, 115, 2), (1, 1, 115, 3),
     )  # fmt: skip
-    source = BridgeSource(met, (0, 1), 30, 4)
+    source = BridgeSource(entries, (0, 1), 30, 4)
     a, b = source.draw(block_rng(2, 0, 0), DRAWS)
     found = np.bincount(a * 4 + b, minlength=16).reshape(4, 4)
     root = 1 / np.sqrt(2)
-    # (0, 2) stands in both users' bags: 1 / sqrt(2 * 1) + 1 / sqrt(1 * 2).
+    # (0, 2) is in both users' bags: 1 / sqrt(2 * 1) + 1 / sqrt(1 * 2).
     expected = {(0, 2): 2 * root, (1, 2): root, (0, 3): root}
     cells = np.array([found[pair] for pair in expected])
     share = np.array(list(expected.values())) / (4 * root)
@@ -92,8 +92,8 @@ def test_bridge_pairs_weigh_one_over_the_root_of_the_sizes():
 
 
 def test_a_bridge_pair_never_joins_one_node_or_one_channel():
-    met = bags((0, 0, 5, 0), (0, 0, 5, 1), (1, 0, 5, 0), (1, 0, 5, 2))
-    source = BridgeSource(met, (0, 1), 30, 3)
+    entries = bags((0, 0, 5, 0), (0, 0, 5, 1), (1, 0, 5, 0), (1, 0, 5, 2))
+    source = BridgeSource(entries, (0, 1), 30, 3)
     a, b = source.draw(block_rng(3, 0, 0), 2000)
     assert len(a) == 2000
     assert set(zip(a.tolist(), b.tolist(), strict=True)) == {(0, 2), (1, 0), (1, 2)}
@@ -103,7 +103,7 @@ def test_a_user_with_nothing_but_one_direct_match_makes_no_bridge():
     # Item 0 in both channels, twice: every pair would join one node.
     alone = bags((0, 0, 100, 0), (1, 0, 100, 0), (1, 0, 101, 0))
     assert len(BridgeSource(alone, (0, 1), 30, 3)) == 0
-    # 200 such users beside one real pair: a draw still gives as many pairs as asked for.
+    # 200 such users beside one real pair: a draw still gives as many pairs as requested.
     many = [(c, user, 100, 0) for user in range(200) for c in (0, 1)]
     source = BridgeSource(bags(*many, (0, 300, 100, 1), (1, 300, 100, 2)), (0, 1), 30, 3)
     a, b = source.draw(block_rng(0, 0, 0), 1000)
@@ -111,15 +111,15 @@ def test_a_user_with_nothing_but_one_direct_match_makes_no_bridge():
     assert len(a) == len(b) == 1000
 
 
-def test_late_anchors_keep_earlier_partners():
-    met = bags((0, 0, 10, 0), (0, 0, 20, 1), (1, 0, 10, 2), (1, 0, 22, 3))
-    a, b = BridgeSource(met, (0, 1), 30, 4, since=20).draw(block_rng(0, 0, 0), 500)
+def test_late_anchors_keep_partners_of_before():
+    entries = bags((0, 0, 10, 0), (0, 0, 20, 1), (1, 0, 10, 2), (1, 0, 22, 3))
+    a, b = BridgeSource(entries, (0, 1), 30, 4, since=20).draw(block_rng(0, 0, 0), 500)
     assert set(zip(a.tolist(), b.tolist(), strict=True)) == {(1, 2), (1, 3)}
 
 
 def test_users_do_not_meet():
-    met = bags((0, 0, 364, 0), (1, 1, 0, 1))
-    assert bridge_sources(met, 30, 2) == {}
+    entries = bags((0, 0, 364, 0), (1, 1, 0, 1))
+    assert bridge_sources(entries, 30, 2) == {}
 
 
 def test_a_block_is_drawn_again_the_same():

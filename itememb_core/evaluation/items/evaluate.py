@@ -1,8 +1,4 @@
-"""``item_evaluation``: what the backtest's item vectors are worth, beside plain baselines.
-
-What belongs here: the parts of the evaluation, joined into one table. What does not: the parts
-(``baskets``, ``goes_with``, ``next_basket``, ``probe``); training; links, users.
-"""
+"""``item_evaluation``: item vectors of the backtest on holdout baskets, and their baselines."""
 
 from typing import Final, NamedTuple
 
@@ -12,8 +8,8 @@ from numpy.typing import NDArray
 
 from itememb_core.evaluation.figures import Row, evaluation_table, figure_rows, joined
 from itememb_core.evaluation.items.baskets import NextBaskets, draw_next_baskets, draw_pairs
-from itememb_core.evaluation.items.goes_with import Space, judge_pairs
-from itememb_core.evaluation.items.next_basket import judge_next_baskets
+from itememb_core.evaluation.items.goes_with import Space, evaluate_pairs
+from itememb_core.evaluation.items.next_basket import evaluate_next_baskets
 from itememb_core.evaluation.items.probe import category_probe, mixing_figures
 
 #: Slice of all users' next baskets.
@@ -26,9 +22,9 @@ class ItemEvaluation(NamedTuple):
     """Figures of the backtest's vectors.
 
     Attributes:
-        table: ``schemas.EVALUATION``; without later baskets it holds the probes alone.
-        queries: Pairs asked about.
-        reason: Why there are no figures on later baskets; ``None`` otherwise.
+        table: ``schemas.EVALUATION``; without holdout baskets it holds the probes alone.
+        queries: Goes-with pairs.
+        reason: Why there are no figures on holdout baskets; ``None`` otherwise.
     """
 
     table: pa.Table
@@ -36,13 +32,13 @@ class ItemEvaluation(NamedTuple):
     reason: str | None
 
 
-class Questions(NamedTuple):
-    """What later baskets ask.
+class HoldoutQueries(NamedTuple):
+    """Queries from holdout baskets.
 
     Attributes:
-        pairs: Query and answer nodes by channel.
+        pairs: Query and target nodes by channel.
         next_baskets: One basket a user, by channel.
-        reason: Why there is nothing to ask; None otherwise.
+        reason: Why there are none; None otherwise.
     """
 
     pairs: dict[str, tuple[Nodes, Nodes]]
@@ -56,7 +52,7 @@ class Questions(NamedTuple):
         return np.unique(np.concatenate([np.empty(0, np.int64), *found])).tolist()
 
 
-def draw_questions(vocabulary: pa.Table, baskets: pa.Table, seed: int) -> Questions:
+def draw_queries(vocabulary: pa.Table, baskets: pa.Table, seed: int) -> HoldoutQueries:
     """Draw pairs and next baskets.
 
     Args:
@@ -65,21 +61,21 @@ def draw_questions(vocabulary: pa.Table, baskets: pa.Table, seed: int) -> Questi
         seed: Of the draws.
     """
     if not baskets.num_rows:
-        return Questions({}, {}, "no baskets after the cut: nothing to judge on")
+        return HoldoutQueries({}, {}, "no baskets after the cut: nothing to evaluate on")
     pairs = draw_pairs(vocabulary, baskets, _rng(seed, 2))
-    reason = None if pairs else "no later basket holds two items seen in training"
-    return Questions(pairs, draw_next_baskets(vocabulary, baskets, _rng(seed, 3)), reason)
+    reason = None if pairs else "no holdout basket has two items seen in training"
+    return HoldoutQueries(pairs, draw_next_baskets(vocabulary, baskets, _rng(seed, 3)), reason)
 
 
 def item_evaluation(
-    space: Space, questions: Questions, histories: pa.Table, catalog: pa.Table, seed: int
+    space: Space, queries: HoldoutQueries, histories: pa.Table, catalog: pa.Table, seed: int
 ) -> ItemEvaluation:
-    """Judge the backtest's vectors on later baskets and by what near items have in common.
+    """Evaluate the backtest's vectors on holdout baskets and by what near items have in common.
 
     Args:
-        space: Vectors and what training saw.
-        questions: What later baskets ask (:func:`draw_questions`).
-        histories: ``schemas.USER_ITEMS`` of ``questions.users``, all days before the cut.
+        space: Vectors and training data.
+        queries: From holdout baskets (:func:`draw_queries`).
+        histories: ``schemas.USER_ITEMS`` of ``queries.users``, all days before the cut.
         catalog: ``item_id`` and ``category``; other columns are ignored.
         seed: Of samples and intervals.
 
@@ -90,19 +86,19 @@ def item_evaluation(
     """
     rng = _rng(seed, 4)
     rows: list[Row] = []
-    asked = judge_pairs(space, questions.pairs, seed)
-    if asked:
-        rows += figure_rows(joined(asked), "all", "queries", rng)
-    later = judge_next_baskets(space, questions.next_baskets, histories)
-    if later:
-        rows += figure_rows(joined(later), NEXT_BASKET, "users", rng)
+    goes_with = evaluate_pairs(space, queries.pairs, seed)
+    if goes_with:
+        rows += figure_rows(joined(goes_with), "all", "queries", rng)
+    next_baskets = evaluate_next_baskets(space, queries.next_baskets, histories)
+    if next_baskets:
+        rows += figure_rows(joined(next_baskets), NEXT_BASKET, "users", rng)
     for probed in (
         category_probe(space.embeddings, space.vocabulary, catalog, rng),
         mixing_figures(space.embeddings, space.vocabulary, rng),
     ):
         if probed is not None:
             rows += figure_rows(probed, None, "items", rng)
-    return ItemEvaluation(evaluation_table(rows), sum(map(len, asked)), questions.reason)
+    return ItemEvaluation(evaluation_table(rows), sum(map(len, goes_with)), queries.reason)
 
 
 def _rng(seed: int, part: int) -> np.random.Generator:

@@ -1,7 +1,4 @@
-"""A tiny world of twins for the fit: each product has a node on receipts and one in retail.
-
-What belongs here: data and what tests of the fit share. What does not: assertions.
-"""
+"""A tiny world for the fit: each product has a node on receipts and one in retail."""
 
 import hashlib
 from dataclasses import replace
@@ -18,7 +15,7 @@ SETTINGS = ItemModelSettings(
 )
 
 
-def twin_world(seed: int = 0) -> TrainingData:
+def two_channel_world(seed: int = 0) -> TrainingData:
     """Products with a receipts node p and a retail node PRODUCTS + p; users repeat a few."""
     rng = np.random.default_rng(seed)
     taste = np.stack([rng.choice(PRODUCTS, 4, replace=False) for _ in range(USERS)])
@@ -47,7 +44,7 @@ def twin_world(seed: int = 0) -> TrainingData:
     )
 
 
-WORLD = twin_world()
+WORLD = two_channel_world()
 
 
 def digest(model: ItemModel) -> str:

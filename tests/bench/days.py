@@ -24,7 +24,8 @@ from itememb_dagster.lake import Lake
 from itememb_dagster.lake.io_manager import LakeIOManager, save_days
 from itememb_dagster.lake.staleness import Planner, lake_days
 from itememb_dagster.runtime.engine import connect
-from itememb_dagster.runtime.resources import Place, use_dagster_home
+from itememb_dagster.runtime.home import use_dagster_home
+from itememb_dagster.runtime.place import Place
 from itememb_dagster.runtime.runner import Outcome, Request, Runner
 
 EPOCH = date(2017, 1, 1)

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from itememb_dagster.cli.options import parse_settings
-from itememb_dagster.runtime.resources import Place
+from itememb_dagster.runtime.place import Place
 from itememb_dagster.runtime.runner import Outcome, Request, Runner
 from tests.worlds.tiny import FOLDERS, write_tiny_world
 

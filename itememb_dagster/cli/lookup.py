@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError, UsageError
@@ -51,11 +52,8 @@ def similar(item: str, lake: str | None, goes_with: bool, channel: str | None, k
 
 def _with_titles(lake: Lake, found: pa.Table, column: str = "neighbor_id") -> pa.Table:
     """Add catalog titles, or categories where there is no title."""
-    columns = ["item_id", "title", "category"]
-    mine = [("item_id", "in", found[column].to_pylist())]
-    catalog = pq.read_table(
-        lake.part(("catalog",)), columns=columns, filters=mine, partitioning=None
-    )
+    catalog = load_arrow(lake, ("catalog",), ["item_id", "title", "category"])
+    catalog = catalog.filter(pc.is_in(catalog["item_id"], found[column].combine_chunks()))
     names = {r["item_id"]: r["title"] or r["category"] for r in catalog.to_pylist()}
     titles = [names.get(i) for i in found[column].to_pylist()]
     return found.append_column("title", pa.array(titles, pa.string()))

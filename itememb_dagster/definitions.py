@@ -21,7 +21,8 @@ from itememb_dagster.factory.asset import build_asset
 from itememb_dagster.factory.check import build_check
 from itememb_dagster.lake.io_manager import LakeIOManager
 from itememb_dagster.lake.staleness import lake_days
-from itememb_dagster.runtime.resources import Place, RawResource, SettingsResource
+from itememb_dagster.runtime.place import Place
+from itememb_dagster.runtime.resources import RawResource, SettingsResource
 
 
 def day_bounds(place: Place) -> tuple[date, date]:

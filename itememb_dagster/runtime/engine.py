@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
 from itememb_dagster.lake.lock import engine_scratch
-from itememb_dagster.runtime.place import EMBEDDED, SPARK, checked_engine  # noqa: F401
+from itememb_dagster.runtime.place import EMBEDDED as EMBEDDED  # noqa: PLC0414
+from itememb_dagster.runtime.place import SPARK, checked_engine
 from itememb_dagster.runtime.spark import spark_session
 
 #: What the embedded engine may hold unless ``ITEMEMB_MEMORY`` says otherwise; beyond it, it spills

@@ -16,7 +16,8 @@ from pydantic import BaseModel, create_model
 from itememb_core.progress import Progress, silent
 from itememb_core.raw import RawScan, listing_digest, scan
 from itememb_core.settings import DomainSettings, Settings
-from itememb_dagster.runtime.place import DEFAULT_EPOCH, Place  # noqa: F401
+from itememb_dagster.runtime.place import DEFAULT_EPOCH
+from itememb_dagster.runtime.place import Place as Place  # noqa: PLC0414
 
 
 def _config_class(model: type[BaseModel], base: type[Any]) -> type[Any]:

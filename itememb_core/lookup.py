@@ -8,10 +8,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
-from itememb_core.items.index import same_items
+from itememb_core.items.index import BuiltIndex, same_items, touched_rows
 from itememb_core.items.vectors import vectors
 from itememb_core.items.vocabulary import UNKNOWN, node_counts, node_index
-from itememb_core.retrieval.exact import top_k
 from itememb_core.schemas import LINK_CANDIDATES
 from itememb_core.services import CHANNELS, RECEIPT_DOMAIN, RECEIPTS
 
@@ -36,42 +35,111 @@ CLOSE_SAMPLE = 20_000
 def similar(
     embeddings: pa.Table,
     vocabulary: pa.Table,
+    index: BuiltIndex,
     item: str,
     k: int,
     *,
-    goes_with: bool = False,
     channel: str | None = None,
 ) -> pa.Table:
-    """The ``k`` items most like one item, or most likely beside it in a basket or session.
+    """The ``k`` items most like one item, by the stored index.
+
+    A flat index answers exactly; one of inverted lists finds of the exact neighbours the share
+    that ``index.about["recall"]`` states, measured when it was built. Within a channel every item
+    is compared: the lists that are read may hold few of its items.
+
+    Args:
+        embeddings: Of ``schemas.item_embeddings(dim)`` the columns ``item_id``, ``side`` and
+            ``embedding``.
+        vocabulary: ``schemas.VOCABULARY``, in the same order.
+        index: Made of both.
+        item: Its id.
+        k: Items wanted.
+        channel: Only items with an event there.
+
+    Returns:
+        ``FOUND``, best first, without the item itself; ``score`` is a cosine.
+
+    Raises:
+        ItemembError: An unknown item (close ids are named) or channel, or the index is of others.
+    """
+    row = _row_of(embeddings, vocabulary, item)
+    values = vectors(embeddings)
+    if channel is not None:
+        rows = _others(vocabulary, item, channel)
+        return _found(vocabulary, item, *_best(rows, values[rows] @ values[row], k))
+    return _found(vocabulary, item, *_by_index(index, vocabulary, values[row], item, k))
+
+
+def goes_with(
+    embeddings: pa.Table,
+    vocabulary: pa.Table,
+    item: str,
+    k: int,
+    *,
+    channel: str | None = None,
+) -> pa.Table:
+    """The ``k`` items most likely beside one item in a basket or session.
+
+    They are ranked by context(item) . embedding(other) + bias(other), a logit.
 
     Args:
         embeddings: ``schemas.item_embeddings(dim)``.
         vocabulary: ``schemas.VOCABULARY``, in the same order.
         item: Its id.
         k: Items wanted.
-        goes_with: Rank by context(item) . embedding(other) + bias(other) and not by cosine.
-        channel: Only items with an event there; by default any, with ``goes_with`` its own.
+        channel: Only items with an event there; by default the item's own.
 
     Returns:
-        ``FOUND``, best first, without the item itself.
+        ``FOUND``, best first, without the item itself; ``score`` is the logit.
 
     Raises:
         ItemembError: An unknown item (close ids are named) or channel.
     """
+    row = _row_of(embeddings, vocabulary, item)
+    domain = vocabulary["domain"][row].as_py()
+    rows = _others(vocabulary, item, channel or (RECEIPTS if domain == RECEIPT_DOMAIN else domain))
+    context = vectors(embeddings, column="context", unit=False)[row]
+    scores = vectors(embeddings)[rows] @ context + embeddings["bias"].to_numpy()[rows]
+    return _found(vocabulary, item, *_best(rows, scores, k))
+
+
+def _by_index(
+    index: BuiltIndex, vocabulary: pa.Table, query: NDArray[np.float32], item: str, k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The ``k`` rows that the index finds for a vector, and their cosines, without the item's."""
+    touched = touched_rows(vocabulary)
+    if not index.ids["item_id"].equals(vocabulary["item_id"].take(pa.array(touched))):
+        raise ItemembError("item_index: made of other items than the vocabulary")
+    # Neither of the two nodes of a held-out match is the other's neighbour.
+    own = np.flatnonzero(pc.equal(index.ids["item_id"], item))
+    found, scores = index.search(query[None], min(k + len(own), len(touched)))  # [1, k + own]
+    other = (found[0] >= 0) & ~np.isin(found[0], own)
+    return _best(touched[found[0][other]], scores[0][other], k)
+
+
+def _row_of(embeddings: pa.Table, vocabulary: pa.Table, item: str) -> int:
+    """The item's row in both tables."""
     same_items(vocabulary, embeddings)
     row = int(node_index(vocabulary, pa.array([item]), CHANNELS[1])[0])
     if row == UNKNOWN:
         raise unknown_item(item, vocabulary["item_id"])
-    if goes_with and channel is None:
-        domain = vocabulary["domain"][row].as_py()
-        channel = RECEIPTS if domain == RECEIPT_DOMAIN else domain
-    ids = vocabulary["item_id"].combine_chunks()
-    rows = _candidates(vocabulary, channel)
-    # Neither of the two nodes of a held-out match is the other's neighbour.
-    rows = rows[pc.not_equal(ids.take(pa.array(rows)), item).to_numpy(zero_copy_only=False)]
-    query, bias = _query(embeddings, row, goes_with)
-    near, score = top_k(query, vectors(embeddings)[rows], k, penalty=-bias[rows])
-    return _found(vocabulary, item, rows[near[0]], score[0])
+    return row
+
+
+def _others(vocabulary: pa.Table, item: str, channel: str) -> NDArray[np.int64]:
+    """Rows of the other items with an event in the channel."""
+    if channel not in CHANNELS:
+        raise ItemembError(f"channel {channel} is unknown, expected one of {', '.join(CHANNELS)}")
+    other = np.asarray(pc.not_equal(vocabulary["item_id"], item))
+    return np.flatnonzero(other & (node_counts(vocabulary)[:, CHANNELS.index(channel)] > 0))
+
+
+def _best(
+    rows: NDArray[np.int64], scores: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The ``k`` rows with the largest scores and these, ties by row."""
+    order = np.lexsort((rows, -scores))[:k]
+    return rows[order], scores[order]
 
 
 def _found(
@@ -83,20 +151,10 @@ def _found(
         pa.array([item] * len(found), pa.string()),
         vocabulary["item_id"].combine_chunks().take(found),
         pa.array(np.arange(1, len(found) + 1, dtype=np.int32)),
-        pa.array(score),
+        pa.array(score, pa.float32()),
         vocabulary["domain"].combine_chunks().take(found),
     ]
     return pa.Table.from_arrays(columns, schema=FOUND)
-
-
-def _query(
-    embeddings: pa.Table, row: int, goes_with: bool
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The query's vector [1, dim], and what is added to each item's score [rows]."""
-    if not goes_with:
-        return vectors(embeddings)[row : row + 1], np.zeros(embeddings.num_rows, np.float32)
-    context = vectors(embeddings, column="context", unit=False)
-    return context[row : row + 1], embeddings["bias"].to_numpy()
 
 
 def links_of(candidates: pa.Table, links: pa.Table, vocabulary: pa.Table, item: str) -> pa.Table:
@@ -145,16 +203,6 @@ def unknown_item(item: str, ids: pa.ChunkedArray) -> ItemembError:
     close = difflib.get_close_matches(item, sample, n=3, cutoff=0.0)
     hint = f"; close ids: {', '.join(close)}" if close else ""
     return ItemembError(f"item {item} is unknown among {len(known)} items{hint}")
-
-
-def _candidates(vocabulary: pa.Table, channel: str | None) -> np.ndarray:
-    """Rows of items with an event in the channel, or in any."""
-    counts = node_counts(vocabulary)  # [nodes, channels]
-    if channel is None:
-        return np.flatnonzero(counts.sum(axis=1) > 0)
-    if channel not in CHANNELS:
-        raise ItemembError(f"channel {channel} is unknown, expected one of {', '.join(CHANNELS)}")
-    return np.flatnonzero(counts[:, CHANNELS.index(channel)] > 0)
 
 
 def _about(table: pa.Table, item: str) -> pa.Table:

@@ -19,9 +19,9 @@ from itememb_dagster.factory.asset import build_asset
 from itememb_dagster.factory.check import build_check
 from itememb_dagster.lake import Lake, LakeNote
 from itememb_dagster.lake.io_manager import LakeIOManager
-from itememb_dagster.runtime.engine import SPARK
 from itememb_dagster.runtime.executor import executor, worker_count
-from itememb_dagster.runtime.resources import Place, RawResource, SettingsResource
+from itememb_dagster.runtime.place import SPARK, Place
+from itememb_dagster.runtime.resources import RawResource, SettingsResource
 
 #: How far daily assets go beyond the last day that a run has seen.
 AHEAD: Final = timedelta(days=365)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from itememb_dagster.automation.runner import Outcome, Request, Runner
 from itememb_dagster.cli.options import parse_settings
-from itememb_dagster.runtime.resources import Place, use_dagster_home
-from itememb_dagster.runtime.runner import Outcome, Request, Runner
+from itememb_dagster.runtime.home import use_dagster_home
+from itememb_dagster.runtime.place import Place
 from tests.worlds import two_months
 from tests.worlds.tiny import TinyWorld, write_tiny_world
 

@@ -1,1 +1,1 @@
-"""Jobs, schedules and the sensor of raw files."""
+"""Jobs, schedules, the sensor of raw files, and the run of the command."""

@@ -1,5 +1,6 @@
 """``itememb demo``: writes the demo world; its options are the fields of ``DemoSettings``."""
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from pydantic import ValidationError
 
 from itememb_core.demo import write_demo
 from itememb_core.demo.settings import DemoSettings
-from itememb_core.errors import ItemembError
+from itememb_core.errors import UsageError
 from itememb_dagster.cli.show import progress_bars
+from itememb_dagster.runtime.place import Place
 
 
 def _options(command: click.Command) -> click.Command:
@@ -44,11 +46,12 @@ def demo(raw: Path, **options: Any) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).replace("_", "-")
-        raise ItemembError(f"--{name}: {first['msg']}, found {first['input']!r}") from error
+        raise UsageError(f"--{name}: {first['msg']}, found {first['input']!r}") from error
     with progress_bars() as progress:
         summary = write_demo(raw, settings, progress)
     facts = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in asdict(summary).items())
-    click.echo(f"wrote {raw}: {facts}\nnext: itememb run --raw {raw}")
+    command = ["itememb", "run", "--raw", str(raw), "--lake", Place.from_env().lake]
+    click.echo(f"wrote {raw}: {facts}\nnext: {shlex.join(command)}")
 
 
 _options(demo)

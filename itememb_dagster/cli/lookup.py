@@ -5,16 +5,17 @@ from pathlib import Path
 
 import click
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from rich.console import Console
-from rich.table import Table
 
-from itememb_core.errors import ItemembError
+from itememb_core.errors import ItemembError, UsageError
 from itememb_core.services import CHANNELS
-from itememb_dagster.cli.options import lake_option
+from itememb_dagster.cli.options import k_option, lake_option
+from itememb_dagster.cli.show import show_rows
+from itememb_dagster.cli.text import plain
 from itememb_dagster.lake import Lake
-from itememb_dagster.lake.io_manager import load_arrow
-from itememb_dagster.runtime.resources import Place
+from itememb_dagster.lake.reader import load_arrow
+from itememb_dagster.runtime.place import Place
 
 
 def _lake(lake: str | None) -> Lake:
@@ -24,35 +25,35 @@ def _lake(lake: str | None) -> Lake:
     return found
 
 
-def _show(table: pa.Table, columns: tuple[str, ...]) -> None:
-    shown = Table(*columns)
-    for row in table.select(list(columns)).to_pylist():
-        values = (row[name] for name in columns)
-        shown.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v or "") for v in values))
-    Console().print(shown)
-
-
 @click.command()
 @click.argument("item")
 @lake_option
 @click.option("--goes-with", is_flag=True, help="What is bought beside it, not what is like it.")
 @click.option("--channel", type=click.Choice(CHANNELS), help="Only items seen there.")
-@click.option("-k", default=10, show_default=True, help="How many.")
+@k_option
 def similar(item: str, lake: str | None, goes_with: bool, channel: str | None, k: int) -> None:
     """Show the items most like ITEM (or most likely beside it)."""
-    from itememb_core.lookup import similar as look_up
+    from itememb_core import lookup
+    from itememb_core.items.index import load_index
 
     where = _lake(lake)
     vocabulary = load_arrow(where, ("vocabulary",))
-    embeddings = load_arrow(where, ("item_embeddings",))
-    found = look_up(embeddings, vocabulary, item, k, goes_with=goes_with, channel=channel)
-    _show(_with_titles(where, found), ("rank", "neighbor_id", "score", "neighbor_domain", "title"))
+    key, columns = ("item_embeddings",), ["item_id", "side", "embedding"]
+    if goes_with:
+        embeddings = load_arrow(where, key, [*columns, "context", "bias"])
+        found = lookup.goes_with(embeddings, vocabulary, item, k, channel=channel)
+    else:
+        embeddings = load_arrow(where, key, columns)
+        index = load_index(where.version(("item_index",)))
+        found = lookup.similar(embeddings, vocabulary, index, item, k, channel=channel)
+    found = _with_titles(where, found)
+    show_rows(found.to_pylist(), ("rank", "neighbor_id", "score", "neighbor_domain", "title"))
 
 
 def _with_titles(lake: Lake, found: pa.Table, column: str = "neighbor_id") -> pa.Table:
     """Add catalog titles, or categories where there is no title."""
-    columns = ["item_id", "title", "category"]
-    catalog = pq.read_table(lake.part(("catalog",)), columns=columns, partitioning=None)
+    catalog = load_arrow(lake, ("catalog",), ["item_id", "title", "category"])
+    catalog = catalog.filter(pc.is_in(catalog["item_id"], found[column].combine_chunks()))
     names = {r["item_id"]: r["title"] or r["category"] for r in catalog.to_pylist()}
     titles = [names.get(i) for i in found[column].to_pylist()]
     return found.append_column("title", pa.array(titles, pa.string()))
@@ -73,9 +74,10 @@ def links(item: str, lake: str | None) -> None:
     found = links_of(candidates, accepted, load_arrow(where, ("vocabulary",)), item)
     why = ["its own id" if row["method"] == "direct" else reasons(row) for row in found.to_pylist()]
     found = _with_titles(where, found, "catalog_item")
-    _show(found, ("receipt_item", "catalog_item", "title", "rank", "probability", "method"))
-    for row, words in zip(found.to_pylist(), why, strict=True):  # a column would be too narrow
-        click.echo(f"{row['receipt_item']} → {row['catalog_item']}: {words}")
+    rows = found.to_pylist()
+    show_rows(rows, ("receipt_item", "catalog_item", "title", "rank", "probability", "method"))
+    for row, words in zip(rows, why, strict=True):  # a column would be too narrow
+        click.echo(plain(f"{row['receipt_item']} → {row['catalog_item']}: {words}"))
     scorer = load_scorer(where.version(("link_scorer",)))
     if scorer.acceptance.threshold is None:
         click.echo(f"no learned link is accepted: {scorer.reason}")
@@ -86,9 +88,11 @@ def links(item: str, lake: str | None) -> None:
 @click.command()
 @click.argument("user", type=int)
 @lake_option
-@click.option("-k", default=10, show_default=True, help="How many.")
+@k_option
 def recommend(user: int, lake: str | None, k: int) -> None:
     """Show what to recommend to USER, best first."""
+    if not -(2**63) <= user < 2**63:
+        raise UsageError(f"user {user}: expected an integer of 64 bits")
     where = _lake(lake)
     key = ("recommendations",)
     if not where.parts(key):
@@ -98,7 +102,7 @@ def recommend(user: int, lake: str | None, k: int) -> None:
     if not found.num_rows:
         raise ItemembError(f"user {user} has no recommendations in lake {where.root}")
     found = _with_titles(where, found.slice(0, k), "item_id")
-    _show(found, ("rank", "item_id", "score", "title"))
+    show_rows(found.to_pylist(), ("rank", "item_id", "score", "title"))
 
 
 @click.command()
@@ -107,7 +111,6 @@ def recommend(user: int, lake: str | None, k: int) -> None:
 def export(folder: Path, lake: str | None) -> None:
     """Write single files by the notebook's names to FOLDER."""
     where = _lake(lake)
-    folder.mkdir(parents=True, exist_ok=True)
     model = where.version(("item_model",))
     files = {
         "item_embeddings.parquet": where.part(("item_embeddings",)),
@@ -116,8 +119,14 @@ def export(folder: Path, lake: str | None) -> None:
         "training_history.png": model / "training_history.png",
         "best_model.safetensors": model / "model.safetensors",
     }
-    for name, source in files.items():
+    for source in files.values():
         if not source.exists():
             raise ItemembError(f"{source}: not in lake {where.root}; itememb run makes it")
-        shutil.copyfile(source, folder / name)
-        click.echo(f"wrote {folder / name}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, source in files.items():
+            shutil.copyfile(source, folder / name)
+            click.echo(f"wrote {folder / name}")
+    except OSError as error:
+        why = error.strerror or error
+        raise ItemembError(f"export {folder}: cannot be written ({why})") from error

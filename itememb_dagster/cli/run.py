@@ -9,7 +9,8 @@ from rich.console import Console
 from itememb_dagster.cli.options import day, lake_option, parse_settings, raw_option
 from itememb_dagster.cli.show import progress_bars
 from itememb_dagster.cli.summary import closing_tables
-from itememb_dagster.runtime.resources import Place, use_dagster_home
+from itememb_dagster.runtime.home import use_dagster_home
+from itememb_dagster.runtime.place import Place
 
 
 @click.command()
@@ -47,7 +48,7 @@ def run(
     settings = parse_settings(assignments)
     first, last = day(start, "--start"), day(end, "--end")
     use_dagster_home()
-    from itememb_dagster.runtime.runner import Request, Runner
+    from itememb_dagster.automation.runner import Request, Runner
 
     with progress_bars() as shown:
         runner = Runner(Request(place, settings, first, last, select, force, workers, shown))

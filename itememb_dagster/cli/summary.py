@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 from rich.table import Table
 
 from itememb_dagster.lake import Key, Lake
-from itememb_dagster.runtime.runner import Outcome
+
+if TYPE_CHECKING:  # it takes seconds to import
+    from itememb_dagster.automation.runner import Outcome
 
 MIB: Final = 1 << 20
 
@@ -23,7 +25,7 @@ SHOWN: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
 )
 
 
-def closing_tables(lake: Lake, outcome: Outcome) -> Iterator[Table]:
+def closing_tables(lake: Lake, outcome: "Outcome") -> Iterator[Table]:
     """Yield the tables of what the lake holds now and what the run took."""
     world = world_table(lake)
     if world.row_count:
@@ -112,7 +114,7 @@ def _cell(row: dict[str, Any] | None) -> str:
     return f"{text} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
-def time_table(outcome: Outcome) -> Table:
+def time_table(outcome: "Outcome") -> Table:
     """Seconds and peak memory of each stage, and Dagster's own share."""
     out = Table("stage", "seconds", "peak MiB", title="what it took")
     for stage in outcome.recorder.stages:

@@ -7,7 +7,8 @@ import sys
 import click
 
 from itememb_dagster.cli.options import lake_option, raw_option
-from itememb_dagster.runtime.resources import Place, use_dagster_home
+from itememb_dagster.runtime.home import use_dagster_home
+from itememb_dagster.runtime.place import Place
 
 
 @click.command()

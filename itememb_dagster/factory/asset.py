@@ -17,8 +17,9 @@ from itememb_dagster.factory.stage import Input, Stage, StageContext, dagster_ty
 from itememb_dagster.lake import Key
 from itememb_dagster.lake.io_manager import Written
 from itememb_dagster.lake.staleness import Planner
-from itememb_dagster.runtime.engine import EMBEDDED, connect
+from itememb_dagster.runtime.engine import connect
 from itememb_dagster.runtime.executor import end_with_parent, priorities, worker_count
+from itememb_dagster.runtime.place import EMBEDDED
 from itememb_dagster.runtime.profiling import StageWatch
 from itememb_dagster.runtime.reporting import reports_of
 from itememb_dagster.runtime.threads import limited_to, threads_of

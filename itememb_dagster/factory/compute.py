@@ -17,7 +17,7 @@ from itememb_dagster.lake import Stamp
 from itememb_dagster.lake.counts import with_file_rows
 from itememb_dagster.lake.io_manager import Made
 from itememb_dagster.lake.staleness import Planner, ranges
-from itememb_dagster.runtime.engine import EMBEDDED
+from itememb_dagster.runtime.place import EMBEDDED
 
 #: Rows of input that the embedded engine takes at a time; days beyond them are another query. So
 #: memory does not grow with the days of a run, and no sort is over all of them.

@@ -18,13 +18,13 @@ import dagster as dg
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from dagster import DagsterEvent
 
 from itememb_core.errors import ItemembError
 from itememb_core.tables import MergedRows, epoch_errors, unknown_words
 from itememb_dagster.factory.stage import Stage, TableSpec
 from itememb_dagster.lake.loaders import LOADERS
+from itememb_dagster.lake.reader import load_arrow
 from itememb_dagster.lake.stamps import Stamp
 from itememb_dagster.lake.store import Key, Lake, rejected_key
 from itememb_dagster.lake.writer import ROW_GROUP, SegmentWriter, write_file
@@ -329,28 +329,3 @@ class LakeIOManager(dg.ConfigurableIOManager):
         if not parts:
             raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; itememb run makes it")
         return read_parts(connect(engine or self.engine, self.lake.root), parts)
-
-
-def load_arrow(lake: Lake, key: Key) -> pa.Table:
-    """Load a table in its stored row order; one by month has ``month`` and encoded strings.
-
-    Raises:
-        ItemembError: If the lake does not hold it.
-    """
-    parts = lake.parts(key)
-    if not parts:
-        raise ItemembError(f"{'/'.join(key)}: not in lake {lake.root}; itememb run makes it")
-    if parts[0] == lake.part(key):
-        return pq.read_table(parts[0], partitioning=None)
-    return pa.concat_tables(_segment_rows(path) for path in parts).unify_dictionaries()
-
-
-def _segment_rows(path: Path) -> pa.Table:
-    """Read one month, its strings dictionary-encoded: there are few and they repeat."""
-    schema = pq.read_schema(path)
-    texts = [field.name for field in schema if field.type == pa.string()]
-    rows = pq.read_table(path, partitioning=None, read_dictionary=texts)
-    name, _, value = path.parent.name.partition("=")
-    codes = pa.array(np.zeros(rows.num_rows, np.int32))
-    month = pa.DictionaryArray.from_arrays(codes, pa.array([value]))
-    return rows.append_column(name, month)

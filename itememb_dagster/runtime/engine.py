@@ -22,29 +22,14 @@ import pyarrow.parquet as pq
 from itememb_core.errors import ItemembError
 from itememb_dagster.lake.lock import engine_scratch
 from itememb_dagster.runtime.executor import worker_count
+from itememb_dagster.runtime.place import SPARK, checked_engine
 from itememb_dagster.runtime.spark import spark_session
-
-#: In this process: what stages that compute with arrays read the lake with, on any engine.
-EMBEDDED: Final = "duckdb"
-SPARK: Final = "spark"
-ENGINES: Final = (EMBEDDED, SPARK)
 
 #: What the embedded engines of a run may hold together unless ``ITEMEMB_MEMORY`` says what each
 #: may; beyond it, they spill to the lake's disk.
 MEMORY_MB: Final = 2_000
 
 Scratch = Callable[[], AbstractContextManager[Path]]
-
-
-def checked_engine(engine: str) -> str:
-    """Return the engine.
-
-    Raises:
-        ItemembError: If it is not one of those there are.
-    """
-    if engine not in ENGINES:
-        raise ItemembError(f"engine: found {engine!r}, expected one of {', '.join(ENGINES)}")
-    return engine
 
 
 def connect(engine: str, lake: Path) -> ibis.BaseBackend:

@@ -18,14 +18,15 @@ from typing import Any
 from itememb_core.raw import RawScan, scan
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
+from itememb_dagster.automation.runner import Outcome, Request, Runner
 from itememb_dagster.factory.compute import make_stage
 from itememb_dagster.factory.stage import Stage, StageContext
 from itememb_dagster.lake import Lake
 from itememb_dagster.lake.io_manager import LakeIOManager, save_days
 from itememb_dagster.lake.staleness import Planner, lake_days
 from itememb_dagster.runtime.engine import connect
-from itememb_dagster.runtime.resources import Place, use_dagster_home
-from itememb_dagster.runtime.runner import Outcome, Request, Runner
+from itememb_dagster.runtime.home import use_dagster_home
+from itememb_dagster.runtime.place import Place
 
 EPOCH = date(2017, 1, 1)
 DAILY = [stage for stage in STAGES if stage.daily]

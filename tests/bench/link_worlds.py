@@ -23,9 +23,10 @@ from itememb_core.demo.settings import DemoSettings
 from itememb_core.links.scorer.acceptance import wilson
 from itememb_core.links.scorer.model import load_scorer
 from itememb_core.settings import Settings
+from itememb_dagster.automation.runner import Request, Runner
 from itememb_dagster.lake import Lake
-from itememb_dagster.runtime.resources import Place, use_dagster_home
-from itememb_dagster.runtime.runner import Request, Runner
+from itememb_dagster.runtime.home import use_dagster_home
+from itememb_dagster.runtime.place import Place
 from tests.bench.demo_truth import WELL_SEEN, Truth, read_table, read_truth, right_links
 
 #: What a world has other than the demo.

@@ -23,8 +23,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from itememb_core.settings import Settings
-from itememb_dagster.runtime.resources import Place, use_dagster_home
-from itememb_dagster.runtime.runner import Request, Runner
+from itememb_dagster.automation.runner import Request, Runner
+from itememb_dagster.runtime.home import use_dagster_home
+from itememb_dagster.runtime.place import Place
 from tests.bench.shop_days import Shop, write_shop
 
 CLEAN = ("receipts", "retail_events", "marketplace_events", "offers_events")

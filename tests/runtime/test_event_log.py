@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from itememb_dagster.automation.jobs import range_tags
-from itememb_dagster.runtime.resources import INSTANCE
+from itememb_dagster.runtime.home import INSTANCE
 
 DAYS = dg.DailyPartitionsDefinition("2017-01-01", end_date="2017-01-06")
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from itememb_core.errors import ItemembError
+from itememb_dagster.automation.runner import Request, Runner
 from itememb_dagster.cli.options import parse_settings
 from itememb_dagster.factory import compute as make
 from itememb_dagster.lake import Lake
 from itememb_dagster.runtime.engine import connect, stream
-from itememb_dagster.runtime.runner import Request, Runner
 from tests.conftest import place_for
 from tests.pipeline.test_pipeline import tree
 from tests.worlds.two_months import HOLDOUT, date_of

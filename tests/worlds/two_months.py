@@ -3,9 +3,9 @@
 from datetime import date, timedelta
 from pathlib import Path
 
+from itememb_dagster.automation.runner import Outcome, Request, Runner
 from itememb_dagster.cli.options import parse_settings
-from itememb_dagster.runtime.resources import Place
-from itememb_dagster.runtime.runner import Outcome, Request, Runner
+from itememb_dagster.runtime.place import Place
 from tests.worlds.tiny import FOLDERS, write_tiny_world
 
 #: Edges by month, bridges, and all before them.

@@ -28,11 +28,11 @@ from itememb_dagster.lake import Key, Lake
 from itememb_dagster.lake.io_manager import WRITER_TAG
 from itememb_dagster.lake.lock import sweep_scratch
 from itememb_dagster.lake.staleness import Planner, ranges
-from itememb_dagster.runtime.engine import EMBEDDED, connect
+from itememb_dagster.runtime.engine import connect
 from itememb_dagster.runtime.executor import WORKERS, start_fork_server
+from itememb_dagster.runtime.place import EMBEDDED, Place
 from itememb_dagster.runtime.profiling import Recorder, Sampler
 from itememb_dagster.runtime.reporting import ADDRESS_TAG, Listener, listening
-from itememb_dagster.runtime.resources import Place
 
 
 @dataclass(frozen=True)

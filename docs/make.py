@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Final
 
 HERE: Final = Path(__file__).parent
@@ -33,12 +34,19 @@ def api(folder: Path = HERE) -> None:
     """Write the API reference of the core, by pdoc; whatever it warns of is an error."""
     import pdoc
 
+    import itememb_core
+
+    # By name: of a package with __all__ pdoc would leave out the modules.
+    modules = [each.name for each in walk_packages(itememb_core.__path__, "itememb_core.")]
+
     pdoc.render.configure(docformat="google", footer_text="itememb", search=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         # Names imported for type checkers alone are not seen in a NamedTuple's constructor.
         warnings.filterwarnings("ignore", r"Error parsing type annotation ForwardRef.*__init__\.")
-        pdoc.pdoc("itememb_core", output_directory=folder / "api")
+        # A package brings its modules, and they are named besides.
+        warnings.filterwarnings("ignore", "The module specification .* already been added")
+        pdoc.pdoc("itememb_core", *modules, output_directory=folder / "api")
 
 
 PARTS: Final[dict[str, Callable[[], None]]] = {"tables": tables, "graph": graph, "api": api}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import itememb_core
 from docs import graph, make, tables
 from itememb_core import schemas
 from itememb_dagster.assets import STAGES
@@ -76,7 +77,32 @@ def test_a_word_that_is_no_part_is_an_error(capsys):
 @pytest.mark.slow
 def test_the_reference_is_made_without_a_warning(tmp_path):
     make.api(tmp_path)
-    page = (tmp_path / "api" / "itememb_core" / "edges" / "copurchase.html").read_text()
-    assert "copurchase_edges" in page
-    assert "Most distinct items" not in page  # of the settings' page
-    assert (tmp_path / "api" / "itememb_core" / "schemas.html").exists()
+    root = Path(itememb_core.__path__[0])
+    modules = [path for path in root.rglob("*.py") if path.name != "__init__.py"]
+    assert len(modules) > 50
+    for path in modules:
+        page = tmp_path / "api" / "itememb_core" / path.relative_to(root).with_suffix(".html")
+        assert page.exists(), path
+    page = tmp_path / "api" / "itememb_core" / "edges" / "copurchase.html"
+    assert "Pairs of distinct items of one basket" in page.read_text()
+
+
+def test_links_between_pages_lead_somewhere():
+    pages = [*DOCS.glob("*.md"), DOCS.parent / "CHANGELOG.md"]
+    for page in pages:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_glossary_has_the_words_of_the_project():
+    words = {
+        word.strip().lower()
+        for line in re.findall(r"^\*\*(.+?)\.\*\*", (DOCS / "glossary.md").read_text(), re.M)
+        for word in line.split(",")
+    }
+    wanted = (
+        "direct match, known match, held-out match, true match, opaque item, bridge, bag, csls, "
+        "hit@k, ndcg@k, coverage, backtest, final, channel, domain, node, blocking, comparison, "
+        "log-likelihood ratio, interaction, ground truth, query, staleness, executor, warm start"
+    )
+    assert [word for word in wanted.split(", ") if word not in words] == []

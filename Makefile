@@ -14,7 +14,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 
-.PHONY: run test test-all ui lint bench bench-scale clean
+.PHONY: run test test-all ui lint docs bench bench-scale clean
 
 $(BIN)/itememb: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,7 +27,7 @@ $(VENV)/dev: $(BIN)/itememb
 	@touch $@
 
 $(VENV)/all: $(VENV)/dev
-	$(UV) -e '.[demo,dev,browser,spark]' || $(PIP) -e '.[demo,dev,browser,spark]'
+	$(UV) -e '.[demo,dev,browser,spark,docs]' || $(PIP) -e '.[demo,dev,browser,spark,docs]'
 	@touch $@
 
 $(RAW)/users.pq: | $(BIN)/itememb
@@ -49,6 +49,14 @@ lint: $(VENV)/dev
 
 ui: $(BIN)/itememb
 	ITEMEMB_RAW=$(RAW) ITEMEMB_LAKE=$(LAKE) $(BIN)/itememb ui
+
+$(VENV)/docs: $(BIN)/itememb
+	$(UV) -e '.[docs]' || $(PIP) -e '.[docs]'
+	@touch $@
+
+# docs/tables.md, docs/graph.svg and .png from the code, and the API reference in docs/api.
+docs: $(VENV)/docs
+	$(BIN)/python -m docs.make
 
 $(VENV)/bench: $(BIN)/itememb
 	$(UV) -e '.[demo,bench]' || $(PIP) -e '.[demo,bench]'

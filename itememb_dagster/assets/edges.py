@@ -45,7 +45,7 @@ def coview_edges(
 
 
 @stage(
-    group="edges",
+    group="tables",
     daily=True,
     table=TableSpec(schemas.USER_ITEMS, ("user_id", "channel", "item_id"), "day"),
     kinds=("duckdb",),

@@ -45,7 +45,7 @@ def last_day(ctx: StageContext) -> date:
 
 
 @stage(
-    group="items",
+    group=BACKTEST,
     kinds=("parquet",),
     table=TableSpec(schemas.LINK_HOLDOUT),
 )
@@ -59,7 +59,7 @@ def link_holdout(ctx: StageContext, user_items: ir.Table) -> pa.Table:
 
 @stage(
     key=(BACKTEST, "edges"),
-    group="items",
+    group=BACKTEST,
     kinds=("duckdb",),
     table=TableSpec(schemas.EDGES, ("channel", "item_a", "item_b"), "month"),
     gates=(("raw_inventory",),),
@@ -75,7 +75,7 @@ def backtest_edges(
 
 @stage(
     key=(BACKTEST, "vocabulary"),
-    group="items",
+    group=BACKTEST,
     kinds=("parquet",),
     table=TableSpec(schemas.VOCABULARY),
 )
@@ -136,7 +136,7 @@ def drift_facts(version: ModelVersion) -> dict[str, str]:
 
 @stage(
     key=(BACKTEST, "item_model"),
-    group="items",
+    group=BACKTEST,
     kinds=("pytorch",),
     inputs={**BACKTEST_EDGES, **BACKTEST_NODES},
     alone=True,
@@ -206,7 +206,7 @@ def item_model(
 
 @stage(
     key=(BACKTEST, "item_embeddings"),
-    group="items",
+    group=BACKTEST,
     kinds=("parquet",),
     table=TableSpec(None),
     inputs={**BACKTEST_NODES, "item_model": Input((BACKTEST, "item_model"))},

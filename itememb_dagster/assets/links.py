@@ -54,7 +54,7 @@ def _pool(
 
 @stage(
     key=(BACKTEST, "link_pool"),
-    group="links",
+    group=BACKTEST,
     kinds=("numpy",),
     table=POOL,
     inputs=BACKTEST_INPUTS,
@@ -73,7 +73,7 @@ def backtest_link_pool(
 
 
 @stage(
-    group="links",
+    group=BACKTEST,
     kinds=("lightgbm",),
     inputs=BACKTEST_INPUTS,
 )
@@ -105,7 +105,7 @@ def link_scorer(
 
 @stage(
     key=(BACKTEST, "cross_domain_links"),
-    group="links",
+    group=BACKTEST,
     kinds=("parquet",),
     table=LINKS,
     inputs=BACKTEST_INPUTS,

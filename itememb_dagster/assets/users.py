@@ -34,7 +34,7 @@ BACKTEST_INPUTS: Final = {
 
 
 @stage(
-    group="users",
+    group="tables",
     kinds=("duckdb",),
     table=HISTORIES,
     gates=(("raw_inventory",),),
@@ -53,7 +53,7 @@ def user_histories(
 
 @stage(
     key=(BACKTEST, "user_histories"),
-    group="users",
+    group=BACKTEST,
     kinds=("duckdb",),
     table=HISTORIES,
 )
@@ -115,7 +115,7 @@ def fit_users(
 
 @stage(
     key=(BACKTEST, "user_model"),
-    group="users",
+    group=BACKTEST,
     kinds=("pytorch",),
     inputs=BACKTEST_INPUTS,
 )

@@ -11,6 +11,7 @@ from dagster import AssetExecutionContext, TimeWindowPartitionMapping
 
 from itememb_core.errors import ItemembError
 from itememb_core.progress import Progress
+from itememb_core.schemas import describe
 from itememb_core.settings import Settings
 from itememb_dagster.factory.compute import make_stage
 from itememb_dagster.factory.stage import Input, Stage, StageContext, dagster_type, only_settings
@@ -34,8 +35,11 @@ PRIORITY_TAG: Final = "dagster/priority"
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:
-    """Return an Arrow schema as Dagster shows it."""
-    return dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in schema])
+    """Return an Arrow schema as Dagster shows it, with what the columns of a lake table mean."""
+    said = {column.name: column.description for column in describe(schema)}
+    return dg.TableSchema(
+        [dg.TableColumn(each.name, str(each.type), said.get(each.name)) for each in schema]
+    )
 
 
 def _asset_in(stage: Stage, parameter: str, spec: Input, by_key: Mapping[Key, Stage]) -> dg.AssetIn:

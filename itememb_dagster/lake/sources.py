@@ -12,6 +12,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from inspect import isfunction
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,8 @@ from itememb_dagster.lake.stamps import digest
 CORE: Final = "itememb_core"
 WIRING: Final = "itememb_dagster"
 #: Modules of which the values count that are read, not the source.
-VALUES: Final = (f"{CORE}.settings", f"{CORE}.schemas", f"{CORE}.services")
+SCHEMAS: Final = f"{CORE}.schemas"
+VALUES: Final = (f"{CORE}.settings", SCHEMAS, f"{CORE}.services")
 
 #: A module's text, or None where there is no such module.
 Read = Callable[[str], str | None]
@@ -226,7 +228,7 @@ class Reach:
 
     def _visit(self, symbol: Symbol) -> None:
         name, attribute = symbol
-        if name in VALUES:
+        if any(name == v or name.startswith(f"{v}.") for v in VALUES):
             self._value(name, attribute)
         elif name.split(".")[0] == CORE:
             self._core(name)
@@ -268,7 +270,9 @@ class Reach:
         value = getattr(module, attribute, None)
         if isinstance(value, type) and issubclass(value, BaseModel):
             return  # a stage's stamp has the settings that it reads
-        if isinstance(value, type) or (callable(value) and hasattr(value, "__code__")):
+        if name.startswith(SCHEMAS) and isfunction(value):
+            self.values[name, attribute] = canonical(value(1))  # of vectors of some width
+        elif isinstance(value, type) or isfunction(value):
             self._piece(name, attribute, self.values)
         else:
             self.values[name, attribute] = canonical(value)

@@ -1,4 +1,4 @@
-"""Stages side by side in processes: the same lake; what dies or is stopped is told and ended."""
+"""Steps side by side in processes: the same lake; what dies or is stopped is told and ended."""
 
 import os
 import signal
@@ -11,12 +11,12 @@ import psutil
 import pytest
 import torch
 
-from itememb_dagster.assets import STAGES
+from itememb_core.errors import ItemembError
 from itememb_dagster.lake import Lake
-from itememb_dagster.runtime.executor import descendants
+from itememb_dagster.runtime.executor import WORKERS, priorities, worker_count
 from itememb_dagster.runtime.profiling import Recorder, StageTime
-from itememb_dagster.runtime.resources import reporting_to
-from itememb_dagster.runtime.threads import one_of_workers, threads_for
+from itememb_dagster.runtime.reporting import Sender, listening
+from itememb_dagster.runtime.threads import OMP, all_threads, limited_to, threads_of
 from tests.conftest import TINY_OPTIONS, run
 from tests.pipeline.test_pipeline import tree
 
@@ -24,10 +24,9 @@ FITTING = "item vectors"
 ITEMS = '+key:"backtest/item_embeddings"'
 
 
-def workers_of(pid: int) -> list[psutil.Process]:
-    """A process's workers; multiprocessing has a helper process of its own."""
-    found = psutil.Process(pid).children()
-    return [p for p in found if any("spawn_main" in word for word in p.cmdline())]
+def steps_of(pid: int) -> list[psutil.Process]:
+    """The processes of a command's steps: the fork server's children."""
+    return [p for p in psutil.Process(pid).children(recursive=True) if p.ppid() != pid]
 
 
 def lake_files(lake: Path) -> dict[str, str]:
@@ -42,7 +41,7 @@ def test_the_step_that_most_others_need_comes_first():
         "fit": {"edges"},
         "use": {"fit", "map"},
     }
-    assert descendants(needs) == {"raw": 4, "edges": 2, "map": 1, "fit": 1, "use": 0}
+    assert priorities(needs) == {"raw": 4, "edges": 2, "map": 1, "fit": 1, "use": 0}
 
 
 def test_time_in_which_two_stages_ran_counts_once():
@@ -53,25 +52,47 @@ def test_time_in_which_two_stages_ran_counts_once():
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_stage_beside_which_nothing_long_runs_takes_all_threads():
-    by_name = {stage.name: stage for stage in STAGES}
-    with one_of_workers(3), threads_for(by_name["backtest/item_model"]):
+def test_a_stage_has_its_share_of_the_threads_or_all(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert threads_of(alone=True, workers=2) == 4
+    assert threads_of(alone=False, workers=2) == 2
+    assert threads_of(alone=False, workers=8) == 1
+    with limited_to(3):
         assert torch.get_num_threads() == 3
     assert torch.get_num_threads() == 1
-    with one_of_workers(3), threads_for(by_name["item_model"]):
-        assert torch.get_num_threads() == 1
-    with threads_for(by_name["backtest/item_model"]):
-        assert torch.get_num_threads() == 1
 
 
-def kill_a_fitting_worker(killed: list[int]):
-    def told(what: str, done: int, _total: int) -> None:
+@pytest.mark.parametrize(("name", "read"), [(OMP, all_threads), (WORKERS, worker_count)])
+@pytest.mark.parametrize("text", ["abc", "0", "-1"])
+def test_a_number_that_is_none_is_told(name, read, text, monkeypatch):
+    monkeypatch.setenv(name, text)
+    with pytest.raises(ItemembError, match=f"{name}: found '{text}'"):
+        read()
+
+
+def test_reports_of_another_process_arrive_in_order_and_all():
+    recorder, shown = Recorder(), []
+    with listening(lambda *what: shown.append(what), recorder) as listener:
+        sender = Sender(listener.address)
+        sender.progress("rows", 1, 10)
+        sender.progress("rows", 2, 10)  # too soon after the first
+        sender.progress("rows", 10, 10)
+        sender.nothing("reviews", "raw holds none")
+        sender.ended(StageTime("edges", 1.0, 2.0, 3))
+    assert shown == [("rows", 1, 10), ("rows", 10, 10)]
+    assert recorder.reasons == {"reviews": "raw holds none"}
+    assert recorder.stages == [StageTime("edges", 1.0, 2.0, 3)]
+    sender.progress("late", 0, 1)  # nobody listens any more
+
+
+def kill_the_fitting_step(killed: list[int]):
+    def shown(what: str, done: int, _total: int) -> None:
         if what == FITTING and done and not killed:
-            busy = max(workers_of(os.getpid()), key=lambda p: p.memory_info().rss)
+            busy = max(steps_of(os.getpid()), key=lambda p: p.cpu_times().user)
             killed.append(busy.pid)
             busy.kill()
 
-    return told
+    return shown
 
 
 @pytest.mark.slow
@@ -81,8 +102,8 @@ def test_side_by_side_makes_the_same_lake_even_where_a_process_died(
 ):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     alone = run(tiny_raw, tmp_path / "alone", select=ITEMS)
-    with reporting_to(kill_a_fitting_worker([])):
-        died = run(tiny_raw, tmp_path / "both", select=ITEMS, workers=2)
+    shown = kill_the_fitting_step([])
+    died = run(tiny_raw, tmp_path / "both", select=ITEMS, workers=2, shown=shown)
     (error,) = died.errors
     assert error.startswith("backtest/item_model: its process died (signal 9, perhaps because mem")
     both = run(tiny_raw, tmp_path / "both", select=ITEMS, workers=2)
@@ -92,12 +113,12 @@ def test_side_by_side_makes_the_same_lake_even_where_a_process_died(
     assert again == {"backtest/item_model", "backtest/item_embeddings"}
     assert {s.name for s in died.recorder.stages} | again == {s.name for s in alone.recorder.stages}
     assert died.reasons | both.reasons == alone.reasons
-    assert workers_of(os.getpid()) == []
+    assert steps_of(os.getpid()) == []
     assert [each.name for each in (tmp_path / "both").glob("_scratch*")] == []
 
 
 def started(raw: Path, lake: Path) -> subprocess.Popen:
-    """The command, with its workers at work."""
+    """The command, with its steps at work."""
     code = "from itememb_dagster.cli import main; main()"
     words = [sys.executable, "-c", code, "run", "--workers", "2", *TINY_OPTIONS]
     words += ["--raw", str(raw), "--lake", str(lake)]
@@ -109,13 +130,13 @@ def started(raw: Path, lake: Path) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_a_killed_command_takes_its_workers_and_the_lock_with_it(tiny_raw, tmp_path):
+def test_a_killed_command_takes_its_steps_and_the_lock_with_it(tiny_raw, tmp_path):
     process = started(tiny_raw, tmp_path)
-    workers = workers_of(process.pid)
-    assert len(workers) == 2
+    steps = steps_of(process.pid)
+    assert steps
     process.kill()
     process.communicate()
-    assert psutil.wait_procs(workers, timeout=30)[1] == []
+    assert psutil.wait_procs(steps, timeout=30)[1] == []
     with Lake(tmp_path).writing():
         pass
 
@@ -125,6 +146,6 @@ def test_an_interrupted_command_ends_its_steps_and_says_so(tiny_raw, tmp_path):
     process = started(tiny_raw, tmp_path)
     os.kill(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "interrupted; run again to go on with what is not made yet" in told
     assert run(tiny_raw, tmp_path, select=ITEMS).errors == []

@@ -64,7 +64,7 @@ def _with_titles(lake: Lake, found: pa.Table, column: str = "neighbor_id") -> pa
 def links(item: str, lake: str | None) -> None:
     """Show the catalog candidates of a receipt ITEM (or what links to a catalog item), and why."""
     from itememb_core.links.reasons import reasons
-    from itememb_core.links.scorer.model import load_scorer
+    from itememb_core.links.scorer.model import LinkScorer
     from itememb_core.lookup import links_of
 
     where = _lake(lake)
@@ -76,7 +76,7 @@ def links(item: str, lake: str | None) -> None:
     _show(found, ("receipt_item", "catalog_item", "title", "rank", "probability", "method"))
     for row, words in zip(found.to_pylist(), why, strict=True):  # a column would be too narrow
         click.echo(f"{row['receipt_item']} → {row['catalog_item']}: {words}")
-    scorer = load_scorer(where.version(("link_scorer",)))
+    scorer = LinkScorer.load(where.version(("link_scorer",)))
     if scorer.acceptance.threshold is None:
         click.echo(f"no learned link is accepted: {scorer.reason}")
     else:

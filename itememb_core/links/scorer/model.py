@@ -21,6 +21,7 @@ from itememb_core.links.scorer.calibration import Calibration
 from itememb_core.links.scorer.comparisons import FEATURES, candidate_features
 from itememb_core.links.scorer.population import Population
 from itememb_core.links.scorer.trees import Trees
+from itememb_core.model_files import existing, read_json
 
 SCORER_FILE = "link_scorer.json"
 
@@ -98,6 +99,27 @@ class LinkScorer:
         for number, each in enumerate(self.by_fold):
             (folder / FOLD_FILE.format(number)).write_text(each.trees.text)
 
+    @classmethod
+    def load(cls, folder: Path) -> "LinkScorer":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ItemembError: A file is missing or damaged, or its features are not this version's.
+        """
+        facts: dict[str, Any] = read_json(folder / SCORER_FILE, "link_scorer")
+        _check_features(facts["features"], folder / SCORER_FILE)
+        facts["features"] = FEATURES
+        facts["model"] = facts["model"] and _fitted(facts["model"], folder / MODEL_FILE)
+        facts["by_fold"] = tuple(
+            _fitted(each, folder / FOLD_FILE.format(number))
+            for number, each in enumerate(facts["by_fold"])
+        )
+        facts["acceptance"] = Acceptance(**facts["acceptance"])
+        population = facts["population"]
+        lists = {name: tuple(population[name]) for name in ("items", "no_match")}
+        facts["population"] = Population(**(population | lists))
+        return cls(**facts)
+
 
 def logits(lists: PoolLists, counts: Support, trees: Trees) -> NDArray[np.float64]:
     """Log odds of every candidate, float64 [n, size]; ``NEVER`` on padding."""
@@ -109,29 +131,8 @@ def logits(lists: PoolLists, counts: Support, trees: Trees) -> NDArray[np.float6
     return result
 
 
-def load_scorer(folder: Path) -> LinkScorer:
-    """Read what :meth:`LinkScorer.save` wrote.
-
-    Raises:
-        ItemembError: A file is missing, or its features are not this version's.
-    """
-    facts = json.loads(_text(folder / SCORER_FILE))
-    _check_features(facts["features"], folder / SCORER_FILE)
-    facts["features"] = FEATURES
-    facts["model"] = facts["model"] and _fitted(facts["model"], folder / MODEL_FILE)
-    facts["by_fold"] = tuple(
-        _fitted(each, folder / FOLD_FILE.format(number))
-        for number, each in enumerate(facts["by_fold"])
-    )
-    facts["acceptance"] = Acceptance(**facts["acceptance"])
-    population = facts["population"]
-    lists = {name: tuple(population[name]) for name in ("items", "no_match")}
-    facts["population"] = Population(**(population | lists))
-    return LinkScorer(**facts)
-
-
 def _fitted(calibration: dict[str, Any], path: Path) -> Fitted:
-    trees = Trees(_text(path))
+    trees = Trees(existing(path, "link_scorer").read_text())
     _check_features(trees.features, path)
     return Fitted(trees, Calibration(**calibration))
 
@@ -141,9 +142,3 @@ def _check_features(found: Any, path: Path) -> None:
         raise ItemembError(
             f"link_scorer: {path} has features {', '.join(found)}, expected {', '.join(FEATURES)}"
         )
-
-
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise ItemembError(f"link_scorer: {path} is missing")
-    return path.read_text()

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 
@@ -36,6 +36,7 @@ from itememb_core.users.training.validation import validation_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import ModuleDict
 
     Batch = dict[str, Tensor]
 
@@ -139,7 +140,8 @@ class _Fit:
         state = towers_state(self.towers)
         for epoch in range(1, epochs + 1):
             loss = self._epoch(epoch)
-            mean = replace(self.towers, layers=self.mean.module).to("cpu")  # scores are made there
+            layers = cast("ModuleDict", self.mean.module)
+            mean = replace(self.towers, layers=layers).to("cpu")  # scores are made there
             judged = None
             if self.sampling.validate:
                 judged = validation_loss(mean, self.packed, self.sampling)

@@ -115,7 +115,10 @@ class ItemIndex:
         path = existing(folder / INDEX_FILE, "item_index")
         import faiss
 
-        index = faiss.read_index(str(path))
+        try:
+            index = faiss.read_index(str(path))
+        except RuntimeError as error:
+            raise ItemembError(f"item_index: {path} cannot be read ({error})") from error
         if (index.ntotal, index.d) != (ids.num_rows, about["dim"]):
             raise ItemembError(
                 f"item_index: {path} holds {index.ntotal} vectors of dimension {index.d}, "

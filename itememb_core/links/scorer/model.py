@@ -29,6 +29,9 @@ SCORER_FILE = "link_scorer.json"
 MODEL_FILE = "model.txt"
 FOLD_FILE = "fold_{}.txt"
 
+#: What stands behind the trees in LightGBM's text.
+TREES_END = "\nend of trees\n"
+
 #: Log odds of what is no candidate.
 NEVER = -100.0
 
@@ -132,7 +135,10 @@ def logits(lists: PoolLists, counts: Support, trees: Trees) -> NDArray[np.float6
 
 
 def _fitted(calibration: dict[str, Any], path: Path) -> Fitted:
-    trees = Trees(existing(path, "link_scorer").read_text())
+    text = existing(path, "link_scorer").read_text()
+    if TREES_END not in text:  # LightGBM ends the process on a text that is cut short
+        raise ItemembError(f"link_scorer: {path} is not LightGBM's text, or cut short")
+    trees = Trees(text)
     _check_features(trees.features, path)
     return Fitted(trees, Calibration(**calibration))
 

@@ -26,7 +26,7 @@ def run(words: list[str | Path], folder: Path, **env: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=900,
     )
     assert done.returncode == 0, f"{words}: {done.stdout[-2000:]}{done.stderr[-3000:]}"
     return done.stdout

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
-from itememb_core.items.index import BuiltIndex, same_items, touched_rows
+from itememb_core.items.index import ItemIndex, rows_with_events, same_items
 from itememb_core.items.vectors import vectors
 from itememb_core.items.vocabulary import UNKNOWN, node_counts, node_index
 from itememb_core.schemas import LINK_CANDIDATES
@@ -35,7 +35,7 @@ CLOSE_SAMPLE = 20_000
 def similar(
     embeddings: pa.Table,
     vocabulary: pa.Table,
-    index: BuiltIndex,
+    index: ItemIndex,
     item: str,
     k: int,
     *,
@@ -104,10 +104,10 @@ def goes_with(
 
 
 def _by_index(
-    index: BuiltIndex, vocabulary: pa.Table, query: NDArray[np.float32], item: str, k: int
+    index: ItemIndex, vocabulary: pa.Table, query: NDArray[np.float32], item: str, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The ``k`` rows that the index finds for a vector, and their cosines, without the item's."""
-    touched = touched_rows(vocabulary)
+    touched = rows_with_events(vocabulary)
     if not index.ids["item_id"].equals(vocabulary["item_id"].take(pa.array(touched))):
         raise ItemembError("item_index: made of other items than the vocabulary")
     # Neither of the two nodes of a held-out match is the other's neighbour.

@@ -99,3 +99,78 @@ def test_loading_imports_nothing_heavy_and_needs_no_environment(module, tmp_path
         check=False,
     )
     assert result.stdout.strip() == "[]", result.stderr
+
+
+def _annotations(node: ast.AST) -> list[ast.expr]:
+    """What a public definition promises: of a function's arguments and result, a class's fields."""
+    if isinstance(node, ast.AnnAssign):
+        return [node.annotation]
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return []
+    of = node.args
+    every = [*of.posonlyargs, *of.args, *of.kwonlyargs, of.vararg, of.kwarg]
+    found = [arg.annotation for arg in every if arg is not None]
+    return [annotation for annotation in (*found, node.returns) if annotation is not None]
+
+
+def _says_any(annotation: ast.expr) -> bool:
+    """Whether ``Any`` stands in it, in quotes as well."""
+    for node in ast.walk(annotation):
+        if isinstance(node, ast.Name | ast.Attribute):
+            if (node.id if isinstance(node, ast.Name) else node.attr) == "Any":
+                return True
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            try:
+                quoted = ast.parse(node.value, mode="eval").body
+            except SyntaxError:
+                continue  # a literal's own text
+            if not isinstance(quoted, ast.Constant) and _says_any(quoted):
+                return True
+    return False
+
+
+def signatures_with_any(source: str) -> list[str]:
+    """Public functions, methods, fields and aliases of a module whose types say ``Any``."""
+    found = []
+    body = [(node, "") for node in ast.parse(source).body]
+    for node, owner in body:
+        name = getattr(node, "name", None)
+        if isinstance(node, ast.AnnAssign | ast.Assign):
+            target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+            name = target.id if isinstance(target, ast.Name) else None
+        if name is None or (name.startswith("_") and name != "__init__"):
+            continue
+        if isinstance(node, ast.ClassDef):
+            body += [(part, f"{name}.") for part in node.body]
+        types = _annotations(node)
+        if isinstance(node, ast.Assign) and not owner:
+            types = [node.value] if isinstance(node.value, ast.Subscript | ast.BinOp) else []
+        if any(_says_any(annotation) for annotation in types):
+            found.append(f"{owner}{name}:{node.lineno}")
+    return found
+
+
+def test_no_public_signature_of_the_core_says_any():
+    found = {
+        str(path.relative_to(ROOT)): names
+        for path in SOURCES
+        if "itememb_core" in path.parts and (names := signatures_with_any(path.read_text()))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("def f(a: int, b: dict[str, Any]) -> int: ...", ["f:1"]),
+        ("def f() -> 'list[Any]': ...", ["f:1"]),
+        ("def f(*a: typing.Any): ...", ["f:1"]),
+        ("class C:\n  x: Any\n  def _g(self, a: Any): ...\n  def g(self, *, a: Any): ...",
+         ["C.x:2", "C.g:4"]),
+        ("Alias = dict[str, Any]", ["Alias:1"]),
+        ("def _f(a: Any): ...\nclass _C:\n  x: Any\n_Alias = list[Any]", []),
+        ("def f(a: 'Literal[\"Any one\"]') -> int:\n  x: Any = 1\n  return x", []),
+    ],
+)  # fmt: skip
+def test_any_is_found_wherever_it_is_promised(source, found):
+    assert signatures_with_any(source) == found

@@ -5,7 +5,7 @@ rows work on small integers, and the ids come back at the end. Numbers are int32
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final, cast
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -17,13 +17,13 @@ import ibis.expr.types as ir
 FIXED_POINT: Final = 2**20
 
 
-def int64(value: ir.Value) -> Any:
+def int64(value: ir.Value) -> ir.IntegerScalar:
     """Cast a sum to a 64-bit integer in the engine.
 
     Ibis types a sum of int64 as int64 and so drops ``cast``, but DuckDB sums into 128 bits, which
     Parquet and Arrow then take for a float or a decimal.
     """
-    return ops.Cast(value, dt.int64).to_expr()
+    return cast(ir.IntegerScalar, ops.Cast(value, dt.int64).to_expr())
 
 
 def cap_stats(items: ir.Table, keys: Sequence[str], by: Sequence[str], cap: int) -> ir.Table:
@@ -47,7 +47,11 @@ def cap_stats(items: ir.Table, keys: Sequence[str], by: Sequence[str], cap: int)
 
 
 def capped_pairs(
-    items: ir.Table, keys: Sequence[str], by: Sequence[str], order: Sequence[Any], cap: int
+    items: ir.Table,
+    keys: Sequence[str],
+    by: Sequence[str],
+    order: Sequence[ir.Value | str],
+    cap: int,
 ) -> ir.Table:
     """Sum the canonical pairs of all sets.
 
@@ -84,7 +88,9 @@ def _ranks(items: ir.Table, within: Sequence[str]) -> ir.Table:
     return found.mutate(rank=place.cast("int32"))
 
 
-def _kept(items: ir.Table, keys: Sequence[str], order: Sequence[Any], cap: int) -> ir.Table:
+def _kept(
+    items: ir.Table, keys: Sequence[str], order: Sequence[ir.Value | str], cap: int
+) -> ir.Table:
     """The numbered items of each set up to its cap, with the ``share`` of one pair."""
     sized = items.mutate(
         size=items.count().over(group_by=keys),

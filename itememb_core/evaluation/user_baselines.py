@@ -5,7 +5,7 @@ up by popularity, which stays below its own scores.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from itememb_core.users.features import DAY
 from itememb_core.users.items import ItemSpace
 from itememb_core.users.scoring import OwnItems
 from itememb_core.users.shards import PackedHistories, Shard
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 Scores = NDArray[np.float32]
 
@@ -28,8 +31,8 @@ class Statistics:
 
     popularity: NDArray[np.float64]  # [targets], below 1, the most frequent highest
     by_channel: NDArray[np.float64]  # [channels, targets], shares of the channel's events
-    baskets: Any  # scipy CSR [user days, targets], 1 where interacted
-    transitions: Any  # scipy CSR [targets, targets], counts of one event and the next
+    baskets: "csr_matrix"  # [user days, targets], 1 where interacted
+    transitions: "csr_matrix"  # [targets, targets], counts of one event and the next
     vectors: NDArray[np.float32]  # [targets, item dim]
 
 
@@ -136,7 +139,7 @@ def _channels(stats: Statistics, shard: Shard, users: NDArray[np.int64]) -> Scor
     return (share @ stats.by_channel + 1e-9 * stats.popularity).astype(np.float32)
 
 
-def _co_occurrences(stats: Statistics, last: NDArray[np.int64]) -> Any:
+def _co_occurrences(stats: Statistics, last: NDArray[np.int64]) -> "csr_matrix":
     """User days with both the last item and another, the item itself not counted (CSR)."""
     from scipy.sparse import csr_matrix
 
@@ -146,7 +149,7 @@ def _co_occurrences(stats: Statistics, last: NDArray[np.int64]) -> Any:
     return both - csr_matrix((own, itself), shape=both.shape)
 
 
-def _neighbours(stats: Statistics, last: NDArray[np.int64], counts: Any) -> Scores:
+def _neighbours(stats: Statistics, last: NDArray[np.int64], counts: "csr_matrix") -> Scores:
     """Counts given the last item, then popularity; without a last item popularity alone."""
     scores = counts.toarray().astype(np.float32)  # [users, targets]
     scores[last < 0] = 0.0

@@ -14,13 +14,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
-from itememb_core.items.model import ItemModel, load_model
+from itememb_core.items.model import ItemModel
 from itememb_core.items.training.start import WarmStart
 from itememb_core.items.vocabulary import node_counts
+from itememb_core.model_files import read_parquet
 from itememb_core.retrieval.exact import nearest_others
 
 ITEMS: Final = "items.parquet"
 DRIFT: Final = "drift.parquet"
+
+#: The reason that a stored version without drift gives.
+UNCOMPARED: Final = "no version before that it could be compared with"
 
 #: Rows of a version, in the order of its vectors; ``count`` is over all channels.
 ITEMS_SCHEMA: Final = pa.schema([("item_id", pa.string()), ("side", pa.string()),
@@ -56,6 +60,34 @@ class Rows(NamedTuple):
     context: Vectors  # [nodes, dim]
     bias: Vectors  # [nodes]
 
+    @classmethod
+    def load(cls, folder: Path) -> "Rows | None":
+        """Read the vectors of a version; None where it was stored without ids.
+
+        Raises:
+            ItemembError: If its files cannot be read or their numbers of rows disagree.
+        """
+        return ModelVersion.load(folder).rows if (folder / ITEMS).exists() else None
+
+
+class DriftReport(NamedTuple):
+    """``table`` (``DRIFT_SCHEMA``) of a stored version."""
+
+    table: pa.Table
+
+    def save(self, folder: Path) -> None:
+        """Write it into an existing folder."""
+        pq.write_table(self.table, folder / DRIFT)
+
+    @classmethod
+    def load(cls, folder: Path) -> "DriftReport":
+        """Read how far a version's items moved.
+
+        Raises:
+            ItemembError: The file is missing, damaged, or has other columns.
+        """
+        return cls(read_parquet(folder / DRIFT, "item_model", DRIFT_SCHEMA))
+
 
 @dataclass(frozen=True)
 class ModelVersion:
@@ -71,38 +103,33 @@ class ModelVersion:
     drift: pa.Table
     reason: str | None
 
+    @property
+    def rows(self) -> Rows:
+        """Its vectors with the ids of their rows."""
+        return Rows(self.items, self.model.embedding, self.model.context, self.model.bias)
+
     def save(self, folder: Path) -> None:
         """Write the model, the ids and the drift into an existing folder."""
         self.model.save(folder)
         pq.write_table(self.items, folder / ITEMS)
-        pq.write_table(self.drift, folder / DRIFT)
+        DriftReport(self.drift).save(folder)
 
+    @classmethod
+    def load(cls, folder: Path) -> "ModelVersion":
+        """Read what :meth:`save` wrote; of the reason it tells only that there is one.
 
-class DriftReport(NamedTuple):
-    """``table`` (``DRIFT_SCHEMA``) of a stored version."""
-
-    table: pa.Table
-
-
-def load_drift(folder: Path) -> DriftReport:
-    """Read how far a version's items moved."""
-    return DriftReport(pq.read_table(folder / DRIFT))
-
-
-def load_rows(folder: Path) -> Rows | None:
-    """Read the vectors of a version; None where it was stored without ids.
-
-    Raises:
-        ItemembError: If its files cannot be read or their numbers of rows disagree.
-    """
-    if not (folder / ITEMS).exists():
-        return None
-    model, items = load_model(folder), pq.read_table(folder / ITEMS, schema=ITEMS_SCHEMA)
-    if items.num_rows != len(model.embedding):
-        raise ItemembError(
-            f"{folder / ITEMS}: {items.num_rows} ids, expected {len(model.embedding)} (the vectors)"
-        )
-    return Rows(items, model.embedding, model.context, model.bias)
+        Raises:
+            ItemembError: As :meth:`ItemModel.load`; or the numbers of ids and vectors disagree.
+        """
+        model = ItemModel.load(folder)
+        items = read_parquet(folder / ITEMS, "item_model", ITEMS_SCHEMA)
+        if items.num_rows != len(model.embedding):
+            raise ItemembError(
+                f"item_model: {folder / ITEMS} holds {items.num_rows} ids, "
+                f"expected {len(model.embedding)} (the vectors)"
+            )
+        drift = DriftReport.load(folder).table
+        return cls(model, items, drift, None if drift.num_rows else UNCOMPARED)
 
 
 def aligned(model: ItemModel, vocabulary: pa.Table, before: Rows | None, seed: int) -> ModelVersion:

@@ -1,8 +1,9 @@
 """The stored FAISS index over item vectors: exact where small, inverted lists where large."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +13,13 @@ from numpy.typing import NDArray
 from itememb_core.errors import ItemembError
 from itememb_core.items.vectors import vectors
 from itememb_core.items.vocabulary import node_counts
+from itememb_core.model_files import existing, read_json, read_parquet
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.exact import top_k
 from itememb_core.settings import ItemIndexSettings
+
+if TYPE_CHECKING:
+    import faiss
 
 INDEX_FILE = "index.faiss"
 IDS_FILE = "ids.parquet"
@@ -26,18 +31,38 @@ RECALL_AT = 10
 IDS = pa.schema([("position", pa.int64()), ("item_id", pa.string()), ("side", pa.string())])
 
 
-class BuiltIndex(NamedTuple):
+class IndexFacts(TypedDict):
+    """What an index is: items ``without_events`` are left out, ``kind`` is none, flat or ivf.
+
+    ``recall`` is that of the exact ``recall_at`` nearest on ``recall_sample`` items; ``lists`` and
+    ``probed``: inverted lists, and how many of them a search reads.
+    """
+
+    metric: str
+    dim: int
+    items: int
+    without_events: int
+    kind: str
+    recall: float | None
+    recall_sample: int
+    recall_at: NotRequired[int]
+    lists: NotRequired[int]
+    probed: NotRequired[int]
+
+
+@dataclass(frozen=True)
+class ItemIndex:
     """A FAISS index of inner products over unit vectors, and what its positions are.
 
     Attributes:
         index: The FAISS index; ``None`` when there is no item.
         ids: Position, item id and side, one row a vector.
-        about: kind, metric, dim, items, without_events (left out), recall and how it was measured.
+        about: Its facts.
     """
 
-    index: Any
+    index: "faiss.Index | None"
     ids: pa.Table
-    about: dict[str, Any]
+    about: IndexFacts
 
     def search(
         self, queries: NDArray[np.float32], k: int
@@ -66,35 +91,36 @@ class BuiltIndex(NamedTuple):
         pq.write_table(self.ids, folder / IDS_FILE)
         (folder / ABOUT_FILE).write_text(json.dumps(self.about, indent=1, sort_keys=True) + "\n")
 
+    @classmethod
+    def load(cls, folder: Path, expected_dim: int | None = None) -> "ItemIndex":
+        """Read what :meth:`save` wrote.
 
-def load_index(folder: Path, expected_dim: int | None = None) -> BuiltIndex:
-    """Read what :meth:`BuiltIndex.save` wrote.
+        Raises:
+            ItemembError: A file is missing or damaged, the files disagree, or the dimension is not
+                the expected.
+        """
+        about = cast(IndexFacts, read_json(folder / ABOUT_FILE, "item_index"))
+        if expected_dim is not None and about["dim"] != expected_dim:
+            raise ItemembError(
+                f"item_index: {folder / ABOUT_FILE} has dimension {about['dim']}, "
+                f"expected {expected_dim}"
+            )
+        ids = read_parquet(folder / IDS_FILE, "item_index", IDS)
+        if about["items"] == 0:
+            return cls(None, ids, about)
+        path = existing(folder / INDEX_FILE, "item_index")
+        import faiss
 
-    Raises:
-        ItemembError: A file is missing, the files disagree, or the dimension is not the expected.
-    """
-    for name in (ABOUT_FILE, IDS_FILE):
-        if not (folder / name).is_file():
-            raise ItemembError(f"item_index: {folder / name} is missing")
-    about = json.loads((folder / ABOUT_FILE).read_text())
-    if expected_dim is not None and about["dim"] != expected_dim:
-        raise ItemembError(
-            f"item_index: the index has dimension {about['dim']}, expected {expected_dim}"
-        )
-    ids = pq.read_table(folder / IDS_FILE)
-    if about["items"] == 0:
-        return BuiltIndex(None, ids, about)
-    if not (folder / INDEX_FILE).is_file():
-        raise ItemembError(f"item_index: {folder / INDEX_FILE} is missing")
-    import faiss
-
-    index = faiss.read_index(str(folder / INDEX_FILE))
-    if (index.ntotal, index.d) != (ids.num_rows, about["dim"]):
-        raise ItemembError(
-            f"item_index: the index holds {index.ntotal} vectors of dimension {index.d}, "
-            f"expected {ids.num_rows} of {about['dim']}"
-        )
-    return BuiltIndex(index, ids, about)
+        try:
+            index = faiss.read_index(str(path))
+        except RuntimeError as error:
+            raise ItemembError(f"item_index: {path} cannot be read ({error})") from error
+        if (index.ntotal, index.d) != (ids.num_rows, about["dim"]):
+            raise ItemembError(
+                f"item_index: {path} holds {index.ntotal} vectors of dimension {index.d}, "
+                f"expected {ids.num_rows} of {about['dim']}"
+            )
+        return cls(index, ids, about)
 
 
 def same_items(vocabulary: pa.Table, embeddings: pa.Table) -> None:
@@ -125,7 +151,7 @@ def build_index(
     *,
     expected_dim: int | None = None,
     progress: Progress = silent,
-) -> BuiltIndex:
+) -> ItemIndex:
     """Index the unit vectors of every item with an event, and measure recall on a sample.
 
     Args:
@@ -152,9 +178,10 @@ def build_index(
         "without_events": len(every) - len(rows),
     }
     if not len(rows):
-        return BuiltIndex(None, ids, about | {"kind": "none", "recall": None, "recall_sample": 0})
+        nothing = {"kind": "none", "recall": None, "recall_sample": 0}
+        return ItemIndex(None, ids, cast(IndexFacts, about | nothing))
     index, measured = _measured_index(values, settings, seed, progress)
-    return BuiltIndex(index, ids, about | measured)
+    return ItemIndex(index, ids, cast(IndexFacts, about | measured))
 
 
 def _measured_index(

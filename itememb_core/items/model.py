@@ -3,19 +3,57 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import JsonValue
 
 from itememb_core.errors import ItemembError
+from itememb_core.model_files import existing, read_json, read_parquet
 from itememb_core.schemas import item_embeddings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WEIGHTS: Final = "model.safetensors"
 FACTS: Final = "settings.json"
 HISTORY: Final = "history.parquet"
 PICTURE: Final = "training_history.png"
+
+
+class Trained(Protocol):
+    """Tensors of a fit: ``[nodes, dim]``, ``[nodes, dim]``, ``[nodes, 1]``."""
+
+    embedding: "Tensor"
+    context: "Tensor"
+    bias: "Tensor"
+
+
+class FitFacts(TypedDict):
+    """What is stored beside the vectors: settings, length, shares of relations, libraries.
+
+    ``reason``: why nothing was trained; None otherwise.
+    """
+
+    settings: dict[str, JsonValue]
+    steps: int
+    shares: dict[str, float]
+    temperature: float
+    products: str
+    threads: int
+    torch: str
+    reason: str | None
+
+
+class Interval(TypedDict):
+    """An evaluation: the step, the rate up to it, losses by relation."""
+
+    step: int
+    rate: float
+    train: dict[str, float]
+    validation: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -35,10 +73,10 @@ class ItemModel:
     context: np.ndarray
     bias: np.ndarray
     history: pa.Table
-    facts: dict[str, Any]
+    facts: FitFacts
 
     @classmethod
-    def of(cls, tables: Any, history: pa.Table, facts: dict[str, Any]) -> "ItemModel":
+    def of(cls, tables: Trained, history: pa.Table, facts: FitFacts) -> "ItemModel":
         """Take trained tensors; embeddings leave at unit norm."""
         rows, context, bias = (
             each.float().cpu().numpy() for each in (tables.embedding, tables.context, tables.bias)
@@ -55,6 +93,28 @@ class ItemModel:
         (folder / FACTS).write_text(json.dumps(self.facts, indent=1, sort_keys=True) + "\n")
         pq.write_table(self.history, folder / HISTORY)
         (folder / PICTURE).write_bytes(training_plot(self.history))
+
+    @classmethod
+    def load(cls, folder: Path) -> "ItemModel":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ItemembError: If a file is missing, cut short, or the dims disagree.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        weights = existing(folder / WEIGHTS, "item_model")
+        try:
+            arrays = load_file(weights)
+        except (OSError, SafetensorError, ValueError) as error:
+            raise ItemembError(f"item_model: {weights} cannot be read ({error})") from error
+        facts = cast(FitFacts, read_json(folder / FACTS, "item_model"))
+        history = read_parquet(folder / HISTORY, "item_model")
+        found, expected = arrays["embedding"].shape[1], facts["settings"]["dim"]
+        if found != expected:
+            raise ItemembError(f"item_model: {weights} has vectors of {found}, expected {expected}")
+        return cls(arrays["embedding"], arrays["context"], arrays["bias"], history, facts)
 
     def table(self, vocabulary: pa.Table) -> pa.Table:
         """Return ``schemas.item_embeddings(dim)``, in the vocabulary's order.
@@ -80,36 +140,17 @@ def _fixed(rows: np.ndarray, dim: int) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), dim)
 
 
-def load_model(folder: Path) -> ItemModel:
-    """Read what :meth:`ItemModel.save` wrote.
-
-    Raises:
-        ItemembError: If a file is missing, cut short, or the dims disagree.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        arrays = load_file(folder / WEIGHTS)
-        facts = json.loads((folder / FACTS).read_text())
-        history = pq.read_table(folder / HISTORY)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise ItemembError(f"item_model: {folder} cannot be read ({error})") from error
-    found, expected = arrays["embedding"].shape[1], facts["settings"]["dim"]
-    if found != expected:
-        raise ItemembError(f"item_model: {folder} has vectors of {found}, expected {expected}")
-    return ItemModel(arrays["embedding"], arrays["context"], arrays["bias"], history, facts)
-
-
-def history_table(rows: list[dict[str, Any]]) -> pa.Table:
+def history_table(rows: list[Interval]) -> pa.Table:
     """Return evaluations as columns: step, rate, train_loss_<relation>, and likewise validation."""
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, list[int] | list[float] | list[float | None]] = {
         "step": [row["step"] for row in rows],
         "rate": [row["rate"] for row in rows],
     }
-    for kind in ("train", "validation"):
-        for name in sorted({name for row in rows for name in row[kind]}):
-            columns[f"{kind}_loss_{name}"] = [row[kind].get(name) for row in rows]
+    losses = {"train": [row["train"] for row in rows],
+              "validation": [row["validation"] for row in rows]}  # fmt: skip
+    for kind, found in losses.items():
+        for name in sorted({name for each in found for name in each}):
+            columns[f"{kind}_loss_{name}"] = [each.get(name) for each in found]
     schema = pa.schema([(name, pa.int64() if name == "step" else pa.float64()) for name in columns])
     return pa.table(columns, schema=schema)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from itememb_core.links.nodes import LinkNodes, link_nodes
 from itememb_core.links.scorer.trees import threads
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.csls import CslsLists
-from itememb_core.retrieval.csls_lists import near_lists
+from itememb_core.retrieval.csls_lists import SearchFacts, near_lists
 from itememb_core.schemas import LINK_POOL
 from itememb_core.settings import LinkPoolSettings
 
@@ -64,7 +64,7 @@ class Pool(NamedTuple):
             vocabulary's order, their candidates in its order, too.
     """
 
-    about: dict[str, Any]
+    about: SearchFacts
     parts: Iterator[pa.Table]
 
 

@@ -10,7 +10,7 @@ SAME_PRICE, NEAR_PRICE = 0.05, 0.25
 SAME_WEEKS, OTHER_WEEKS = 0.3, -0.25
 
 
-def reasons(pair: Mapping[str, Any]) -> str:
+def reasons(pair: Mapping[str, str | float | None]) -> str:
     """Evidence for a pair and against it, strongest kind first.
 
     Args:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +18,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from itememb_core.errors import ItemembError
 from itememb_core.settings import DomainSettings
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 SUFFIXES: Final = (".pq", ".parquet")
 _BLOCK: Final = 1 << 20
@@ -110,7 +113,7 @@ class RawScan:
         return f"{self.root}/{file.path}"
 
 
-def filesystem(root: str) -> tuple[Any, str]:
+def filesystem(root: str) -> tuple["AbstractFileSystem", str]:
     """The fsspec file system of a folder and the folder's path in it."""
     fs, path = url_to_fs(root)
     return fs, path.rstrip("/")

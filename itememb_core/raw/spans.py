@@ -26,7 +26,7 @@ _TICKS_A_DAY: Final = {
 }
 
 #: Lowest and highest value of a time column: ticks of a duration, or moments.
-Bounds = tuple[Any, Any]
+Bounds = tuple[int, int] | tuple[datetime, datetime]
 
 
 def with_spans(

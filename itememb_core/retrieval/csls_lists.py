@@ -1,6 +1,6 @@
 """Nearest across two sides by CSLS, chosen by size: all pairs, or an index of each side."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from itememb_core.retrieval.csls import CslsLists, csls_lists, half_mean, revers
 from itememb_core.retrieval.exact import top_k
 from itememb_core.retrieval.inverted import InvertedLists, spread
 from itememb_core.settings import LinkPoolSettings
+
+#: How a search was made, by name: its kind, sizes, recall.
+SearchFacts = dict[str, str | int | float]
 
 #: Neighbours over which recall is measured.
 RECALL_AT = 10
@@ -35,7 +38,7 @@ def near_lists(
     base: NDArray[np.float32],
     settings: LinkPoolSettings,
     progress: Progress = silent,
-) -> tuple[CslsLists, dict[str, Any]]:
+) -> tuple[CslsLists, SearchFacts]:
     """The candidates of every query by CSLS, and how they were found.
 
     Args:
@@ -59,7 +62,7 @@ def near_lists(
         return lists, {"search": why, "recall": 1.0, "recall_sample": 0}
     lists = _indexed_lists(*sides, size, neighbors, progress)
     sample = spread(len(queries), settings.recall_sample)
-    facts = {
+    facts: SearchFacts = {
         "search": "index",
         "recall": csls_recall(queries, base, lists, sample),
         "recall_sample": len(sample),

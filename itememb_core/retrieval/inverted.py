@@ -7,7 +7,7 @@ query with every centre is one matrix product for a block of queries.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,22 @@ TRAINED = 65_536
 ROWS = 1024
 
 
+class Codes(Protocol):
+    """What is used of FAISS's inverted lists, whose stubs know the C++ signatures alone."""
+
+    nprobe: int
+
+    def search_preassigned(
+        self,
+        x: NDArray[np.float32],
+        k: int,
+        Iq: NDArray[np.int64],
+        Dq: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Distances and rows [n, k] of queries [n, dim] in given lists [n, nprobe]."""
+        ...
+
+
 @dataclass(frozen=True)
 class InvertedLists:
     """Unit vectors in lists.
@@ -43,7 +59,7 @@ class InvertedLists:
         values: The vectors, float32 [n, dim].
     """
 
-    index: Any
+    index: Codes
     centres: "Tensor"
     count: int
     values: NDArray[np.float32]
@@ -71,12 +87,8 @@ class InvertedLists:
         codes.add_core(n, *(faiss.swig_ptr(part) for part in (values, every, own)))
         padded = torch.zeros(-(-lists // GROUP) * GROUP, dim)
         padded[:lists] = torch.from_numpy(centres)
-        return cls(
-            faiss.IndexIVFPQFastScan(codes),
-            padded.to(product_type("cpu")).T.contiguous(),
-            lists,
-            values,
-        )
+        packed: Any = faiss.IndexIVFPQFastScan(codes)
+        return cls(packed, padded.to(product_type("cpu")).T.contiguous(), lists, values)
 
     def search(
         self, queries: NDArray[np.float32], k: int, probes: int

@@ -3,15 +3,19 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
+from itememb_core.model_files import existing, read_json, read_parquet
 from itememb_core.settings import UserModelSettings
 from itememb_core.users.items import ItemSpace, target_ids
 from itememb_core.users.towers import Towers, make_towers, set_towers_state, towers_state
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MODEL_FILE = "model.safetensors"
 SETTINGS_FILE = "settings.json"
@@ -49,79 +53,98 @@ class UserModel:
     target_ids: str
 
     def save(self, folder: Path) -> None:
-        """Write it; see :func:`save_user_model`."""
-        save_user_model(self, folder)
+        """Write ``model.safetensors``, ``settings.json`` and ``history.parquet`` into a folder.
 
+        Item vectors are not written again; they are read with the item table.
+        """
+        from safetensors.torch import save_file
 
-def save_user_model(model: UserModel, folder: Path) -> None:
-    """Write a model into a folder: ``model.safetensors``, ``settings.json``, ``history.parquet``.
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(towers_state(self.towers), folder / MODEL_FILE)
+        about = {
+            "settings": self.settings.model_dump(),
+            "epochs": self.epochs,
+            "reason": self.reason,
+            "item_dim": self.towers.vectors.shape[1],
+            "targets": len(self.towers.targets),
+            "target_ids": self.target_ids,
+        }
+        (folder / SETTINGS_FILE).write_text(json.dumps(about, indent=1, sort_keys=True))
+        pq.write_table(self.history, folder / HISTORY_FILE)
 
-    Item vectors are not written again; they are read with the item table.
-    """
-    from safetensors.torch import save_file
+    @classmethod
+    def load(cls, folder: Path, items: ItemSpace) -> "UserModel":
+        """Read what :meth:`save` wrote and join it with the items that it was fitted on.
 
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(towers_state(model.towers), folder / MODEL_FILE)
-    about = {
-        "settings": model.settings.model_dump(),
-        "epochs": model.epochs,
-        "reason": model.reason,
-        "item_dim": model.towers.vectors.shape[1],
-        "targets": len(model.towers.targets),
-        "target_ids": model.target_ids,
-    }
-    (folder / SETTINGS_FILE).write_text(json.dumps(about, indent=1, sort_keys=True))
-    pq.write_table(model.history, folder / HISTORY_FILE)
+        Raises:
+            ItemembError: If a file is missing or damaged, or the items have another dimension,
+                number of targets or ids than the model's.
+        """
+        about = _read_about(folder)
+        _check_items(items, about, folder / SETTINGS_FILE)
+        settings = UserModelSettings(**about["settings"])
+        towers = make_towers(items.vectors, items.targets, items.counts, settings, seed=0)
+        set_towers_state(towers, _read_state(folder / MODEL_FILE))
+        history = read_parquet(folder / HISTORY_FILE, "user_model")
+        return cls(
+            towers, settings, about["epochs"], history, about["reason"], Timing(0.0, 0.0, 0),
+            about["target_ids"],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class StoredUserModel:
-    """A written model that is yet to be joined with its items."""
+    """A written model that is yet to be joined with its items.
+
+    Attributes:
+        folder: Where it lies.
+        epochs: Passes that made it; 0: nothing to learn from.
+        reason: Why nothing was learned; None otherwise.
+    """
 
     folder: Path
+    epochs: int
+    reason: str | None
 
-    @property
-    def epochs(self) -> int:
-        """Passes that made it; 0: nothing to learn from."""
-        return int(self._about["epochs"])
+    @classmethod
+    def load(cls, folder: Path) -> "StoredUserModel":
+        """Read the facts that need no items.
 
-    @property
-    def reason(self) -> str | None:
-        """Why nothing was learned; None otherwise."""
-        return self._about["reason"]
+        Raises:
+            ItemembError: If their file is missing or damaged.
+        """
+        about = _read_about(folder)
+        return cls(folder, about["epochs"], about["reason"])
 
-    @property
-    def _about(self) -> dict[str, Any]:
-        return json.loads((self.folder / SETTINGS_FILE).read_text())
-
-    def load(self, items: ItemSpace) -> UserModel:
-        """Read it with the items that it was fitted on; see :func:`load_user_model`."""
-        return load_user_model(self.folder, items)
+    def with_items(self, items: ItemSpace) -> UserModel:
+        """Read the model with the items that it was fitted on; see :meth:`UserModel.load`."""
+        return UserModel.load(self.folder, items)
 
 
-def load_user_model(folder: Path, items: ItemSpace) -> UserModel:
-    """Read a model and join it with the item vectors that it was fitted on.
+def _read_about(folder: Path) -> dict[str, Any]:
+    return read_json(folder / SETTINGS_FILE, "user_model")
 
-    Raises:
-        ItemembError: If the items have another dimension or number of targets than the model.
-    """
+
+def _read_state(path: Path) -> "dict[str, Tensor]":
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    about = json.loads((folder / SETTINGS_FILE).read_text())
+    try:
+        return load_file(existing(path, "user_model"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ItemembError(f"user_model: {path} cannot be read ({error})") from error
+
+
+def _check_items(items: ItemSpace, about: dict[str, Any], path: Path) -> None:
+    """Raise unless the items are those that the model was fitted on."""
     found = {"item_dim": items.dim, "targets": len(items.targets)}
     for name, value in found.items():
         if about[name] != value:
-            raise ItemembError(f"user model: items have {name} {value}, expected {about[name]}")
+            raise ItemembError(
+                f"user_model: items have {name} {value}, expected {about[name]} ({path})"
+            )
     if about["target_ids"] != target_ids(items):
         raise ItemembError(
-            f"user model: {folder} was fitted on other items than the vocabulary's (of the same "
-            "number); itememb run makes it again"
+            f"user_model: {path} is of a model fitted on other items than the vocabulary's (of the "
+            "same number); itememb run makes it again"
         )
-    settings = UserModelSettings(**about["settings"])
-    towers = make_towers(items.vectors, items.targets, items.counts, settings, seed=0)
-    set_towers_state(towers, load_file(folder / MODEL_FILE))
-    history = pq.read_table(folder / HISTORY_FILE)
-    return UserModel(
-        towers, settings, about["epochs"], history, about["reason"], Timing(0.0, 0.0, 0),
-        about["target_ids"],
-    )  # fmt: skip

@@ -6,7 +6,7 @@ share * score + repeat, both by frequency and recency.
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from itememb_core.users.shards import ACTIONS
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import Sequential
+    from torch.nn import GRU, ModuleDict, Sequential
 
 _ACTION_DIM = 8
 _CHANNEL_DIM = 4
@@ -44,7 +44,7 @@ class Towers:
         targets: Row of ``vectors`` of each target, int64 ``[targets]``.
     """
 
-    layers: Any  # ModuleDict, whose type does not name its parts
+    layers: "ModuleDict"
     ids: "Tensor"
     bias: "Tensor"
     vectors: "Tensor"
@@ -90,7 +90,7 @@ def make_towers(
     return Towers(layers, ids, bias.float()[:, None], vectors, rows)
 
 
-def _layers(width: int, settings: UserModelSettings) -> Any:
+def _layers(width: int, settings: UserModelSettings) -> "ModuleDict":
     """The dense parts, from torch's current random state; ``width`` is that of item vectors."""
     import torch
     from torch import nn
@@ -148,10 +148,11 @@ def user_states(towers: Towers, batch: "dict[str, Tensor]", position: "Tensor") 
         layers["channel"](batch["channel"].T),
         batch["features"].transpose(0, 1),
     ]
-    layer, width = layers["gru"], items.shape[2]
+    layer, width = cast("GRU", layers["gru"]), items.shape[2]
+    weight, bias = cast("Tensor", layer.weight_ih_l0), cast("Tensor", layer.bias_ih_l0)
     # One product each for the items, which need no gradient, and for the few other columns.
-    gates = linear(items, layer.weight_ih_l0[:, :width], layer.bias_ih_l0)
-    gates = gates + linear(torch.cat(rest, dim=2), layer.weight_ih_l0[:, width:])
+    gates = linear(items, weight[:, :width], bias)
+    gates = gates + linear(torch.cat(rest, dim=2), weight[:, width:])
     states = gru(layer, gates)  # [length, batch, hidden]
     length = node.shape[0]
     step, row = position % length, position // length

@@ -13,8 +13,8 @@ from itememb_core.evaluation.figures import QueryMetrics
 from itememb_core.evaluation.items.probe import mixing_figures
 from itememb_core.evaluation.split import direct_matches
 from itememb_core.evaluation.split import link_holdout as hold_out
-from itememb_core.items.drift import ModelVersion, Rows, aligned, load_rows, on_nodes
-from itememb_core.items.index import BuiltIndex, build_index
+from itememb_core.items.drift import ModelVersion, Rows, aligned, on_nodes
+from itememb_core.items.index import ItemIndex, build_index
 from itememb_core.items.model import ItemModel
 from itememb_core.items.similar import similar_items as neighbours
 from itememb_core.items.training import fit, training_data
@@ -189,7 +189,7 @@ def item_model(
         settings=settings,
         last_day=ctx.days[-1],
     )
-    seed, parent = ctx.settings.seed, load_rows(ctx.parent) if ctx.parent else None
+    seed, parent = ctx.settings.seed, Rows.load(ctx.parent) if ctx.parent else None
     model = fit(
         data,
         settings,
@@ -258,7 +258,7 @@ def item_embeddings(
 
 
 @stage(group="items", kinds=("faiss",))
-def item_index(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Table) -> BuiltIndex:
+def item_index(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Table) -> ItemIndex:
     """FAISS index over the vectors, with its measured recall."""
     built = build_index(
         item_embeddings,

@@ -85,7 +85,7 @@ def by_shard(
 
     def tables() -> Iterator[pa.Table]:
         with packed(ctx, histories, items) as shards:
-            yield from make(stored.load(items), shards, ctx.progress)
+            yield from make(stored.with_items(items), shards, ctx.progress)
 
     return tables()
 
@@ -154,7 +154,7 @@ def user_evaluation(
         later = user_histories.limit(0)
     else:
         later = user_histories.filter(user_histories.timestamp >= ibis.timestamp(str(ctx.cut)))
-    model, seed = user_model.load(items), ctx.settings.seed
+    model, seed = user_model.with_items(items), ctx.settings.seed
     with packed(ctx, before, items) as shards:
         found = evaluate_users(
             model, shards, items, later.to_pyarrow(), seed=seed, progress=ctx.progress

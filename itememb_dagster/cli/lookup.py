@@ -34,7 +34,7 @@ def _lake(lake: str | None) -> Lake:
 def similar(item: str, lake: str | None, goes_with: bool, channel: str | None, k: int) -> None:
     """Show the items most like ITEM (or most likely beside it)."""
     from itememb_core import lookup
-    from itememb_core.items.index import load_index
+    from itememb_core.items.index import ItemIndex
 
     where = _lake(lake)
     vocabulary = load_arrow(where, ("vocabulary",))
@@ -44,7 +44,7 @@ def similar(item: str, lake: str | None, goes_with: bool, channel: str | None, k
         found = lookup.goes_with(embeddings, vocabulary, item, k, channel=channel)
     else:
         embeddings = load_arrow(where, key, columns)
-        index = load_index(where.version(("item_index",)))
+        index = ItemIndex.load(where.version(("item_index",)))
         found = lookup.similar(embeddings, vocabulary, index, item, k, channel=channel)
     found = _with_titles(where, found)
     show_rows(found.to_pylist(), ("rank", "neighbor_id", "score", "neighbor_domain", "title"))
@@ -65,7 +65,7 @@ def _with_titles(lake: Lake, found: pa.Table, column: str = "neighbor_id") -> pa
 def links(item: str, lake: str | None) -> None:
     """Show the catalog candidates of a receipt ITEM (or what links to a catalog item), and why."""
     from itememb_core.links.reasons import reasons
-    from itememb_core.links.scorer.model import load_scorer
+    from itememb_core.links.scorer.model import LinkScorer
     from itememb_core.lookup import links_of
 
     where = _lake(lake)
@@ -78,7 +78,7 @@ def links(item: str, lake: str | None) -> None:
     show_rows(rows, ("receipt_item", "catalog_item", "title", "rank", "probability", "method"))
     for row, words in zip(rows, why, strict=True):  # a column would be too narrow
         click.echo(plain(f"{row['receipt_item']} → {row['catalog_item']}: {words}"))
-    scorer = load_scorer(where.version(("link_scorer",)))
+    scorer = LinkScorer.load(where.version(("link_scorer",)))
     if scorer.acceptance.threshold is None:
         click.echo(f"no learned link is accepted: {scorer.reason}")
     else:

@@ -21,7 +21,7 @@ import numpy as np
 from itememb_core.demo import write_demo
 from itememb_core.demo.settings import DemoSettings
 from itememb_core.links.scorer.acceptance import wilson
-from itememb_core.links.scorer.model import load_scorer
+from itememb_core.links.scorer.model import LinkScorer
 from itememb_core.settings import Settings
 from itememb_dagster.automation.runner import Request, Runner
 from itememb_dagster.lake import Lake
@@ -67,7 +67,7 @@ def make(name: str, work: Path, households: float | None) -> tuple[Path, Path]:
 
 def evaluate(lake: Path, truth_file: Path) -> dict[str, Any]:
     """What was accepted, how right it is, and what the best threshold in hindsight gives."""
-    scorer = load_scorer(Lake(lake).version(("link_scorer",)))
+    scorer = LinkScorer.load(Lake(lake).version(("link_scorer",)))
     truth = read_truth(truth_file)
     links = read_table(lake, "cross_domain_links")
     learned = links[links["method"] == "learned"]

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from itememb_core.errors import ItemembError
 from itememb_core.items.drift import (
     ITEMS_SCHEMA,
+    DriftReport,
     ModelVersion,
     Rows,
     aligned,
     drift,
-    load_drift,
-    load_rows,
     rotation,
     shared_rows,
 )
@@ -154,16 +153,16 @@ def test_a_stored_version_is_read_back_and_a_damaged_one_named(tmp_path: Path):
     first = aligned(model(rng, 20), words, None, 0)
     second = aligned(model(rng, 20), words, rows_of(first), 0)
     second.save(tmp_path)
-    found = load_rows(tmp_path)
+    found = Rows.load(tmp_path)
     assert found.items.equals(second.items)
     assert (found.embedding == second.model.embedding).all()
-    assert load_drift(tmp_path).table.equals(second.drift)
+    assert DriftReport.load(tmp_path).table.equals(second.drift)
     shutil.copy(tmp_path / "items.parquet", tmp_path / "kept.parquet")
     pa.parquet.write_table(second.items.slice(1), tmp_path / "items.parquet")
     with pytest.raises(ItemembError, match="19 ids, expected 20"):
-        load_rows(tmp_path)
+        Rows.load(tmp_path)
     (tmp_path / "items.parquet").unlink()
-    assert load_rows(tmp_path) is None
+    assert Rows.load(tmp_path) is None
 
 
 def test_the_check_warns_of_vectors_that_moved_far_and_never_blocks(tmp_path: Path):
@@ -174,13 +173,13 @@ def test_the_check_warns_of_vectors_that_moved_far_and_never_blocks(tmp_path: Pa
     for name, fitted in (("same", first.model), ("other", model(rng, 60))):
         (tmp_path / name).mkdir()
         aligned(fitted, words, rows_of(first), 0).save(tmp_path / name)
-        verdicts[name] = vectors_stay_in_place.judge(load_drift(tmp_path / name))
+        verdicts[name] = vectors_stay_in_place.judge(DriftReport.load(tmp_path / name))
     assert verdicts["same"].passed
     assert not verdicts["other"].passed
     assert verdicts["other"].warn
     assert not vectors_stay_in_place.blocking
     first.save(tmp_path)
-    assert "no previous version" in vectors_stay_in_place.judge(load_drift(tmp_path)).why
+    assert "no previous version" in vectors_stay_in_place.judge(DriftReport.load(tmp_path)).why
 
 
 @pytest.mark.slow
@@ -210,7 +209,7 @@ def test_a_retrain_descends_from_the_version_before_and_force_makes_it_again(
     assert second["parent"] == first["id"]
     facts = {
         row["band"]: row
-        for row in load_drift(lake / "_versions/item_model" / second["id"]).table.to_pylist()
+        for row in DriftReport.load(lake / "_versions/item_model" / second["id"]).table.to_pylist()
     }
     assert facts["all"]["cosine"] > facts["all"]["cosine_unaligned"] + 0.1
     for _ in range(2):  # the parent is kept for another try

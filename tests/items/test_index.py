@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from itememb_core.errors import ItemembError
-from itememb_core.items.index import ABOUT_FILE, INDEX_FILE, build_index, load_index
+from itememb_core.items.index import ABOUT_FILE, INDEX_FILE, ItemIndex, build_index
 from itememb_core.settings import ItemIndexSettings
 from tests.worlds.links import embeddings_table, unit, vocabulary_table
 
@@ -61,7 +61,7 @@ def test_what_is_saved_is_what_is_loaded_and_the_same_bytes_twice(tmp_path, exac
         build_index(embeddings, vocabulary, settings, seed=1).save(tmp_path / name)
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
-    loaded = load_index(tmp_path / "a", DIM)
+    loaded = ItemIndex.load(tmp_path / "a", DIM)
     built = build_index(embeddings, vocabulary, settings, seed=1)
     assert loaded.about == built.about
     assert loaded.ids.equals(built.ids)
@@ -73,7 +73,7 @@ def test_nothing_to_index(tmp_path):
     embeddings, vocabulary, values = tables(n=3, untouched=3)
     built = build_index(embeddings, vocabulary, ItemIndexSettings(), seed=0)
     built.save(tmp_path)
-    loaded = load_index(tmp_path)
+    loaded = ItemIndex.load(tmp_path)
     assert (loaded.about["kind"], loaded.ids.num_rows) == ("none", 0)
     assert loaded.search(values, 3)[0].shape == (3, 0)
 
@@ -87,21 +87,21 @@ def test_dimensions_are_checked(tmp_path):
         built.search(np.ones((1, 8), np.float32), 1)
     built.save(tmp_path)
     with pytest.raises(ItemembError, match="dimension 16, expected 8"):
-        load_index(tmp_path, 8)
+        ItemIndex.load(tmp_path, 8)
 
 
 def test_a_broken_folder_is_named(tmp_path):
     embeddings, vocabulary, _ = tables()
     with pytest.raises(ItemembError, match="missing"):
-        load_index(tmp_path)
+        ItemIndex.load(tmp_path)
     build_index(embeddings, vocabulary, ItemIndexSettings(), seed=0).save(tmp_path)
     about = json.loads((tmp_path / ABOUT_FILE).read_text())
     (tmp_path / ABOUT_FILE).write_text(json.dumps(about | {"dim": 8}))
     with pytest.raises(ItemembError, match="of dimension 16, expected 597 of 8"):
-        load_index(tmp_path)
+        ItemIndex.load(tmp_path)
     (tmp_path / INDEX_FILE).unlink()
     with pytest.raises(ItemembError, match=f"{INDEX_FILE} is missing"):
-        load_index(tmp_path)
+        ItemIndex.load(tmp_path)
 
 
 def test_tables_of_other_items_are_an_error():

@@ -18,7 +18,7 @@ from itememb_core.links.scorer.acceptance import Acceptance
 from itememb_core.links.scorer.calibration import Calibration, fit_calibration
 from itememb_core.links.scorer.comparisons import FEATURES, best_other, candidate_features
 from itememb_core.links.scorer.fit import fit_scorer, out_of_fold_top1
-from itememb_core.links.scorer.model import SCORER_FILE, load_scorer
+from itememb_core.links.scorer.model import SCORER_FILE, LinkScorer
 from itememb_core.links.scorer.population import example_weights, no_match_shares, set_population
 from itememb_core.schemas import CROSS_DOMAIN_LINKS, LINK_CANDIDATES, LINK_HOLDOUT, LINK_POOL
 from itememb_core.settings import LinkPoolSettings, LinkScorerSettings
@@ -296,7 +296,7 @@ def test_one_link_an_item_and_direct_links_first(fitted):
 
 def test_a_scorer_comes_back_from_plain_text_the_same(fitted, tmp_path):
     fitted.scorer.save(tmp_path)
-    loaded = load_scorer(tmp_path)
+    loaded = LinkScorer.load(tmp_path)
     assert loaded == fitted.scorer
     again = link_candidates(fitted.pool, fitted.world.vocabulary, loaded, k=10)
     assert again.equals(fitted.candidates)
@@ -308,18 +308,18 @@ def test_a_damaged_scorer_is_an_error_that_names_the_file(fitted, tmp_path):
     text = (tmp_path / "model.txt").read_text()
     (tmp_path / "model.txt").write_text(text.replace("users_llr_log_softmax", "other"))
     with pytest.raises(ItemembError, match=r"model.txt has features .*other"):
-        load_scorer(tmp_path)
+        LinkScorer.load(tmp_path)
     (tmp_path / "model.txt").write_text("not a model")
     with pytest.raises(ItemembError, match="not LightGBM's text"):
-        load_scorer(tmp_path)
+        LinkScorer.load(tmp_path)
     (tmp_path / "fold_3.txt").unlink()
     (tmp_path / "model.txt").write_text(text)
     with pytest.raises(ItemembError, match=r"fold_3\.txt is missing"):
-        load_scorer(tmp_path)
+        LinkScorer.load(tmp_path)
     facts = json.loads((tmp_path / SCORER_FILE).read_text())
     (tmp_path / SCORER_FILE).write_text(json.dumps(facts | {"features": ["other"]}))
     with pytest.raises(ItemembError, match="has features other"):
-        load_scorer(tmp_path)
+        LinkScorer.load(tmp_path)
 
 
 def test_unaligned_spaces_accept_nothing_and_give_the_reason(tmp_path):
@@ -329,7 +329,7 @@ def test_unaligned_spaces_accept_nothing_and_give_the_reason(tmp_path):
     assert set(blind.links["method"].to_pylist()) == {"direct"}
     assert blind.candidates["probability"].null_count == blind.candidates.num_rows > 0
     blind.scorer.save(tmp_path)
-    assert load_scorer(tmp_path) == blind.scorer
+    assert LinkScorer.load(tmp_path) == blind.scorer
 
 
 def test_few_matches_lean_to_none_and_the_rule_says_so():

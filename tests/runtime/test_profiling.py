@@ -4,7 +4,7 @@ import mmap
 import subprocess
 import sys
 
-from itememb_dagster.runtime.profiling import Recorder
+from itememb_dagster.runtime.profiling import resident
 
 MB = 10**6
 CHILD = """
@@ -24,12 +24,11 @@ def test_children_count_and_what_they_share_counts_once(tmp_path):
     with file.open("rb") as opened:
         shared = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
     assert sum(shared[at] for at in range(0, len(shared), 4096)) == 0
-    alone, both = Recorder(), Recorder()
-    alone.sample()
+    alone = resident()
     words = [sys.executable, "-c", CHILD, str(file)]
     child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "ready\n"
-    both.sample()
+    both = resident()
     child.communicate("")
     # 40 of the child's own and what an interpreter takes; the 80 are in ``alone``.
-    assert 35 * MB < both.peak_bytes - alone.peak_bytes < 75 * MB
+    assert 35 * MB < both - alone < 75 * MB

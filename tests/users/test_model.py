@@ -10,7 +10,7 @@ from itememb_core import schemas
 from itememb_core.errors import ItemembError
 from itememb_core.report.training import training_plot
 from itememb_core.settings import RecommendationsSettings
-from itememb_core.users.model import load_user_model, save_user_model
+from itememb_core.users.model import UserModel
 from itememb_core.users.recommendations import recommendations, user_embeddings
 from itememb_core.users.towers import towers_state
 from itememb_core.users.training.fit import fit_user_model
@@ -63,21 +63,21 @@ def test_given_epochs_train_on_everything(tmp_path):
 
 def test_saved_and_read_it_lists_the_same(tmp_path):
     model, packed, items = fitted(tmp_path)
-    save_user_model(model, tmp_path / "model")
-    again = load_user_model(tmp_path / "model", items)
+    model.save(tmp_path / "model")
+    again = UserModel.load(tmp_path / "model", items)
     assert lists(model, packed, items).equals(lists(again, packed, items))
     assert vectors(model, packed).equals(vectors(again, packed))
     with pytest.raises(ItemembError, match="item_dim 5, expected 6"):
-        load_user_model(tmp_path / "model", items_of([f"fmcg_{n}" for n in range(30)], dim=5))
+        UserModel.load(tmp_path / "model", items_of([f"fmcg_{n}" for n in range(30)], dim=5))
 
 
 def test_a_model_is_not_read_with_other_items_of_the_same_number(tmp_path):
     model, _, items = fitted(tmp_path)
-    save_user_model(model, tmp_path / "model")
+    model.save(tmp_path / "model")
     ids = items.vocabulary["item_id"].to_pylist()
     others = items_of([*ids[1:], ids[0]])
     with pytest.raises(ItemembError, match="other items"):
-        load_user_model(tmp_path / "model", others)
+        UserModel.load(tmp_path / "model", others)
 
 
 def test_a_loss_that_is_no_number_names_the_step(tmp_path):

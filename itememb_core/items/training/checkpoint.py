@@ -3,10 +3,13 @@
 import json
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from pydantic import JsonValue
 
 from itememb_core.errors import ItemembError
 
@@ -36,7 +39,7 @@ class Checkpoint:
         """Whether it is time to write again."""
         return time.monotonic() - self._written >= self.seconds
 
-    def write(self, tensors: "dict[str, Tensor]", state: dict[str, Any]) -> None:
+    def write(self, tensors: "dict[str, Tensor]", state: Mapping[str, object]) -> None:
         """Replace the file.
 
         Args:
@@ -63,7 +66,7 @@ class Checkpoint:
             ) from error
         self._written = time.monotonic()
 
-    def read(self, expected: "dict[str, Tensor]") -> dict[str, Any] | None:
+    def read(self, expected: "dict[str, Tensor]") -> dict[str, JsonValue] | None:
         """Copy the file's tensors into those expected and return the state.
 
         Returns:

@@ -2,14 +2,14 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
 
 from itememb_core.device import device, product_type
 from itememb_core.errors import ItemembError
-from itememb_core.items.model import ItemModel, history_table
+from itememb_core.items.model import FitFacts, Interval, ItemModel, history_table
 from itememb_core.items.training.batches import Batch
 from itememb_core.items.training.checkpoint import Checkpoint
 from itememb_core.items.training.data import TrainingData
@@ -176,7 +176,7 @@ class _State:
     schedule: Schedule
     best: Tables
     done: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Interval] = field(default_factory=list)
 
     def tensors(self, trainer: Trainer) -> "dict[str, Tensor]":
         """Return everything that steps change."""
@@ -195,7 +195,7 @@ class _State:
 
     def read(self, checkpoint: Checkpoint, trainer: Trainer) -> None:
         """Resume from the checkpoint, if there is one."""
-        state = checkpoint.read(self.tensors(trainer))
+        state = cast("dict[str, Any] | None", checkpoint.read(self.tensors(trainer)))
         if state is not None:
             self.done, self.rows = state["done"], state["rows"]
             vars(self.schedule).update(state["schedule"])
@@ -323,9 +323,7 @@ def _score(trainer: Trainer, losses: dict[str, float]) -> float | None:
     return sum(losses[n] * s for n, s in shares.items()) / total if total else None
 
 
-def _facts(
-    trainer: Trainer, tables: Tables, settings: ItemModelSettings, length: int
-) -> dict[str, Any]:
+def _facts(trainer: Trainer, tables: Tables, settings: ItemModelSettings, length: int) -> FitFacts:
     """Return what is stored beside the vectors."""
     import torch
 

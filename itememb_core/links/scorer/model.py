@@ -16,12 +16,16 @@ from itememb_core.links.scorer.calibration import Calibration
 from itememb_core.links.scorer.comparisons import FEATURES, candidate_features
 from itememb_core.links.scorer.population import Population
 from itememb_core.links.scorer.trees import Trees
+from itememb_core.model_files import existing, read_json
 
 SCORER_FILE = "link_scorer.json"
 
 #: The model that ships, and those of the folds.
 MODEL_FILE = "model.txt"
 FOLD_FILE = "fold_{}.txt"
+
+#: What stands behind the trees in LightGBM's text.
+TREES_END = "\nend of trees\n"
 
 #: Log odds of padding.
 NEVER = -100.0
@@ -93,6 +97,27 @@ class LinkScorer:
         for number, each in enumerate(self.by_fold):
             (folder / FOLD_FILE.format(number)).write_text(each.trees.text)
 
+    @classmethod
+    def load(cls, folder: Path) -> "LinkScorer":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ItemembError: A file is missing or damaged, or its features are not this version's.
+        """
+        facts: dict[str, Any] = read_json(folder / SCORER_FILE, "link_scorer")
+        _check_features(facts["features"], folder / SCORER_FILE)
+        facts["features"] = FEATURES
+        facts["model"] = facts["model"] and _fitted(facts["model"], folder / MODEL_FILE)
+        facts["by_fold"] = tuple(
+            _fitted(each, folder / FOLD_FILE.format(number))
+            for number, each in enumerate(facts["by_fold"])
+        )
+        facts["acceptance"] = Acceptance(**facts["acceptance"])
+        population = facts["population"]
+        lists = {name: tuple(population[name]) for name in ("items", "no_match")}
+        facts["population"] = Population(**(population | lists))
+        return cls(**facts)
+
 
 def logits(lists: PoolLists, counts: Support, trees: Trees) -> NDArray[np.float64]:
     """Log odds of every candidate, float64 [n, size]; ``NEVER`` on padding."""
@@ -104,29 +129,11 @@ def logits(lists: PoolLists, counts: Support, trees: Trees) -> NDArray[np.float6
     return result
 
 
-def load_scorer(folder: Path) -> LinkScorer:
-    """Read what :meth:`LinkScorer.save` wrote.
-
-    Raises:
-        ItemembError: A file is missing, or its features are not this version's.
-    """
-    facts = json.loads(_text(folder / SCORER_FILE))
-    _check_features(facts["features"], folder / SCORER_FILE)
-    facts["features"] = FEATURES
-    facts["model"] = facts["model"] and _fitted(facts["model"], folder / MODEL_FILE)
-    facts["by_fold"] = tuple(
-        _fitted(each, folder / FOLD_FILE.format(number))
-        for number, each in enumerate(facts["by_fold"])
-    )
-    facts["acceptance"] = Acceptance(**facts["acceptance"])
-    population = facts["population"]
-    lists = {name: tuple(population[name]) for name in ("items", "no_match")}
-    facts["population"] = Population(**(population | lists))
-    return LinkScorer(**facts)
-
-
 def _fitted(calibration: dict[str, Any], path: Path) -> Fitted:
-    trees = Trees(_text(path))
+    text = existing(path, "link_scorer").read_text()
+    if TREES_END not in text:  # LightGBM ends the process on a text that is cut short
+        raise ItemembError(f"link_scorer: {path} is not LightGBM's text, or cut short")
+    trees = Trees(text)
     _check_features(trees.features, path)
     return Fitted(trees, Calibration(**calibration))
 
@@ -136,9 +143,3 @@ def _check_features(found: Any, path: Path) -> None:
         raise ItemembError(
             f"link_scorer: {path} has features {', '.join(found)}, expected {', '.join(FEATURES)}"
         )
-
-
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise ItemembError(f"link_scorer: {path} is missing")
-    return path.read_text()

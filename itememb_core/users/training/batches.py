@@ -5,7 +5,7 @@ never of the time of the position that predicts it.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from itememb_core.users.features import DAY, REPEAT_FEATURES
 from itememb_core.users.shards import PackedHistories, Shard
 
 #: A batch: arrays by name, see :func:`make_batch`.
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, NDArray[np.generic]]
 
 #: An event that no user reaches.
 NEVER: Final = np.iinfo(np.int64).max

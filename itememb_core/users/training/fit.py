@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 
@@ -33,6 +33,7 @@ from itememb_core.users.training.validation import validation_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import ModuleDict
 
     Batch = dict[str, Tensor]
 
@@ -136,7 +137,8 @@ class _Fit:
         state = towers_state(self.towers)
         for epoch in range(1, epochs + 1):
             loss = self._epoch(epoch)
-            mean = replace(self.towers, layers=self.mean.module).to("cpu")  # scores are made there
+            layers = cast("ModuleDict", self.mean.module)
+            mean = replace(self.towers, layers=layers).to("cpu")  # scores are made there
             validation = None
             if self.sampling.validate:
                 validation = validation_loss(mean, self.packed, self.sampling)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from itememb_core.errors import ItemembError
-from itememb_core.items.model import ItemModel, load_model
+from itememb_core.items.model import ItemModel
 from itememb_core.items.training.fit import Trainer, first_rows, fit
 from itememb_core.items.training.schedule import HALVINGS, PATIENCE, Schedule
 from itememb_core.items.training.start import start_vectors
@@ -196,7 +196,7 @@ def test_files_come_back_equal_and_hold_no_clock(model: ItemModel, tmp_path: Pat
     ]  # fmt: skip
     for name in names:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
-    again = load_model(folders[0])
+    again = ItemModel.load(folders[0])
     assert (again.embedding == model.embedding).all()
     assert again.history.equals(model.history)
     assert again.facts == model.facts
@@ -207,7 +207,7 @@ def test_a_model_cut_short_is_named(model: ItemModel, tmp_path: Path):
     whole = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ItemembError, match="cannot be read"):
-        load_model(tmp_path)
+        ItemModel.load(tmp_path)
 
 
 def test_the_table_follows_the_vocabulary(model: ItemModel):

@@ -5,6 +5,8 @@ What does not belong here: printing (the command's), computing (the core's), how
 """
 
 import os
+import re
+import signal
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 
@@ -33,6 +35,12 @@ from itememb_dagster.runtime.executor import WORKERS, start_fork_server
 from itememb_dagster.runtime.place import EMBEDDED, Place
 from itememb_dagster.runtime.profiling import Recorder, Sampler
 from itememb_dagster.runtime.reporting import ADDRESS_TAG, Listener, listening
+
+INTERRUPTED: Final = "interrupted; run again to go on with what is not made yet"
+
+#: What Dagster says of a process that ended without a word.
+_DIED: Final = re.compile(r"(?<=terminated by )signal \d+|(?<=exited with )code \d+")
+_KILLED: Final = f"signal {int(signal.SIGKILL)}"
 
 
 @dataclass(frozen=True)
@@ -81,9 +89,24 @@ class Outcome:
     recorder: Recorder = field(default_factory=Recorder)
 
     @property
+    def interrupted(self) -> bool:
+        """Whether a person or the system stopped it."""
+        return any(error.endswith(INTERRUPTED) for error in self.errors)
+
+    @property
     def reasons(self) -> dict[str, str]:
         """Why stages had nothing to do, by stage."""
         return self.recorder.reasons
+
+
+def _death(result: dg.JobExecutionResult, step: str | None) -> str | None:
+    """Return how a step's process died, where it did; Dagster tells it in an event beside."""
+    for event in result.all_events:
+        told = _DIED.search(event.message or "") if event.step_key == step else None
+        if told:
+            hint = ", perhaps because memory ran out" if told.group() == _KILLED else ""
+            return f"its process died ({told.group()}{hint}); run again to go on"
+    return None
 
 
 @contextmanager
@@ -107,7 +130,7 @@ def _root_message(error: Any) -> str:
         error = error.cause
     text = str(error.message).strip()
     if "DagsterExecutionInterruptedError" in text:
-        return "interrupted; run again to go on with what is not made yet"
+        return INTERRUPTED
     name, _, rest = text.partition(": ")
     return (rest if name.endswith(("Failure", "ItemembError")) else text).splitlines()[0]
 
@@ -119,8 +142,9 @@ def _failures(result: dg.JobExecutionResult) -> Iterable[str]:
         if event.is_step_failure:
             data = event.step_failure_data
             told = data.user_failure_data.description if data.user_failure_data else None
+            told = told or _death(result, event.step_key) or _root_message(data.error)
             name = event.step_key.replace("__", "/") if event.step_key else "run"
-            yield f"{name}: {told or _root_message(data.error)}"
+            yield f"{name}: {told}"
         elif (
             not steps
             and event.is_run_failure

@@ -65,5 +65,5 @@ def run(
     for line in outcome.errors:
         click.echo(f"error: {line}", err=True)
     if outcome.errors:
-        sys.exit(1)
+        sys.exit(130 if outcome.interrupted else 1)
     console.print(f"lake: {place.lake} · look: itememb similar ITEM, itememb links ITEM, make ui")

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from itememb_core.errors import ItemembError
+from itememb_core.errors import UsageError
 from itememb_core.progress import Progress, silent
 from itememb_core.raw import RawScan, scan
 from itememb_core.settings import Settings
@@ -179,9 +179,9 @@ class Runner:
             )
         except (dg.DagsterError, ValueError) as error:
             first = str(error).splitlines()[0]
-            raise ItemembError(f"--select {self.request.select}: {first}") from error
+            raise UsageError(f"--select {self.request.select}: {first}") from error
         if not found:
-            raise ItemembError(f"--select {self.request.select}: no such asset")
+            raise UsageError(f"--select {self.request.select}: no such asset")
         return {tuple(key.path) for key in found}
 
     def _days(self, planner: Planner) -> list[date]:
@@ -190,11 +190,13 @@ class Runner:
         days = [d for d in planner.days if start <= d <= end]
         if self.request.end and days and days[-1] == planner.scan.days[-1]:
             days.append(planner.days[-1])
-        if start > end:
-            raise ItemembError(f"--start {start} is after --end {end}")
+        given = {"--start": self.request.start, "--end": self.request.end}
+        options = " ".join(f"{name} {value}" for name, value in given.items() if value)
+        if self.request.start and self.request.end and start > end:
+            raise UsageError(f"{options}: the first day is after the last")
         if not days:
-            raise ItemembError(
-                f"--start {start} --end {end}: no such days in raw {self.scan.root}, "
+            raise UsageError(
+                f"{options}: no such days in raw {self.scan.root}, "
                 f"which holds {planner.days[0]} to {planner.days[-1]}"
             )
         return days

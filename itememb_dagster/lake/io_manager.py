@@ -6,7 +6,7 @@ Counts go to each day's metadata.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -283,12 +283,26 @@ class LakeIOManager(dg.ConfigurableIOManager):
         told = context.definition_metadata or {}
         strict = bool(told.get("every_day"))
         if days is not None and told.get("held_by"):
-            held = self.lake.common_segments(tuple(key) for key in told["held_by"])
-            days = [day for day in days if f"day={day}" in held]
+            days = self._held_by_all(days, [tuple(key) for key in told["held_by"]])
         key, kind = tuple(context.asset_key.path), context.dagster_type.typing_type
         if kind is ir.Table:
             return self.load_ibis(key, days, strict, told.get("engine"))
         return self.load(key, kind)
+
+    def _held_by_all(self, days: Iterable[str], keys: Sequence[Key]) -> list[str]:
+        """Return the days that every daily table holds: what stages without days see.
+
+        Raises:
+            ItemembError: There is none, though there are days in some.
+        """
+        held = self.lake.common_segments(keys)
+        without = ["/".join(key) for key in keys if not self.lake.segments(key)]
+        if not held and 0 < len(without) < len(keys):
+            raise ItemembError(
+                f"no day is in every daily table of lake {self.root}: {', '.join(without)} "
+                "has none; itememb run without --select makes them"
+            )
+        return [day for day in days if f"day={day}" in held]
 
     def load(self, key: Key, kind: Any) -> Any:
         """Load an asset as an Ibis table, an Arrow table or a version's class."""

@@ -102,14 +102,11 @@ def save_merged(lake: Lake, made: Made) -> dict[str, Any]:
         files[row["source_file"]]["rejected" if row["reason"] else "clean"] += row["n"]
         if row["reason"]:
             reasons[row["reason"]] += row["n"]
-    path = lake.part(rejected_key(key))
-    path.unlink(missing_ok=True)
+    lake.remove(rejected_key(key))
     if reasons:
         bad = value.rejected.order_by("source_file", "source_row")
         tables = (pa.Table.from_batches([b]) for b in stream(bad, ROW_GROUP, lake.scratch))
-        write_file(lake, path, tables, bad.schema().to_pyarrow(), None)
-    elif path.parent.is_dir():
-        path.parent.rmdir()
+        write_file(lake, lake.part(rejected_key(key)), tables, bad.schema().to_pyarrow(), None)
     counts = {"files": files, "rejected": dict(reasons)}
     rows = save_table(
         lake, replace(made, value=value.rows, stamps={None: replace(stamp, counts=counts)})

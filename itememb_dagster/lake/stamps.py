@@ -63,3 +63,15 @@ class Stamp:
         fields = json.loads(text)
         fields.pop("id")
         return cls(**fields)
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> "Stamp | None":
+        """Read what ``to_json`` wrote; None where it is broken."""
+        try:
+            stamp = cls.from_json(text)
+        except (ValueError, TypeError, AttributeError, KeyError):
+            return None
+        texts = (stamp.name, stamp.inputs, stamp.code, stamp.parent or "")
+        facts = (stamp.settings, stamp.counts)
+        whole = all(isinstance(t, str) for t in texts) and all(isinstance(f, dict) for f in facts)
+        return stamp if whole else None

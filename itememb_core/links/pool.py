@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from itememb_core.device import threads
 from itememb_core.items.index import same_items
 from itememb_core.items.vectors import vectors
 from itememb_core.links import profiles
 from itememb_core.links.evidence import ItemFacts, ReceiptFacts, compare, item_facts
 from itememb_core.links.likelihood import PairScores, fit_shape
 from itememb_core.links.nodes import LinkNodes, link_nodes
-from itememb_core.links.scorer.trees import threads
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.csls import CslsLists
 from itememb_core.retrieval.csls_lists import SearchFacts, near_lists

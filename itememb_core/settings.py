@@ -39,7 +39,7 @@ class CoviewSettings(StageSettings):
 
 
 class BridgeSettings(StageSettings):
-    """Pairs of items of one user's interactions in two channels within a window of the item model."""
+    """Pairs of items of one user in two channels, within a window of ``item_model``."""
 
     partners: int = Field(200, ge=1, description="Best partners kept for an item.")
 

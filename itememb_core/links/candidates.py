@@ -43,11 +43,7 @@ def link_candidates(
         ``schemas.LINK_CANDIDATES``, receipt items in the pool's order, then rank.
     """
     lists = pool_lists(pool, vocabulary)
-    model = None if scorer is None else scorer.model
-    if model is None:
-        probability = np.full(lists.catalog.shape, np.nan)
-    else:
-        probability = model.probabilities(lists, support(vocabulary), parts)
+    probability = _probability(lists, vocabulary, scorer, parts)
     places = _best(lists, probability, vocabulary, k)  # [n, k]
     row, column = np.nonzero(np.take_along_axis(lists.valid, places, axis=1))
     chosen = (row, places[row, column])
@@ -64,6 +60,15 @@ def link_candidates(
         *(_known(lists.compared[name][chosen]) for name in EVIDENCE),
     ]
     return pa.Table.from_arrays(columns, schema=LINK_CANDIDATES)
+
+
+def _probability(
+    lists: PoolLists, vocabulary: pa.Table, scorer: LinkScorer | None, parts: PartExecutor
+) -> NDArray[np.float64]:
+    """Probability of every candidate, float64 [n, size]; NaN without a fitted scorer."""
+    if scorer is None or scorer.model is None:
+        return np.full(lists.catalog.shape, np.nan)
+    return scorer.model.probabilities(lists, support(vocabulary), parts)
 
 
 def cross_domain_links(

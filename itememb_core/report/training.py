@@ -22,6 +22,7 @@ def training_plot(history: pa.Table) -> bytes:
             each. A column that is missing or null throughout is not drawn.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     panels = _panels(history)
     length = next(name for name in _LENGTHS if name in history.column_names)
@@ -34,7 +35,7 @@ def training_plot(history: pa.Table) -> bytes:
         for label, column in lines.items():
             axes.plot(places, history[column].to_pylist(), marker=marker, label=label)
         axes.set(title=title, xlabel=_LENGTHS[length], ylabel="loss")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if lines and places:
             axes.legend(fontsize=8)
     buffer = io.BytesIO()

@@ -70,7 +70,8 @@ def _above_and_level(
     """How many candidates score more than each target, and how many others the same."""
     high = np.searchsorted(ordered, own, "right")
     above = (len(ordered) - high).astype(np.float64)
-    return above, high - np.searchsorted(ordered, own, "left") - 1.0
+    level = high - np.searchsorted(ordered, own, "left") - 1
+    return above, level.astype(np.float64)
 
 
 def sparse_ranks(

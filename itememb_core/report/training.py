@@ -35,7 +35,7 @@ def training_plot(history: pa.Table) -> bytes:
         for label, column in lines.items():
             axes.plot(places, history[column].to_pylist(), marker=marker, label=label)
         axes.set(title=title, xlabel=_LENGTHS[length], ylabel="loss")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
         if lines and places:
             axes.legend(fontsize=8)
     buffer = io.BytesIO()

@@ -41,6 +41,11 @@ class CoviewSettings(StageSettings):
 class BridgeSettings(StageSettings):
     """Pairs of items of one user's interactions in two channels within a window."""
 
+    enabled: bool = Field(
+        False,
+        description="Whether the table is made. Nothing else is made of it, and it is made whole "
+        "for each new day.",
+    )
     window_days: int = Field(30, ge=1, le=3650, description="Length of a window, days.")
     partners: int = Field(200, ge=1, description="Best partners kept for an item.")
 

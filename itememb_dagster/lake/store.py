@@ -11,12 +11,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from itememb_core.errors import ItemembError
 from itememb_dagster.lake.lock import writing
-from itememb_dagster.lake.stamps import FOOTER_KEY, Stamp
+from itememb_dagster.lake.stamps import Stamp, footer_stamp
 
 #: An asset's key: ``("edges",)`` or ``("backtest", "edges")``.
 Key = tuple[str, ...]
@@ -100,7 +97,8 @@ class Lake:
         folder = self.table(key)
         if not folder.is_dir():
             return []
-        return sorted(p.name for p in folder.iterdir() if "=" in p.name and (p / PART).exists())
+        names = (name for name in os.listdir(folder) if "=" in name)
+        return sorted(n for n in names if os.path.exists(f"{folder}/{n}/{PART}"))
 
     def common_segments(self, keys: Iterable[Key]) -> set[str]:
         """Return the segments that every one of the tables holds."""
@@ -193,14 +191,7 @@ class Lake:
             stamp = Stamp.from_json(months.read_text())
             whole = set(stamp.counts.get("segments", ())) <= set(self.segments(key))
             return stamp if whole else None
-        path = self.part(key, segment)
-        if not path.exists():
-            return None
-        try:
-            text = (pq.read_metadata(path).metadata or {}).get(FOOTER_KEY)
-        except pa.ArrowInvalid:  # damaged, by a power cut perhaps: it is made again
-            return None
-        return Stamp.from_json(text) if text else None
+        return footer_stamp(self.part(key, segment))
 
     def version(self, key: Key) -> Path:
         """Return the folder of a version that its pointer names.

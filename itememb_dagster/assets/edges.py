@@ -91,7 +91,10 @@ def _no_bridge_edges() -> ir.Table:
     gates=(("raw_inventory",),),
 )
 def bridge_edges(ctx: StageContext, user_items: ir.Table) -> ir.Table:
-    """Interactions of one user in two channels within a window: the best partners of each item."""
+    """Interactions of one user in two channels within a window: the best partners of each item.
+
+    Empty unless `bridge_edges.enabled`: nothing else is made of it.
+    """
     if not ctx.settings.bridge_edges.enabled:
         ctx.nothing = "bridge_edges.enabled is off"
         return _no_bridge_edges()

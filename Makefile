@@ -27,7 +27,7 @@ $(VENV)/dev: $(BIN)/itememb
 	@touch $@
 
 $(VENV)/all: $(VENV)/dev
-	$(UV) -e '.[demo,dev,browser,spark,docs]' || $(PIP) -e '.[demo,dev,browser,spark,docs]'
+	$(UV) -e '.[demo,dev,browser,spark,docs,dg]' || $(PIP) -e '.[demo,dev,browser,spark,docs,dg]'
 	@touch $@
 
 $(RAW)/users.pq: | $(BIN)/itememb

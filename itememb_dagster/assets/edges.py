@@ -98,7 +98,8 @@ def bridge_edges(ctx: StageContext, user_items: ir.Table) -> ir.Table:
     if not ctx.settings.bridge_edges.enabled:
         ctx.nothing = "bridge_edges.enabled is off"
         return _no_bridge_edges()
-    return core.bridge_edges(user_items, ctx.settings.bridge_edges, ranks=True)
+    settings, window_days = ctx.settings.bridge_edges, ctx.settings.item_model.window_days
+    return core.bridge_edges(user_items, settings, window_days, ranks=True)
 
 
 STAGES = (copurchase_edges, coview_edges, user_items, edges, bridge_edges)

@@ -5,6 +5,8 @@ What does not belong here: printing (the command's), computing (the core's), how
 """
 
 import os
+import re
+import signal
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 
-from itememb_core.errors import ItemembError
+from itememb_core.errors import UsageError
 from itememb_core.progress import Progress, silent
 from itememb_core.raw import RawScan, scan
 from itememb_core.settings import Settings
@@ -33,6 +35,12 @@ from itememb_dagster.runtime.executor import WORKERS, start_fork_server
 from itememb_dagster.runtime.place import EMBEDDED, Place
 from itememb_dagster.runtime.profiling import Recorder, Sampler
 from itememb_dagster.runtime.reporting import ADDRESS_TAG, Listener, listening
+
+INTERRUPTED: Final = "interrupted; run again to go on with what is not made yet"
+
+#: What Dagster says of a process that ended without a word.
+_DIED: Final = re.compile(r"(?<=terminated by )signal \d+|(?<=exited with )code \d+")
+_KILLED: Final = f"signal {int(signal.SIGKILL)}"
 
 
 @dataclass(frozen=True)
@@ -81,9 +89,24 @@ class Outcome:
     recorder: Recorder = field(default_factory=Recorder)
 
     @property
+    def interrupted(self) -> bool:
+        """Whether a person or the system stopped it."""
+        return any(error.endswith(INTERRUPTED) for error in self.errors)
+
+    @property
     def reasons(self) -> dict[str, str]:
         """Why stages had nothing to do, by stage."""
         return self.recorder.reasons
+
+
+def _death(result: dg.JobExecutionResult, step: str | None) -> str | None:
+    """Return how a step's process died, where it did; Dagster tells it in an event beside."""
+    for event in result.all_events:
+        told = _DIED.search(event.message or "") if event.step_key == step else None
+        if told:
+            hint = ", perhaps because memory ran out" if told.group() == _KILLED else ""
+            return f"its process died ({told.group()}{hint}); run again to go on"
+    return None
 
 
 @contextmanager
@@ -107,7 +130,7 @@ def _root_message(error: Any) -> str:
         error = error.cause
     text = str(error.message).strip()
     if "DagsterExecutionInterruptedError" in text:
-        return "interrupted; run again to go on with what is not made yet"
+        return INTERRUPTED
     name, _, rest = text.partition(": ")
     return (rest if name.endswith(("Failure", "ItemembError")) else text).splitlines()[0]
 
@@ -119,8 +142,9 @@ def _failures(result: dg.JobExecutionResult) -> Iterable[str]:
         if event.is_step_failure:
             data = event.step_failure_data
             told = data.user_failure_data.description if data.user_failure_data else None
+            told = told or _death(result, event.step_key) or _root_message(data.error)
             name = event.step_key.replace("__", "/") if event.step_key else "run"
-            yield f"{name}: {told or _root_message(data.error)}"
+            yield f"{name}: {told}"
         elif (
             not steps
             and event.is_run_failure
@@ -155,9 +179,9 @@ class Runner:
             )
         except (dg.DagsterError, ValueError) as error:
             first = str(error).splitlines()[0]
-            raise ItemembError(f"--select {self.request.select}: {first}") from error
+            raise UsageError(f"--select {self.request.select}: {first}") from error
         if not found:
-            raise ItemembError(f"--select {self.request.select}: no such asset")
+            raise UsageError(f"--select {self.request.select}: no such asset")
         return {tuple(key.path) for key in found}
 
     def _days(self, planner: Planner) -> list[date]:
@@ -166,16 +190,20 @@ class Runner:
         days = [d for d in planner.days if start <= d <= end]
         if self.request.end and days and days[-1] == planner.scan.days[-1]:
             days.append(planner.days[-1])
-        if start > end:
-            raise ItemembError(f"--start {start} is after --end {end}")
+        given = {"--start": self.request.start, "--end": self.request.end}
+        options = " ".join(f"{name} {value}" for name, value in given.items() if value)
+        if self.request.start and self.request.end and start > end:
+            raise UsageError(f"{options}: the first day is after the last")
         if not days:
-            raise ItemembError(
-                f"--start {start} --end {end}: no such days in raw {self.scan.root}, "
+            raise UsageError(
+                f"{options}: no such days in raw {self.scan.root}, "
                 f"which holds {planner.days[0]} to {planner.days[-1]}"
             )
         return days
 
     def _execute(self, job: str, keys: Collection[Key], tags: dict[str, str]) -> bool:
+        if self.request.workers > 1 and self.request.place.engine == EMBEDDED:
+            start_fork_server()
         if any(s.relational for s in STAGES if s.key in keys):
             # If it cannot start: one error, not one a stage.
             connect(self.request.place.engine, self.lake.root)
@@ -301,10 +329,8 @@ class Runner:
 
     @contextmanager
     def _written(self) -> Iterator[None]:
-        """Be the lake's writer, with processes ready to be forked where there are to be some."""
+        """Be the lake's writer."""
         with self.lake.writing(writer=self.writer):
             self.lake.prepare(self.request.place.epoch, self.scan.days)
-            if self.request.workers > 1 and self.request.place.engine == EMBEDDED:
-                start_fork_server()
             yield
             sweep_scratch(self.lake.root)

@@ -1,6 +1,7 @@
 """``itememb run``: makes what is stale, shows what came out, exits by the checks."""
 
 import os
+import shlex
 import sys
 
 import click
@@ -65,5 +66,7 @@ def run(
     for line in outcome.errors:
         click.echo(f"error: {line}", err=True)
     if outcome.errors:
-        sys.exit(1)
-    console.print(f"lake: {place.lake} · look: itememb similar ITEM, itememb links ITEM, make ui")
+        sys.exit(130 if outcome.interrupted else 1)
+    where = shlex.join(["--lake", place.lake])
+    looks = ", ".join(f"itememb {name} {where}" for name in ("similar ITEM", "links ITEM", "ui"))
+    click.echo(f"look: {looks}")

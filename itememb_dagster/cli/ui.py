@@ -3,12 +3,25 @@
 import os
 import signal
 import sys
+from pathlib import Path
 
 import click
 
+from itememb_core.errors import ItemembError
 from itememb_dagster.cli.options import lake_option, raw_option
 from itememb_dagster.runtime.home import use_dagster_home
 from itememb_dagster.runtime.place import Place
+
+
+def _note_days(place: Place) -> None:
+    """Let a new lake know raw's days, so that the UI has them before the first run."""
+    from itememb_core.raw import scan
+    from itememb_dagster.lake import Lake
+
+    try:
+        Lake(Path(place.lake)).prepare(place.epoch, scan(place.raw, place.epoch).days)
+    except ItemembError as error:
+        click.echo(f"warning: {error}", err=True)
 
 
 @click.command()
@@ -19,7 +32,8 @@ def ui(raw: str | None, lake: str | None, port: int) -> None:
     """Open the Dagster UI: the graph, what is materialized, checks, schedules."""
     place = Place.from_env(raw, lake)
     use_dagster_home()
-    os.environ |= {"ITEMEMB_RAW": place.raw, "ITEMEMB_LAKE": place.lake}
+    _note_days(place)
+    os.environ |= place.variables
     command = [sys.executable, "-m", "dagster", "dev", "-m", "itememb_dagster.definitions"]
     click.echo(f"http://127.0.0.1:{port} (stop with Ctrl-C)", err=True)
     # Dagster ends its servers by it; a shell that starts us in the background has it ignored.

@@ -6,7 +6,7 @@ Counts go to each day's metadata.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -102,14 +102,11 @@ def save_merged(lake: Lake, made: Made) -> dict[str, Any]:
         files[row["source_file"]]["rejected" if row["reason"] else "clean"] += row["n"]
         if row["reason"]:
             reasons[row["reason"]] += row["n"]
-    path = lake.part(rejected_key(key))
-    path.unlink(missing_ok=True)
+    lake.remove(rejected_key(key))
     if reasons:
         bad = value.rejected.order_by("source_file", "source_row")
         tables = (pa.Table.from_batches([b]) for b in stream(bad, ROW_GROUP, lake.scratch))
-        write_file(lake, path, tables, bad.schema().to_pyarrow(), None)
-    elif path.parent.is_dir():
-        path.parent.rmdir()
+        write_file(lake, lake.part(rejected_key(key)), tables, bad.schema().to_pyarrow(), None)
     counts = {"files": files, "rejected": dict(reasons)}
     rows = save_table(
         lake, replace(made, value=value.rows, stamps={None: replace(stamp, counts=counts)})
@@ -283,12 +280,26 @@ class LakeIOManager(dg.ConfigurableIOManager):
         told = context.definition_metadata or {}
         strict = bool(told.get("every_day"))
         if days is not None and told.get("held_by"):
-            held = self.lake.common_segments(tuple(key) for key in told["held_by"])
-            days = [day for day in days if f"day={day}" in held]
+            days = self._held_by_all(days, [tuple(key) for key in told["held_by"]])
         key, kind = tuple(context.asset_key.path), context.dagster_type.typing_type
         if kind is ir.Table:
             return self.load_ibis(key, days, strict, told.get("engine"))
         return self.load(key, kind)
+
+    def _held_by_all(self, days: Iterable[str], keys: Sequence[Key]) -> list[str]:
+        """Return the days that every daily table holds: what stages without days see.
+
+        Raises:
+            ItemembError: There is none, though there are days in some.
+        """
+        held = self.lake.common_segments(keys)
+        without = ["/".join(key) for key in keys if not self.lake.segments(key)]
+        if not held and 0 < len(without) < len(keys):
+            raise ItemembError(
+                f"no day is in every daily table of lake {self.root}: {', '.join(without)} "
+                "has none; itememb run without --select makes them"
+            )
+        return [day for day in days if f"day={day}" in held]
 
     def load(self, key: Key, kind: Any) -> Any:
         """Load an asset as an Ibis table, an Arrow table or a version's class."""

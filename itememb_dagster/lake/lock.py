@@ -63,6 +63,8 @@ def writing(
         if times > 1:
             _held[path] = fd, times - 1
         else:
+            if _taken(fd, root, fcntl.LOCK_EX):  # the last of the writer
+                os.ftruncate(fd, 0)
             os.close(fd)
 
 

@@ -6,15 +6,9 @@ is up to date. It holds no wall-clock, host or path.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 #: Key of the stamp in a Parquet footer.
 FOOTER_KEY: Final = b"itememb"
@@ -70,21 +64,14 @@ class Stamp:
         fields.pop("id")
         return cls(**fields)
 
-
-def footer_stamp(path: Path) -> Stamp | None:
-    """Return the stamp of a Parquet file; None where there is no file, or it has none."""
-    try:
-        state = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return _footer_stamp(str(path), (state.st_ino, state.st_size, state.st_mtime_ns))
-
-
-@lru_cache(maxsize=1 << 16)
-def _footer_stamp(path: str, _state: tuple[int, int, int]) -> Stamp | None:
-    """Read a footer once a process: a file of the lake is replaced by another, never changed."""
-    try:
-        text = (pq.read_metadata(path).metadata or {}).get(FOOTER_KEY)
-    except pa.ArrowInvalid:  # damaged, by a power cut perhaps: it is made again
-        return None
-    return Stamp.from_json(text) if text else None
+    @classmethod
+    def parse(cls, text: str | bytes) -> "Stamp | None":
+        """Read what ``to_json`` wrote; None where it is broken."""
+        try:
+            stamp = cls.from_json(text)
+        except (ValueError, TypeError, AttributeError, KeyError):
+            return None
+        texts = (stamp.name, stamp.inputs, stamp.code, stamp.parent or "")
+        facts = (stamp.settings, stamp.counts)
+        whole = all(isinstance(t, str) for t in texts) and all(isinstance(f, dict) for f in facts)
+        return stamp if whole else None

@@ -1,19 +1,25 @@
-"""Paths of the lake, its staged writes and its stamps. What does not belong here: Dagster."""
+"""Names of the lake's files, its stamps and its versions.
+
+What does not belong here: Dagster, and the file system, which is ``storage``'s.
+"""
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from itememb_core.errors import ItemembError
 from itememb_dagster.lake.lock import writing
-from itememb_dagster.lake.stamps import Stamp, footer_stamp
+from itememb_dagster.lake.stamps import FOOTER_KEY, Stamp
+from itememb_dagster.lake.storage import LocalStorage, Storage
 
 #: An asset's key: ``("edges",)`` or ``("backtest", "edges")``.
 Key = tuple[str, ...]
@@ -26,6 +32,7 @@ NOTE: Final = "lake.json"
 #: Of what a lake's files are like. A lake of an older one opens; its next run says what it redoes.
 FORMAT: Final = 2
 _DATES: Final = ("epoch", "first_day", "last_day")
+_VERDICT: Final = {"recipe", "passed", "severity"}
 
 
 def rejected_key(key: Key) -> Key:
@@ -61,32 +68,58 @@ class LakeNote:
         return json.dumps({"format": self.format, **days}, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str, root: Path) -> "LakeNote":
-        """Read what ``to_json`` wrote."""
-        told = json.loads(text)
-        found = told.get("format", 1)
-        if found > FORMAT:
+    def from_json(cls, text: str | bytes, root: Path) -> "LakeNote":
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ItemembError: It was written by a newer version, or cannot be read.
+        """
+        try:
+            told = json.loads(text)
+            found = int(told.get("format", 1))
+            newer = found > FORMAT
+            note = None if newer else cls(**_dates(told), format=found)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ItemembError(
+                f"{root / NOTE}: broken, expected one line of JSON with the lake's epoch; remove "
+                "this file and itememb run writes it again (with the lake's own --epoch)"
+            ) from error
+        if note is None:
             raise ItemembError(
                 f"lake {root}: written in format {found}, this itememb knows formats up to "
                 f"{FORMAT}; install a newer itememb or use another lake"
             )
-        return cls(**{n: date.fromisoformat(told[n]) for n in _DATES if n in told}, format=found)
+        return note
+
+
+def _dates(told: Mapping[str, Any]) -> dict[str, date]:
+    return {name: date.fromisoformat(told[name]) for name in _DATES if name in told}
 
 
 @dataclass(frozen=True)
 class Lake:
-    """A folder of tables (Parquet) and versions (folders of several files)."""
+    """A folder of tables (Parquet) and versions (folders of several files).
+
+    Attributes:
+        root: Where it is worked with on this machine; its lock and the engine's scratch lie here.
+        place: Where its files lie; None: right there.
+    """
 
     root: Path
+    place: Storage | None = None
+
+    @property
+    def storage(self) -> Storage:
+        """Where its files lie."""
+        return self.place or LocalStorage(self.root)
 
     def table(self, key: Key) -> Path:
         """Return the folder of a table or of a version's pointer."""
-        return self.root.joinpath(*key)
+        return self.storage.local(_name(*key))
 
     def part(self, key: Key, segment: str | None = None) -> Path:
         """Return a table's one file, or that of a segment such as ``day=2017-01-01``."""
-        folder = self.table(key)
-        return (folder / segment if segment else folder) / PART
+        return self.storage.local(_part(key, segment))
 
     def day(self, key: Key, day: date) -> Path:
         """Return the file of one day of a daily table."""
@@ -94,11 +127,8 @@ class Lake:
 
     def segments(self, key: Key) -> list[str]:
         """Return the ``day=`` or ``month=`` folders of a table, sorted."""
-        folder = self.table(key)
-        if not folder.is_dir():
-            return []
-        names = (name for name in os.listdir(folder) if "=" in name)
-        return sorted(n for n in names if os.path.exists(f"{folder}/{n}/{PART}"))
+        listed = self.storage.list
+        return [n for n in listed(_name(*key)) if "=" in n and PART in listed(_name(*key, n))]
 
     def common_segments(self, keys: Iterable[Key]) -> set[str]:
         """Return the segments that every one of the tables holds."""
@@ -107,9 +137,8 @@ class Lake:
 
     def parts(self, key: Key) -> list[Path]:
         """Return the live Parquet files of a table, sorted."""
-        single = self.part(key)
-        if single.exists():
-            return [single]
+        if PART in self.storage.list(_name(*key)):
+            return [self.part(key)]
         return [self.part(key, segment) for segment in self.segments(key)]
 
     def prepare(self, epoch: date, days: Sequence[date] = ()) -> None:
@@ -119,25 +148,28 @@ class Lake:
             ItemembError: If the folder cannot be written, records another epoch, or was written
                 by a newer version.
         """
+        new = LakeNote(epoch).with_days(days)
         note = self.note()
-        if note is not None and note.epoch != epoch:
+        if note is None and self.storage.put_if_absent(NOTE, _line(new.to_json())):
+            return
+        note = note or self.note() or new
+        if note.epoch != epoch:
             raise ItemembError(
                 f"lake {self.root}: made with epoch {note.epoch}, found epoch {epoch}; "
                 "use the recorded epoch or another lake"
             )
-        known = (note or LakeNote(epoch)).with_days(days)
+        known = note.with_days(days)
         if note != known:
-            with self.staged(self.root / NOTE) as staged:
-                staged.write_text(known.to_json() + "\n")
+            self.storage.replace(NOTE, _line(known.to_json()))
 
     def note(self) -> LakeNote | None:
         """Return what the lake says of itself; None: nothing was written yet.
 
         Raises:
-            ItemembError: It was written by a newer version.
+            ItemembError: It was written by a newer version, or is broken.
         """
-        path = self.root / NOTE
-        return LakeNote.from_json(path.read_text(), self.root) if path.exists() else None
+        text = self.storage.read(NOTE)
+        return None if text is None else LakeNote.from_json(text, self.root)
 
     def epoch(self) -> date:
         """Return the recorded date of day 0.
@@ -156,42 +188,50 @@ class Lake:
         """Be part of the one writer here: see ``lock.writing``."""
         return writing(self.root, waiting, writer)
 
-    @contextmanager
-    def staged(self, target: Path) -> Iterator[Path]:
-        """Give a path beside ``target`` to write to; it replaces ``target`` when all went well.
+    def staged(self, target: Path) -> AbstractContextManager[Path]:
+        """Give a path for a new file; it replaces ``target`` when all went well.
 
         Raises:
             ItemembError: The disk is full or refuses; ``target`` is as it was.
         """
-        staged = target.with_name(f"_{target.name}.{os.getpid()}")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                yield staged
-                os.replace(staged, target)
-            finally:
-                staged.unlink(missing_ok=True)
-        except OSError as error:
-            why = error.strerror or error
-            raise ItemembError(f"{target}: cannot be written ({why}); it is as it was") from error
+        return self.storage.staged(target.relative_to(self.root).as_posix())
 
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
+    def scratch(self) -> AbstractContextManager[Path]:
         """Give an empty folder on the lake's disk that is removed afterwards."""
-        with tempfile.TemporaryDirectory(dir=self.root, prefix="_scratch") as folder:
-            yield Path(folder)
+        return self.storage.scratch()
 
     def stamp(self, key: Key, segment: str | None = None) -> Stamp | None:
-        """Return the stamp of a table, a segment or a version; None where there is none."""
-        pointer, months = self.table(key) / POINTER, self._months_stamp(key)
-        if segment is None and pointer.exists():
-            stamp = Stamp.from_json(pointer.read_text())
-            return stamp if self.version_folder(key, stamp.id).is_dir() else None
-        if segment is None and months.exists():
-            stamp = Stamp.from_json(months.read_text())
-            whole = set(stamp.counts.get("segments", ())) <= set(self.segments(key))
-            return stamp if whole else None
-        return footer_stamp(self.part(key, segment))
+        """Return the stamp of a table, a segment or a version; None where there is none.
+
+        A broken one is none: what it stamps is made again.
+        """
+        if segment is not None:
+            return self._footer(_part(key, segment))
+        pointer = self.storage.read(_name(*key, POINTER))
+        if pointer is not None:
+            stamp = Stamp.parse(pointer)
+            held = self.storage.list(_name("_versions", *key))
+            return stamp if stamp and stamp.id in held else None
+        months = self.storage.read(_months_stamp(key))
+        if months is not None:
+            stamp = Stamp.parse(months)
+            named = stamp.counts.get("segments", ()) if stamp else ()
+            return stamp if set(named) <= set(self.segments(key)) else None
+        return self._footer(_part(key))
+
+    def _footer(self, name: str) -> Stamp | None:
+        """The stamp in a Parquet file; a damaged file, by a power cut perhaps, has none."""
+        path = self.storage.local(name)
+        try:
+            state = os.stat(path)
+            times = state.st_mtime_ns, state.st_ctime_ns
+            return _read_footer(str(path), (state.st_ino, state.st_size, *times))
+        except (pa.ArrowInvalid, FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno is None:  # Arrow's own, of a footer that it cannot decode
+                return None
+            raise
 
     def version(self, key: Key) -> Path:
         """Return the folder of a version that its pointer names.
@@ -206,23 +246,18 @@ class Lake:
 
     def version_folder(self, key: Key, version: str) -> Path:
         """Return where the version of an id lies, whether it is there or not."""
-        return self.root.joinpath("_versions", *key, version)
+        return self.storage.local(_name("_versions", *key, version))
 
     def checkpoint(self, key: Key) -> Path:
         """Return where a fit keeps how far it came, whether there is one or not."""
-        return self.root.joinpath("_checkpoints", *key)
-
-    def _months_stamp(self, key: Key) -> Path:
-        return self.root.joinpath("_stamps", *key).with_suffix(".json")
+        return self.storage.local(_name("_checkpoints", *key))
 
     @contextmanager
     def whole(self, key: Key, stamp: Stamp) -> Iterator[None]:
         """Stamp a table of several files when all were written; until then it has no stamp."""
-        path = self._months_stamp(key)
-        path.unlink(missing_ok=True)
+        self.storage.remove(_months_stamp(key))
         yield
-        with self.staged(path) as staged:
-            staged.write_text(stamp.to_json() + "\n")
+        self.storage.replace(_months_stamp(key), _line(stamp.to_json()))
 
     @contextmanager
     def new_version(self, key: Key, stamp: Stamp) -> Iterator[Path]:
@@ -231,43 +266,68 @@ class Lake:
         The version before stays for readers that hold it, the parent for a new try; older ones are
         removed.
         """
-        folder = self.root.joinpath("_versions", *key)
-        folder.mkdir(parents=True, exist_ok=True)
         before = self.stamp(key)
-        staged = Path(tempfile.mkdtemp(dir=folder, prefix="_"))
-        try:
+        versions = _name("_versions", *key)
+        with self.storage.staged(f"{versions}/{stamp.id}", folder=True) as staged:
             yield staged
-            staged.chmod(0o755)
-            target, gone = folder / stamp.id, staged.with_name(f"{staged.name}_old")
-            if target.exists():  # a folder cannot replace another at once
-                os.replace(target, gone)
-            os.replace(staged, target)
-            shutil.rmtree(gone, ignore_errors=True)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
-        with self.staged(self.table(key) / POINTER) as pointer:
-            pointer.write_text(stamp.to_json() + "\n")
-        self.checkpoint(key).unlink(missing_ok=True)
+        self.storage.replace(_name(*key, POINTER), _line(stamp.to_json()))
+        self.storage.remove(_name("_checkpoints", *key))
         keep = {stamp.id, stamp.parent, before.id if before else stamp.id}
-        for old in folder.iterdir():
-            if old.name not in keep:
-                shutil.rmtree(old)
+        for old in self.storage.list(versions):
+            if old not in keep:
+                self.storage.remove(f"{versions}/{old}")
+
+    def remove(self, key: Key, segment: str | None = None) -> None:
+        """Remove a table, or one segment of it; there may be none."""
+        self.storage.remove(_name(*key, segment) if segment else _name(*key))
 
     def remove_segments(self, key: Key, keep: set[str]) -> list[str]:
         """Remove the segments that are not in ``keep``; return their names."""
         gone = [name for name in self.segments(key) if name not in keep]
         for name in gone:
-            shutil.rmtree(self.table(key) / name)
+            self.remove(key, name)
         return gone
 
     def record_check(self, key: Key, name: str, verdict: Mapping[str, Any]) -> None:
         """Keep a check's verdict, so that a failed one is not forgotten by the next run."""
         # A file a check: two of one asset may end at the same time, in two processes.
-        path = self.root.joinpath("_checks", *key, f"{name}.json")
-        with self.staged(path) as staged:
-            staged.write_text(json.dumps(verdict, sort_keys=True, indent=1) + "\n")
+        text = json.dumps(verdict, sort_keys=True, indent=1)
+        self.storage.replace(_name("_checks", *key, f"{name}.json"), _line(text))
 
     def checks(self, key: Key) -> dict[str, Any]:
-        """Return the recorded verdicts of an asset's checks, by name."""
-        folder = self.root.joinpath("_checks", *key)
-        return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+        """Return the recorded verdicts of an asset's checks, by name; a broken one is none."""
+        folder = _name("_checks", *key)
+        names = [n for n in self.storage.list(folder) if n.endswith(".json")]
+        found = {n.removesuffix(".json"): self._verdict(f"{folder}/{n}") for n in names}
+        return {name: verdict for name, verdict in found.items() if verdict is not None}
+
+    def _verdict(self, name: str) -> Any:
+        try:
+            verdict = json.loads(self.storage.read(name) or b"")
+        except ValueError:
+            return None
+        return verdict if isinstance(verdict, dict) and verdict.keys() >= _VERDICT else None
+
+
+def _name(*parts: str) -> str:
+    """The storage's name of a file or folder."""
+    return "/".join(parts)
+
+
+def _part(key: Key, segment: str | None = None) -> str:
+    return _name(*key, segment, PART) if segment else _name(*key, PART)
+
+
+def _months_stamp(key: Key) -> str:
+    return _name("_stamps", *key) + ".json"
+
+
+def _line(text: str) -> bytes:
+    return f"{text}\n".encode()
+
+
+@lru_cache(maxsize=1 << 16)
+def _read_footer(path: str, _state: tuple[int, ...]) -> Stamp | None:
+    """Read a footer once a process: a file of the lake is replaced by another, never changed."""
+    text = (pq.read_metadata(path).metadata or {}).get(FOOTER_KEY)
+    return Stamp.parse(text) if text else None

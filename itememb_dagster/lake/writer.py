@@ -154,14 +154,12 @@ class SegmentWriter:
         self.counts[value] = counts
 
     def _reject(self, name: str, bad: pa.Table | None) -> None:
-        path = self._lake.part(rejected_key(self._key), name)
+        key = rejected_key(self._key)
         if bad is None or bad.num_rows == 0:
-            path.unlink(missing_ok=True)
-            if path.parent.is_dir():
-                path.parent.rmdir()
+            self._lake.remove(key, name)
             return
         bad = bad.drop_columns([self._column])
-        write_file(self._lake, path, [bad], bad.schema, None)
+        write_file(self._lake, self._lake.part(key, name), [bad], bad.schema, None)
 
 
 def _tally(bad: pa.Table | None) -> dict[str, int]:

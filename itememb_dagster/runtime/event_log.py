@@ -1,5 +1,8 @@
 """Dagster's SQLite event log with a batch of events in one transaction.
 
+The one module that reaches into private parts of Dagster: a log cannot be batched from outside its
+class. ``STEP_MODULE`` is where a step's process begins; the fork server imports it ahead.
+
 Dagster 1.13 commits each event of an asset-day to two databases, 40 to 50 ms a day of an asset;
 its own batching (``DAGSTER_EVENT_BATCH_SIZE``) ends in one commit an event on SQLite, too. Here a
 batch holds its connections open and commits once, and of an asset's row, which each event
@@ -11,13 +14,18 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from dagster import AssetKey, EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection
+
+#: The version with which all that is private here was tried.
+TRIED: Final = "1.13.27"
+
+STEP_MODULE: Final = "dagster._core.executor.multiprocess"
 
 
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):

@@ -52,7 +52,7 @@ def executor(workers: int) -> dg.ExecutorDefinition:
 def start_fork_server() -> None:
     """Begin to import the heavy packages while a run is planned."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dagster._core.executor.multiprocess", *PRELOADED])
+    context.set_forkserver_preload(list(PRELOADED))
     multiprocessing.forkserver.ensure_running()
 
 

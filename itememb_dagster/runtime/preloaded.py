@@ -4,6 +4,7 @@ Imported by the fork server alone (``executor.start_fork_server``). Nothing here
 it would be missing in every step.
 """
 
+import importlib
 import warnings
 
 import dagster as dg
@@ -16,6 +17,9 @@ import torch  # noqa: F401, TID253  before lightgbm: it brings libgomp
 import lightgbm  # noqa: F401, TID253  isort: skip
 
 import itememb_dagster.definitions  # noqa: F401  built once, used by all steps
+from itememb_dagster.runtime.event_log import STEP_MODULE
+
+importlib.import_module(STEP_MODULE)
 
 
 @dg.asset

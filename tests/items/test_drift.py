@@ -140,7 +140,7 @@ def test_what_cannot_be_compared_stays_as_it_is_and_says_why():
     fitted, words = model(rng, 20), vocabulary(ids(0, 20))
     other = rows_of(aligned(model(rng, 20, dim=4), words, None, 0))
     strange = rows_of(aligned(model(rng, 20), vocabulary(ids(50, 70)), None, 0))
-    for before, why in ((None, "no version"), (other, "vectors of 4"), (strange, "no item")):
+    for before, why in ((None, "no previous"), (other, "vectors of 4"), (strange, "no item")):
         version = aligned(fitted, words, before, 0)
         assert why in version.reason
         assert version.model is fitted

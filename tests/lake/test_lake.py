@@ -1,5 +1,6 @@
 """The lake's writes and stamps: whole or not at all, equal rows are equal bytes."""
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from itememb_core.errors import ItemembError
-from itememb_dagster.lake import Lake, Stamp
-from itememb_dagster.lake.writer import ROW_GROUP, SegmentWriter, write_file
+from itememb_dagster.lake import Lake, LakeNote, Stamp
+from itememb_dagster.lake.writer import ROW_GROUP, SegmentWriter, StampedFile, write_file
 
 SCHEMA = pa.schema([("item_id", pa.string()), ("n", pa.int64())])
 KEY = ("things",)
@@ -172,3 +173,87 @@ def test_a_replaced_file_shows_its_own_stamp_and_a_damaged_one_none(tmp_path):
     assert lake.stamp(KEY) is None
     path.unlink()
     assert lake.stamp(KEY) is None
+
+
+BROKEN = (b"", b"{", b"\xff\xfe", b"[]", b"null", b"{}", b'{"id": 1}', b'{"name": 1, "x": 2}')
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_broken_pointer_or_stamp_is_none_and_is_made_again(tmp_path: Path, content: bytes):
+    lake = Lake(tmp_path)
+    for name in ("v/current.json", "_stamps/m.json", "t/part.parquet"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(content)
+    StampedFile(lake.part(("t",)), SCHEMA.with_metadata({"itememb": content})).close(None)
+    assert lake.stamp(("v",)) is lake.stamp(("m",)) is lake.stamp(("t",)) is None
+    with pytest.raises(ItemembError, match=r"v: not in lake .*; itememb run makes it"):
+        lake.version(("v",))
+    with lake.new_version(("v",), stamp()):
+        pass
+    with lake.whole(("m",), stamp()):
+        pass
+    assert lake.stamp(("v",)) == lake.stamp(("m",)) == stamp()
+
+
+def test_a_stamp_with_parts_of_other_kinds_is_broken():
+    whole = json.loads(stamp().to_json())
+    assert Stamp.parse(json.dumps(whole)) == stamp()
+    others = ({"counts": []}, {"settings": None}, {"parent": 1}, {"name": 1}, {"more": 1})
+    assert [Stamp.parse(json.dumps(whole | other)) for other in others] == [None] * 5
+    assert Stamp.parse(json.dumps({n: v for n, v in whole.items() if n != "id"})) is None
+
+
+def test_a_damaged_file_has_no_stamp_wherever_it_is_damaged(tmp_path: Path):
+    lake = Lake(tmp_path)
+    write_file(lake, lake.part(KEY), [rows("a")], SCHEMA, stamp())
+    content = lake.part(KEY).read_bytes()
+    for start in range(len(content) - 600, len(content), 7):
+        lake.part(KEY).write_bytes(content[:start] + bytes(20) + content[start + 20 :])
+        assert lake.stamp(KEY) is None or isinstance(lake.stamp(KEY), Stamp)
+    lake.part(KEY).write_bytes(content[:4])
+    assert lake.stamp(KEY) is None
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_broken_verdict_is_none(tmp_path: Path, content: bytes):
+    lake, verdict = Lake(tmp_path), {"recipe": "r", "passed": False, "severity": "ERROR"}
+    for name in ("broken", "whole"):
+        lake.record_check(KEY, name, verdict)
+    (tmp_path / "_checks/things/broken.json").write_bytes(content)
+    assert lake.checks(KEY) == {"whole": verdict}
+    lake.record_check(KEY, "broken", verdict)
+    assert lake.checks(KEY) == {"broken": verdict, "whole": verdict}
+
+
+@pytest.mark.parametrize("content", [*BROKEN, b'{"epoch": 1}', b'{"epoch": "x", "format": 1}',
+                                     b'{"epoch": "2017-01-01", "format": "two"}'])  # fmt: skip
+def test_a_broken_note_is_named_with_what_to_do(tmp_path: Path, content: bytes):
+    lake = Lake(tmp_path)
+    (tmp_path / "lake.json").write_bytes(content)
+    for use in (lake.note, lake.epoch, lambda: lake.prepare(date(2017, 1, 1))):
+        with pytest.raises(ItemembError, match=r"lake.json: broken, .*remove this file") as error:
+            use()
+        assert "\n" not in str(error.value)
+    assert (tmp_path / "lake.json").read_bytes() == content
+    (tmp_path / "lake.json").unlink()
+    lake.prepare(date(2017, 1, 1))
+    assert lake.epoch() == date(2017, 1, 1)
+
+
+def test_of_two_that_prepare_a_new_lake_the_second_keeps_the_epoch_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lake, notes = Lake(tmp_path), []
+
+    def absent_at_first(self: Lake) -> LakeNote | None:
+        notes.append(note(self))
+        if len(notes) == 1:
+            Lake(tmp_path).prepare(date(2017, 1, 1))  # another, between the look and the write
+            return None
+        return notes[-1]
+
+    note = Lake.note
+    monkeypatch.setattr(Lake, "note", absent_at_first)
+    with pytest.raises(ItemembError, match="made with epoch 2017-01-01, found epoch 2018-01-01"):
+        lake.prepare(date(2018, 1, 1))
+    assert lake.epoch() == date(2017, 1, 1)

@@ -42,6 +42,7 @@ def test_a_second_writer_is_told_who_writes_and_a_killed_one_holds_nothing(tmp_p
     other.wait()
     with lake.writing(), lake.writing():
         assert str(os.getpid()) in (lake.root / LOCK).read_text()
+    assert (lake.root / LOCK).read_text() == ""
     ended = holder(lake.root)
     ended.communicate("\n")
     assert ended.returncode == 0

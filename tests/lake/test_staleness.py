@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from itememb_core.errors import ItemembError
 from itememb_core.raw import scan
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
@@ -174,6 +175,42 @@ def test_a_setting_makes_its_stages_stale_and_no_other(world):
     plan = planner(raw, lake, copurchase_edges={"basket_cap": 10})
     assert set(plan.stale_days(plan.days)) == {("copurchase_edges",)}
     assert ("catalog",) not in plan.stale_tables()
+
+
+def test_a_target_precision_redoes_the_scorer_and_what_reads_links_and_fits_no_vectors(world):
+    raw, lake = world
+    pretend_made(planner(raw, lake))
+    plan = planner(raw, lake, link_scorer={"target_precision": 0.9})
+    assert plan.stale_days(plan.days) == {}
+    assert {"/".join(key) for key in plan.stale_tables()} == {
+        "link_scorer", "link_evaluation", "link_candidates", "cross_domain_links",
+        "enriched_receipts", "backtest/cross_domain_links", "backtest/user_model",
+        "user_evaluation", "user_model", "user_embeddings", "recommendations",
+    }  # fmt: skip
+
+
+def test_what_only_gates_makes_nothing_after_it_stale_here_or_in_the_ui(world):
+    raw, lake = world
+    pretend_made(planner(raw, lake))
+    before = planner(raw, lake)
+    plan = planner(raw, lake, item_evaluation={"without_bridge": True})
+    assert plan.stale_tables() == [("item_evaluation",)]
+    stage = plan.stages["item_evaluation",]
+    stamps = [each.stamp(stage, None, each.stored) for each in (before, plan)]
+    assert stamps[0].recipe != stamps[1].recipe
+    assert before.data_version(stage, stamps[:1]) == plan.data_version(stage, stamps[1:])
+
+
+def test_an_older_lake_opens_and_a_newer_one_is_told_with_both_versions(tmp_path):
+    lake = Lake(tmp_path)
+    (tmp_path / "lake.json").write_text('{"epoch": "2017-01-01"}\n')
+    assert lake.epoch() == EPOCH
+    lake.prepare(EPOCH, [date(2017, 1, 3), date(2017, 1, 2)])
+    note = lake.note()
+    assert (note.format, note.first_day, note.last_day) == (2, date(2017, 1, 2), date(2017, 1, 3))
+    (tmp_path / "lake.json").write_text('{"epoch": "2017-01-01", "format": 3}\n')
+    with pytest.raises(ItemembError, match=r"written in format 3, .* knows formats up to 2"):
+        lake.prepare(EPOCH)
 
 
 def test_a_failed_error_check_makes_its_asset_stale_again(world):

@@ -2,7 +2,9 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 
 from itememb_dagster.assets import STAGES
 from itememb_dagster.cli import cli
+from itememb_dagster.lake import Lake
 from tests.conftest import TINY_SETTINGS, run, table
 
 HOLDOUT_CUT = pd.Timestamp("2017-01-22")
@@ -170,6 +173,14 @@ def test_a_second_run_makes_nothing_and_force_makes_the_same_bytes(made, tiny_ra
     assert changed == set()
 
 
+def test_what_was_trained_records_its_libraries_and_threads_and_is_not_stale_by_them(made):
+    lake, _ = made
+    stamp = Lake(lake).stamp(("item_model",))
+    assert stamp.counts["libraries"]["torch"] == version("torch")
+    assert stamp.counts["threads"] >= 1
+    assert replace(stamp, counts={}).recipe == stamp.recipe
+
+
 def test_two_lakes_under_one_home_do_not_mix(made, tiny_raw, tmp_path):
     lake, _ = made
     before = tree(lake)
@@ -196,7 +207,7 @@ BAD_COMMANDS = {
     ),
     "days turned round": (
         ["run", "--raw", "{raw}", "--lake", "l", "--start", "2017-01-05", "--end", "2017-01-02"],
-        "2017-01-05 is after",
+        "2017-01-05 --end 2017-01-02: the first day is after the last",
     ),
     "close setting": (
         ["run", "--raw", "{raw}", "--lake", "l", "--set", "item_model.dims=8"], "item_model.dim,",
@@ -210,7 +221,10 @@ BAD_COMMANDS = {
     "demo option": (["demo", "d", "--direct", "7"], "direct"),
 }  # fmt: skip
 #: Values that no raw folder or lake could make right.
-WRONG_USE = ("date", "unknown setting", "out of range", "engine", "close setting", "demo option")
+WRONG_USE = (
+    "date", "range", "unknown setting", "out of range", "engine", "no such asset",
+    "days turned round", "close setting", "selection", "demo option",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD_COMMANDS)

@@ -1,13 +1,18 @@
 """The batched event log stores what Dagster's own SQLite log stores."""
 
+import importlib.util
+import re
 import sqlite3
 from pathlib import Path
 
+import dagster
 import dagster as dg
 import pytest
 import yaml
 
 from itememb_dagster.automation.jobs import range_tags
+from itememb_dagster.runtime import event_log
+from itememb_dagster.runtime.event_log import STEP_MODULE, TRIED
 from itememb_dagster.runtime.home import INSTANCE
 
 DAYS = dg.DailyPartitionsDefinition("2017-01-01", end_date="2017-01-06")
@@ -81,3 +86,16 @@ def test_batches_store_what_single_events_store(tmp_path, monkeypatch):
 
 def test_the_instance_turns_telemetry_off():
     assert yaml.safe_load(INSTANCE)["telemetry"] == {"enabled": False}
+
+
+def test_what_is_private_of_dagster_was_tried_with_the_installed_version():
+    """With another version: read what is private in ``event_log``, run these tests, note it."""
+    assert dagster.__version__ == TRIED == "1.13.27"
+    assert importlib.util.find_spec(STEP_MODULE) is not None
+    source = Path(event_log.__file__)
+    others = [
+        path
+        for path in source.parent.parent.glob("**/*.py")
+        if path != source and re.search(r"dagster\._|dagster_shared", path.read_text())
+    ]
+    assert others == []

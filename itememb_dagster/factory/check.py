@@ -103,7 +103,8 @@ def build_check(item: Check) -> dg.AssetChecksDefinition:
         if "counts" in wanted:
             stamp = context.resources.lake.lake.stamp(item.asset)
             tables["counts"] = stamp.counts if stamp else {}
-        lake, facts = context.resources.lake.lake, {}
+        lake = context.resources.lake.lake
+        facts: dict[str, Any] = {}
         if item.by_month:
             verdict, facts = judge_months(item, lake, tables, FORCE_TAG in context.run.tags)
         else:
@@ -126,16 +127,18 @@ def judge_months(
     """Judge each month that the same code has not judged as it is; return what to remember, too."""
     before = {} if force else lake.checks(item.asset).get(item.name, {})
     known = before["months"] if before.get("code") == item.code else {}
-    months = {}
+    months: dict[str, dict[str, Any]] = {}
     for segment in lake.segments(item.asset):
-        stamp, month = lake.stamp(item.asset, segment), segment.partition("=")[2]
+        stamp, name = lake.stamp(item.asset, segment), segment.partition("=")[2]
         recipe = stamp.recipe if stamp else "missing"
-        months[month] = known.get(month)
-        if not months[month] or months[month]["recipe"] != recipe:
-            own = {name: table.filter(table.month == month) for name, table in tables.items()}
+        months[name] = known.get(name, {})
+        if months[name].get("recipe") != recipe:
+            own = {
+                parameter: table.filter(table.month == name) for parameter, table in tables.items()
+            }
             found = item.judge(**own)
             facts = [list(fact) for fact in found.facts.items()]  # JSON keeps their order
-            months[month] = {"recipe": recipe, "passed": found.passed, "facts": facts}
+            months[name] = {"recipe": recipe, "passed": found.passed, "facts": facts}
     sums: Counter[str] = Counter()
     for month in months.values():
         sums.update(dict(month["facts"]))

@@ -41,6 +41,11 @@ class CoviewSettings(StageSettings):
 class BridgeSettings(StageSettings):
     """Pairs of items of one user in two channels, within a window of ``item_model``."""
 
+    enabled: bool = Field(
+        False,
+        description="Whether the table is made. Nothing else is made of it, and it is made whole "
+        "for each new day.",
+    )
     partners: int = Field(200, ge=1, description="Best partners kept for an item.")
 
 

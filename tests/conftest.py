@@ -39,6 +39,7 @@ def tiny_raw(tiny_world: TinyWorld) -> Path:
 
 SMALL = (
     "holdout_days=7",
+    "bridge_edges.enabled=true",
     "item_model.dim=32",
     "item_model.max_steps=500",
     "item_model.batch_size=256",

@@ -1,10 +1,14 @@
 """Pairs and bags by day, and their sums: what items have in common."""
 
+from typing import Final
+
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 
 from itememb_core import edges as core
 from itememb_core import schemas
+from itememb_core.raw.reader import empty_table
 from itememb_dagster.factory.stage import Input, StageContext, TableSpec, stage
 
 PAIR = ("channel", "item_a", "item_b")
@@ -72,14 +76,28 @@ def edges(ctx: StageContext, copurchase_edges: ir.Table, coview_edges: ir.Table)
     return core.edges_by_month(copurchase_edges, coview_edges)
 
 
+BRIDGE_RANKS: Final = ("rank_channels", "rank_a", "rank_b")
+
+
+def _no_bridge_edges() -> ir.Table:
+    ranks = [pa.field(name, pa.int64()) for name in BRIDGE_RANKS]
+    return empty_table(pa.schema([*schemas.BRIDGE_EDGES, *ranks]))
+
+
 @stage(
     group="edges",
-    table=TableSpec(schemas.BRIDGE_EDGES, ("rank_channels", "rank_a", "rank_b")),
+    table=TableSpec(schemas.BRIDGE_EDGES, BRIDGE_RANKS),
     kinds=("duckdb",),
     gates=(("raw_inventory",),),
 )
 def bridge_edges(ctx: StageContext, user_items: ir.Table) -> ir.Table:
-    """Interactions of one user in two channels within a window: the best partners of each item."""
+    """Interactions of one user in two channels within a window: the best partners of each item.
+
+    Empty unless `bridge_edges.enabled`: nothing else is made of it.
+    """
+    if not ctx.settings.bridge_edges.enabled:
+        ctx.nothing = "bridge_edges.enabled is off"
+        return _no_bridge_edges()
     settings, window_days = ctx.settings.bridge_edges, ctx.settings.item_model.window_days
     return core.bridge_edges(user_items, settings, window_days, ranks=True)
 

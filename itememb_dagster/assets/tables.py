@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from itememb_core import schemas
 from itememb_core import tables as core
-from itememb_core.raw import check_files, count_rows, fingerprint, read_events
+from itememb_core.raw import check_files, count_rows, read_events
 from itememb_core.services import MARKETPLACE, OFFERS, RECEIPTS, RETAIL
 from itememb_dagster.factory.stage import EVERY_FILE, StageContext, TableSpec, stage
-from itememb_dagster.lake.counts import stored_counts, unknown_counts
+from itememb_dagster.lake.counts import raw_print, stored_counts, unknown_counts
 
 EVENTS = TableSpec(schemas.EVENTS, ("timestamp", "user_id", "source_file", "source_row"), "day")
 DAILY: dict[str, Any] = {
@@ -136,7 +136,7 @@ def raw_inventory(
     """Every raw file with its fingerprint, its rows and how many are clean and rejected."""
     keys = [s.key for s in (*CHANNEL_STAGES, *OTHER_STAGES)]
     counts = [count for key in keys for count in stored_counts(ctx.lake, key)]
-    prints = {file.path: fingerprint(ctx.scan.root, file) for file in ctx.scan.files}
+    prints = {file.path: raw_print(ctx.scan.root, file) for file in ctx.scan.files}
     totals = count_rows(ctx.scan.root, [file for file in ctx.scan.files if file.span])
     ctx.metadata |= {"layout": ctx.scan.layout, "days in the lake": len(ctx.days)}
     for key in CHANNEL_KEYS:

@@ -202,6 +202,8 @@ class Runner:
         return days
 
     def _execute(self, job: str, keys: Collection[Key], tags: dict[str, str]) -> bool:
+        if self.request.workers > 1 and self.request.place.engine == EMBEDDED:
+            start_fork_server()
         if any(s.relational for s in STAGES if s.key in keys):
             # If it cannot start: one error, not one a stage.
             connect(self.request.place.engine, self.lake.root)
@@ -327,10 +329,8 @@ class Runner:
 
     @contextmanager
     def _written(self) -> Iterator[None]:
-        """Be the lake's writer, with processes ready to be forked where there are to be some."""
+        """Be the lake's writer."""
         with self.lake.writing(writer=self.writer):
             self.lake.prepare(self.request.place.epoch, self.scan.days)
-            if self.request.workers > 1 and self.request.place.engine == EMBEDDED:
-                start_fork_server()
             yield
             sweep_scratch(self.lake.root)

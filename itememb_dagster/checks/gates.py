@@ -41,23 +41,25 @@ def conservation(raw_inventory: pa.Table) -> Verdict:
     return Verdict(not wrong, why, {"files": raw_inventory.num_rows, "wrong files": len(wrong)})
 
 
-@check(("edges",))
+@check(("edges",), by_month=True)
 def canonical_edges(edges: ir.Table) -> Verdict:
     """item_a < item_b, each pair once a channel and month, weights and counts positive."""
-    keys = ["month", "channel", "item_a", "item_b"]
     pairs = edges.count().name("pairs")
     bad = (~(edges.item_a < edges.item_b) | (edges.weight <= 0) | (edges.n <= 0)).sum()
     facts = edges.agg(pairs=pairs, bad=bad.fill_null(0)).to_pyarrow().to_pylist()[0]
-    repeated = edges.group_by(keys).agg(times=edges.count())
+    repeated = edges.group_by(["channel", "item_a", "item_b"]).agg(times=edges.count())
     twice = repeated.filter(repeated.times > 1).count().to_pyarrow().as_py()
     passed = facts["bad"] == 0 and twice == 0
     why = f"{facts['pairs']:,} pairs, {facts['bad']} not canonical, {twice} repeated"
-    return Verdict(passed, why, {"pairs": facts["pairs"]})
+    counts = {"pairs": facts["pairs"], "not canonical": facts["bad"], "repeated": twice}
+    return Verdict(passed, why, counts)
 
 
 @check(("bridge_edges",))
-def bridge_joins_two_channels(bridge_edges: ir.Table) -> Verdict:
+def bridge_joins_two_channels(bridge_edges: ir.Table, settings: Settings) -> Verdict:
     """Every bridge pair joins two channels."""
+    if not settings.bridge_edges.enabled:
+        return Verdict(True, "no pairs: bridge_edges.enabled is off", {"pairs": 0})
     inside = bridge_edges.filter(bridge_edges.channel_a == bridge_edges.channel_b).count()
     rows, wrong = bridge_edges.count().to_pyarrow().as_py(), inside.to_pyarrow().as_py()
     return Verdict(wrong == 0, f"{rows:,} pairs, {wrong} inside one channel", {"pairs": rows})

@@ -60,8 +60,8 @@ def world_table(lake: Lake) -> Table:
     edges = _read(lake, ("edges",), ["channel"])
     for channel, n in sorted(_tally(edges, "channel").items()):
         out.add_row(f"edges, {channel}", f"{n:,}")
-    if lake.parts(("bridge_edges",)):
-        out.add_row("edges, bridge (best partners)", f"{_rows(lake, ('bridge_edges',)):,}")
+    if bridge := _rows(lake, ("bridge_edges",)):
+        out.add_row("edges, bridge (best partners)", f"{bridge:,}")
     vocabulary = _read(lake, ("vocabulary",), ["domain"])
     for domain, n in sorted(_tally(vocabulary, "domain").items()):
         out.add_row(f"items, {domain}", f"{n:,}")

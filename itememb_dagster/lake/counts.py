@@ -1,11 +1,16 @@
 """Counts of raw files, from each segment's stamp to the inventory."""
 
+import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date
+from functools import lru_cache
+from typing import Final
 
-from itememb_core.raw import count_rows, day_rows
+from itememb_core.raw import RawFile, count_rows, day_rows, fingerprint
+from itememb_core.raw.files import is_local
 from itememb_core.tables import FileCount
 from itememb_dagster.factory.stage import Stage, StageContext
 from itememb_dagster.lake import Key, Lake, Stamp
@@ -72,3 +77,30 @@ def _stamps(lake: Lake, key: Key) -> Iterator[tuple[str | None, Stamp]]:
         stamp = lake.stamp(key, segment)
         if stamp is not None:
             yield segment, stamp
+
+
+#: A file that changed less than this ago may change again and keep its times: a clock's tick.
+SETTLED_NS: Final = 2 * 10**9
+
+
+def raw_print(root: str, file: RawFile) -> str:
+    """Return the fingerprint of a raw file; a local one is hashed once a process until it changes.
+
+    Its inode, size and times say so, the time among them that nobody can set (``ctime``).
+
+    Raises:
+        ItemembError: The file has gone or cannot be read.
+    """
+    try:
+        state = os.stat(f"{root}/{file.path}") if is_local(root) else None
+    except OSError:
+        state = None
+    if state is None or time.time_ns() - state.st_ctime_ns < SETTLED_NS:
+        return fingerprint(root, file)
+    times = state.st_mtime_ns, state.st_ctime_ns
+    return _print_once(root, file, (state.st_dev, state.st_ino, state.st_size, *times))
+
+
+@lru_cache(maxsize=1 << 16)
+def _print_once(root: str, file: RawFile, _state: tuple[int, ...]) -> str:
+    return fingerprint(root, file)

@@ -70,6 +70,7 @@ class Sources:
     read: Read = module_text
     _modules: dict[str, Module | None] = field(default_factory=dict)
     _followed: dict[str, tuple[str, frozenset[Symbol]]] = field(default_factory=dict)
+    _pieces: dict[Symbol, tuple[str, tuple[Symbol, ...]]] = field(default_factory=dict)
 
     def module(self, name: str) -> Module | None:
         """Return a parsed module; None where there is none."""
@@ -116,6 +117,15 @@ class Sources:
             others = frozenset(symbol for symbol in found if symbol[0] != name)
             self._followed[name] = ast.unparse(module.tree), others
         return self._followed[name]
+
+    def of_piece(self, node: ast.stmt, module: Module, name: str) -> tuple[str, tuple[Symbol, ...]]:
+        """Return a piece's source without decorators and what it refers to; kept for the next."""
+        if (module.name, name) not in self._pieces:
+            if isinstance(node, ast.FunctionDef):
+                node = ast.FunctionDef(**{**dict(ast.iter_fields(node)), "decorator_list": []})
+                ast.fix_missing_locations(node)
+            self._pieces[module.name, name] = ast.unparse(node), tuple(self.used(node, module))
+        return self._pieces[module.name, name]
 
     def _target(self, module: Module, name: str, rest: tuple[str, ...]) -> Iterator[Symbol]:
         if name in module.imported:
@@ -251,11 +261,8 @@ class Reach:
             return
         if isinstance(node, ast.ClassDef) and name.split(".", maxsplit=1)[0] == WIRING:
             return
-        if isinstance(node, ast.FunctionDef):
-            node = ast.FunctionDef(**{**dict(ast.iter_fields(node)), "decorator_list": []})
-            ast.fix_missing_locations(node)
-        kept[name, attribute] = ast.unparse(node)
-        for symbol in self.sources.used(node, module):
+        kept[name, attribute], others = self.sources.of_piece(node, module, attribute)
+        for symbol in others:
             self._visit(symbol)
 
     def _value(self, name: str, attribute: str | None) -> None:

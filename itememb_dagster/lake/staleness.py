@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from itememb_core.errors import ItemembError
 from itememb_core.evaluation.split import cut_day
-from itememb_core.raw import RawFile, RawScan, check_files, fingerprint
+from itememb_core.raw import RawFile, RawScan, check_files
 from itememb_core.settings import Settings
 from itememb_dagster.factory.stage import EVERY_FILE, Input, Stage
 from itememb_dagster.lake import Key, Lake, Stamp
+from itememb_dagster.lake.counts import raw_print
 from itememb_dagster.lake.stamps import digest
 from itememb_dagster.lake.store import rejected_key
 
@@ -117,7 +118,7 @@ class Planner:
     def _fingerprint(self, file: RawFile) -> str:
         """A file of many days is part of many stamps and hashed once."""
         if file.path not in self._prints:
-            self._prints[file.path] = fingerprint(self.scan.root, file)
+            self._prints[file.path] = raw_print(self.scan.root, file)
         return self._prints[file.path]
 
     def months(self, stage: Stage) -> dict[str, tuple[date, ...]]:

@@ -4,10 +4,12 @@ What does not belong here: Dagster, and the file system, which is ``storage``'s.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -219,15 +221,17 @@ class Lake:
 
     def _footer(self, name: str) -> Stamp | None:
         """The stamp in a Parquet file; a damaged file, by a power cut perhaps, has none."""
+        path = self.storage.local(name)
         try:
-            text = (pq.read_metadata(self.storage.local(name)).metadata or {}).get(FOOTER_KEY)
+            state = os.stat(path)
+            times = state.st_mtime_ns, state.st_ctime_ns
+            return _read_footer(str(path), (state.st_ino, state.st_size, *times))
         except (pa.ArrowInvalid, FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             if error.errno is None:  # Arrow's own, of a footer that it cannot decode
                 return None
             raise
-        return Stamp.parse(text) if text else None
 
     def version(self, key: Key) -> Path:
         """Return the folder of a version that its pointer names.
@@ -320,3 +324,10 @@ def _months_stamp(key: Key) -> str:
 
 def _line(text: str) -> bytes:
     return f"{text}\n".encode()
+
+
+@lru_cache(maxsize=1 << 16)
+def _read_footer(path: str, _state: tuple[int, ...]) -> Stamp | None:
+    """Read a footer once a process: a file of the lake is replaced by another, never changed."""
+    text = (pq.read_metadata(path).metadata or {}).get(FOOTER_KEY)
+    return Stamp.parse(text) if text else None

@@ -50,7 +50,7 @@ def executor(workers: int) -> dg.ExecutorDefinition:
 
 
 def start_fork_server() -> None:
-    """Begin to import the heavy packages while a run is planned."""
+    """Begin to import the heavy packages while Dagster prepares a run."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     multiprocessing.forkserver.ensure_running()

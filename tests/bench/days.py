@@ -3,9 +3,11 @@
 ``python -m tests.bench.days RAW WORK [DAYS]`` makes the daily tables of the first days (all, unless
 told) of a raw folder in the T-ECD layout twice with the same stages and writer, and without
 Dagster: each stage over all days at once, and day by day. Then it makes a lake with ``itememb run``
-up to the edges of both kinds, once without the last day and once more with it, and all of it anew.
+up to the edges, once without the last day, once more with it and once with nothing to do, and all
+of it anew; what the run's settings leave out (``bridge_edges``) is empty.
 """
 
+import resource
 import shutil
 import sys
 import time
@@ -13,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 from itememb_core.raw import RawScan, scan
 from itememb_core.settings import Settings
@@ -77,11 +78,22 @@ def equal_files(first: Path, second: Path) -> bool:
     )
 
 
-def run(raw: Path, lake: Path) -> Outcome:
-    """Make what is stale up to the edges."""
-    place = Place.from_env(str(raw), str(lake), EPOCH.isoformat(), "duckdb")
+def cpu_seconds() -> float:
+    """Of this process and of those that it started and that have ended."""
+    used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def run(raw: Path, lake: Path, title: str) -> Outcome:
+    """Make what is stale up to the edges; tell how long it took."""
+    place, before = Place.from_env(str(raw), str(lake), EPOCH.isoformat(), "duckdb"), cpu_seconds()
     outcome = Runner(Request(place, Settings(), select=EDGES)).run()
     assert outcome.errors == [], outcome.errors
+    print(
+        f"{title}: {outcome.seconds:.1f} s, of which Dagster {outcome.dagster_seconds:.1f} s; "
+        f"CPU {cpu_seconds() - before:.1f} s",
+        flush=True,
+    )
     return outcome
 
 
@@ -93,8 +105,9 @@ def by_stage(outcome: Outcome) -> dict[str, float]:
 def show(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:
     """Print seconds by stage as a table, with sums and the ratio of the first column to others."""
     names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    rest = ("catalog", "brands", "payments_events", "reviews", "users", "raw_inventory")
     print(f"\n| {title} | {' | '.join(columns)} |\n| --- |{' ---: |' * len(columns)}")
-    sums = {"all": names, "all but bridge_edges": [n for n in names if n != "bridge_edges"]}
+    sums = {"all": names, "daily tables and edges": [n for n in names if n not in rest]}
     for name in names:
         cells = [f"{column.get(name, 0):.2f}" for column in columns.values()]
         print(f"| {name} | {' | '.join(cells)} |")
@@ -122,15 +135,13 @@ def one_more_day(raw: Path, work: Path) -> None:
     late = [copy / file.path for file in scan(raw, EPOCH).files if file.day == last]
     for path in late:
         path.rename(path.with_name(f"_{path.name}"))
-    run(copy, work / "lake")
+    run(copy, work / "lake", "everything but the last day")
     for path in late:
         path.with_name(f"_{path.name}").rename(path)
-    new = run(copy, work / "lake")
-    whole = run(copy, work / "anew")
+    new = run(copy, work / "lake", "a new day")
+    run(copy, work / "lake", "nothing to do")
+    whole = run(copy, work / "anew", "everything")
     show("seconds", {"everything": by_stage(whole), "a new day": by_stage(new)})
-    told: dict[str, Any] = {"everything": whole, "a new day": new}
-    for name, outcome in told.items():
-        print(f"{name}: {outcome.seconds:.1f} s, of which Dagster {outcome.dagster_seconds:.1f} s")
     print("equal files:", equal_files(work / "lake", work / "anew"))
 
 

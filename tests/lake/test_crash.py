@@ -22,7 +22,7 @@ from itememb_dagster.lake.writer import SegmentWriter
 from tests.lake.test_lock import holder
 from tests.pipeline.test_pipeline import tree
 from tests.worlds.tiny import FOLDERS
-from tests.worlds.two_months import FIRST, HOLDOUT, TABLES, date_of, file_of, make
+from tests.worlds.two_months import FIRST, SET, TABLES, date_of, file_of, make
 
 KILLS = 3
 
@@ -147,7 +147,8 @@ def test_a_disk_that_fills_keeps_the_days_before_and_the_rerun_is_clean(
 
 def command(raw: Path, lake: Path, **environment: str) -> subprocess.CompletedProcess:
     """``itememb run`` in a process of its own."""
-    words = ["run", "--raw", str(raw), "--lake", str(lake), "--select", TABLES, "--set", HOLDOUT]
+    words = ["run", "--raw", str(raw), "--lake", str(lake), "--select", TABLES]
+    words += [word for setting in SET for word in ("--set", setting)]
     code = "from itememb_dagster.cli import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *words],

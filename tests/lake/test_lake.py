@@ -163,6 +163,18 @@ def test_a_version_without_its_folder_has_no_stamp_and_can_be_made_again(tmp_pat
     assert lake.stamp(KEY) is None
 
 
+def test_a_replaced_file_shows_its_own_stamp_and_a_damaged_one_none(tmp_path):
+    lake = Lake(tmp_path)
+    path = lake.part(KEY)
+    for inputs in ("a", "b"):
+        write_file(lake, path, [rows("x")], SCHEMA, stamp(inputs))
+        assert lake.stamp(KEY).inputs == inputs
+    path.write_bytes(path.read_bytes()[:-8])
+    assert lake.stamp(KEY) is None
+    path.unlink()
+    assert lake.stamp(KEY) is None
+
+
 BROKEN = (b"", b"{", b"\xff\xfe", b"[]", b"null", b"{}", b'{"id": 1}', b'{"name": 1, "x": 2}')
 
 

@@ -1,5 +1,6 @@
 """A raw folder of ten days of two months, and the tables that are made of it without any model."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -14,6 +15,8 @@ TABLES = '+key:"edges" or +key:"bridge_edges" or +key:"backtest/edges"'
 FIRST = 25
 DAYS = 10
 HOLDOUT = "holdout_days=7"
+#: With the bridge's table, which is off by default.
+SET = (HOLDOUT, "bridge_edges.enabled=true")
 
 
 def write(raw: Path) -> Path:
@@ -21,10 +24,10 @@ def write(raw: Path) -> Path:
     return write_tiny_world(raw, days=DAYS, users=20, first_day=FIRST).raw
 
 
-def make(raw: Path, lake: Path) -> Outcome:
+def make(raw: Path, lake: Path, assignments: Sequence[str] = SET) -> Outcome:
     """Run up to ``TABLES``."""
     place = Place.from_env(str(raw), str(lake), "2017-01-01", "duckdb")
-    return Runner(Request(place, parse_settings((HOLDOUT,)), select=TABLES)).run()
+    return Runner(Request(place, parse_settings(tuple(assignments)), select=TABLES)).run()
 
 
 def file_of(raw: Path, channel: str, day: int) -> Path:

@@ -42,7 +42,7 @@ class Check:
 
     name: str
     asset: Key
-    judge: Callable[..., Verdict]
+    evaluate: Callable[..., Verdict]
     inputs: Mapping[str, Key]
     blocking: bool
 
@@ -55,24 +55,24 @@ def check(
     ``settings`` are the run's, ``counts`` what the asset's stamp keeps.
     """
 
-    def declare(judge: Callable[..., Verdict]) -> Check:
+    def declare(evaluate: Callable[..., Verdict]) -> Check:
         given = inputs or {}
-        names = [n for n in inspect.signature(judge).parameters if n not in FROM_ELSEWHERE]
+        names = [n for n in inspect.signature(evaluate).parameters if n not in FROM_ELSEWHERE]
         wired = {name: given.get(name, (name,)) for name in names}
-        return Check(judge.__name__, asset, judge, wired, blocking)
+        return Check(evaluate.__name__, asset, evaluate, wired, blocking)
 
     return declare
 
 
 def build_check(item: Check) -> dg.AssetChecksDefinition:
     """Turn a check into a Dagster asset check."""
-    kinds = typing.get_type_hints(item.judge)
-    wanted = set(inspect.signature(item.judge).parameters)
+    kinds = typing.get_type_hints(item.evaluate)
+    wanted = set(inspect.signature(item.evaluate).parameters)
 
     @dg.asset_check(
         asset=dg.AssetKey(list(item.asset)),
         name=item.name,
-        description=inspect.getdoc(item.judge),
+        description=inspect.getdoc(item.evaluate),
         blocking=item.blocking,
         additional_deps=[
             dg.AssetKey(list(key)) for key in item.inputs.values() if key != item.asset
@@ -87,7 +87,7 @@ def build_check(item: Check) -> dg.AssetChecksDefinition:
         if "counts" in wanted:
             stamp = context.resources.lake.lake.stamp(item.asset)
             tables["counts"] = stamp.counts if stamp else {}
-        verdict = item.judge(**tables)
+        verdict = item.evaluate(**tables)
         severity = AssetCheckSeverity.WARN if verdict.warn else AssetCheckSeverity.ERROR
         _record(context.resources.lake.lake, item, verdict, severity)
         return AssetCheckResult(

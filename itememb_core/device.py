@@ -1,4 +1,4 @@
-"""Which device computes, and what it computes fastest."""
+"""Which device computes, with how many threads, and what it computes fastest."""
 
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,13 @@ def device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def threads() -> int:
+    """Return the number of threads of this process's numeric work, as torch has it."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def product_type(device: str) -> "torch.dtype":

@@ -39,9 +39,8 @@ class CoviewSettings(StageSettings):
 
 
 class BridgeSettings(StageSettings):
-    """Pairs of items of one user's interactions in two channels within a window."""
+    """Pairs of items of one user in two channels, within a window of ``item_model``."""
 
-    window_days: int = Field(30, ge=1, le=3650, description="Length of a window, days.")
     partners: int = Field(200, ge=1, description="Best partners kept for an item.")
 
 
@@ -93,7 +92,12 @@ class ItemModelSettings(StageSettings):
     learn_temperature: bool = Field(
         False, description="Whether the temperature is learned, from 0.02 to 1; it starts as set."
     )
-    window_days: int = Field(30, ge=2, le=3650, description="Span of a bridge's sliding window.")
+    window_days: int = Field(
+        30,
+        ge=2,
+        le=3650,
+        description="Window of the bridge, days, in training and in bridge_edges.",
+    )
     context_rate: float = Field(
         30.0, ge=0.0, description="Rate of the context table as a share of the learning rate."
     )

@@ -14,22 +14,25 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from itememb_core.bags import bag_window
 from itememb_core.edges.pairs import FIXED_POINT, int64
 from itememb_core.services import CHANNELS, RECEIPTS
 from itememb_core.settings import BridgeSettings
 
 
-def bridge_edges(user_items: ir.Table, settings: BridgeSettings, ranks: bool = False) -> ir.Table:
+def bridge_edges(
+    user_items: ir.Table, settings: BridgeSettings, window_days: int, ranks: bool = False
+) -> ir.Table:
     """The best pairs of items of two channels, over all users and windows.
 
-    A bag is the set of items of strength > 0 of one user in one channel within a window of
-    ``window_days`` days from the Unix epoch. Each bag pair of a user and window gives every pair of
-    items ``floor(2**20 / sqrt(size_a * size_b))``, so that a bag counts as one observation of
+    Bags are those of :mod:`itememb_core.bags`. Each bag pair of a user and window gives every pair
+    of items ``floor(2**20 / sqrt(size_a * size_b))``, so that a bag counts as one observation of
     length 1 a side however long it is.
 
     Args:
         user_items: ``day`` and the columns of ``schemas.USER_ITEMS``, any days.
-        settings: Window length (days) and how many partners of an item are kept.
+        settings: How many partners of an item are kept.
+        window_days: Length of a window, days: ``item_model.window_days``.
         ranks: Whether to give ``rank_channels``, ``rank_a`` and ``rank_b``, too: integers that
             order the rows as the channels (by name) and then the item ids do, and faster.
 
@@ -39,7 +42,7 @@ def bridge_edges(user_items: ir.Table, settings: BridgeSettings, ranks: bool = F
         ``channel_b`` or of ``item_b`` in ``channel_a`` (by weight, then by the partner's item id).
         An item seen in two channels is a row too: see ``drop_one_node``.
     """
-    bags = _bags(user_items, settings.window_days)
+    bags = bags_of(user_items, window_days)
     ids = _ids(bags)
     pairs = best_partners(_pairs(_numbered(bags, ids)), settings.partners)
     a = ids.select(id_a="id", channel_a="channel", item_a="item_id")
@@ -77,11 +80,11 @@ def drop_one_node(edges: pa.Table, held_out: Collection[str]) -> pa.Table:
     return edges.filter(pc.or_(pc.invert(same), two))
 
 
-def _bags(user_items: ir.Table, window_days: int) -> ir.Table:
-    """Distinct (user_id, channel, window, item_id)."""
+def bags_of(user_items: ir.Table, window_days: int) -> ir.Table:
+    """Bags of :mod:`itememb_core.bags`: distinct (user_id, channel, window, item_id)."""
     made = user_items.filter(user_items.strength > 0)
     return made.select(
-        "user_id", "channel", "item_id", window=made.day.epoch_days() // window_days
+        "user_id", "channel", "item_id", window=bag_window(made.day.epoch_days(), window_days)
     ).distinct()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from itememb_core.evaluation.intervals import bootstrap_intervals
+from itememb_core.intervals import bootstrap_intervals
 from itememb_core.schemas import EVALUATION
 
 #: Method, metric, slice, value, low, high.

@@ -6,15 +6,24 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from itememb_core.evaluation.ranking import (
+    hit_at,
+    random_hit_at,
+    random_reciprocal,
+    ranks_among,
+    reciprocal,
+    tied_ranks,
+)
 from itememb_core.evaluation.reliability import EXAMPLE, calibration_gap, examples
+from itememb_core.intervals import normal_interval, share_interval
 from itememb_core.items.vectors import vectors
+from itememb_core.items.vocabulary import UNKNOWN
 from itememb_core.links.labels import HeldOut, fold_of, held_out
 from itememb_core.links.nodes import Support, link_nodes, support
 from itememb_core.links.scorer.acceptance import (
     LabelledTop1,
     choose_threshold,
     precision_at,
-    wilson,
 )
 from itememb_core.links.scorer.fit import labelled_top1, out_of_fold, out_of_fold_top1
 from itememb_core.links.scorer.model import LinkScorer
@@ -130,7 +139,7 @@ def _rows(
     for name, mask in _slices(case.held, case.counts).items():
         seen = mask & case.held.seen
         rows.append(("held_out", "matches", name, float(seen.sum()), None, None))
-        rows.append(("pool", "recall", name, *_share(case.held.place[seen] >= 0)))
+        rows.append(("pool", "recall", name, *share_interval(case.held.place[seen] >= 0)))
         rows += _random_rows(name, catalog)
         for method, rank in ranks.items():
             rows += _rank_rows(method, name, rank[seen])
@@ -151,18 +160,17 @@ def _slices(held: HeldOut, counts: Support) -> dict[str, NDArray[np.bool_]]:
 def _ranks(
     case: _Case, catalog: NDArray[np.int64], values: NDArray[np.float32]
 ) -> dict[str, NDArray[np.float64]]:
-    """Rank of the true match by each method, from 1, float64 [matches]; infinite where none."""
+    """Rank of the true match by each method, from 0, float64 [matches]; infinite where none.
+
+    Of a match whose catalog side has no interaction, which is no candidate, it means nothing.
+    """
     held, counts = case.held, case.counts
     popular = np.sort(counts.catalog[catalog])  # [candidates]
-    own = counts.catalog[held.true_match]  # [matches]
-    not_above = np.searchsorted(popular, own, side="right")
-    ties = not_above - np.searchsorted(popular, own, side="left") - 1
     ranks = {
         "csls": _listed_ranks(held, "rank_csls"),
         "users": _listed_ranks(held, "rank_users"),
         "cosine": _cosine_ranks(held, catalog, values),
-        # Among equal counts the true match takes the middle of their places.
-        "channel_popularity": 1.0 + len(popular) - not_above + ties.clip(min=0) / 2.0,
+        "channel_popularity": ranks_among(popular, counts.catalog[held.true_match]),
     }
     if case.scorer.model is not None:
         scores = out_of_fold(held.lists, counts, case.fold, case.scorer.by_fold)
@@ -175,13 +183,14 @@ def _cosine_ranks(
 ) -> NDArray[np.float64]:
     """Rank of the true match by cosine among all candidates, float64 [matches]."""
     candidates = values[catalog]  # [candidates, dim]
-    ranks = np.empty(len(held.true_match))
+    place = np.full(len(values), UNKNOWN, np.int64)
+    place[catalog] = np.arange(len(catalog))
+    targets = place[held.true_match]  # [matches]
+    ranks = np.empty(len(targets))
     for start in range(0, len(ranks), ROWS):
         rows = slice(start, start + ROWS)
         queries = values[held.lists.receipt[rows]]  # [rows, dim]
-        own = np.einsum("nd,nd->n", queries, values[held.true_match[rows]])[:, None]  # [rows, 1]
-        above = (queries @ candidates.T > own) & (catalog != held.true_match[rows][:, None])
-        ranks[rows] = 1.0 + above.sum(axis=1)
+        ranks[rows] = tied_ranks(queries @ candidates.T, targets[rows])
     return ranks
 
 
@@ -191,17 +200,14 @@ def _listed_ranks(held: HeldOut, name: str) -> NDArray[np.float64]:
         return np.full(len(held.place), np.inf)
     ranks = held.lists.compared[name]
     own = np.take_along_axis(ranks, held.place[:, None].clip(min=0), axis=1)[:, 0]
-    return np.where((held.place >= 0) & ~np.isnan(own), own, np.inf).astype(np.float64)
+    return np.where((held.place >= 0) & ~np.isnan(own), own - 1, np.inf).astype(np.float64)
 
 
 def _rank_in_list(scores: NDArray[np.floating], place: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Rank of the candidate at ``place`` [n] by score [n, size], ties by place."""
+    """Rank of the candidate at ``place`` [n] by score [n, size]."""
     if not scores.shape[1]:
         return np.full(len(place), np.inf)
-    own = np.take_along_axis(scores, place[:, None].clip(min=0), axis=1)  # [n, 1]
-    before = (scores == own) & (np.arange(scores.shape[1]) < place[:, None])
-    rank = 1.0 + ((scores > own) | before).sum(axis=1)
-    return np.where(place >= 0, rank, np.inf)
+    return np.where(place >= 0, tied_ranks(scores, place.clip(min=0)), np.inf)
 
 
 def _top1(case: _Case) -> dict[str, LabelledTop1]:
@@ -273,32 +279,21 @@ def _calibration_rows(
 
 def _rank_rows(method: str, name: str, rank: NDArray[np.float64]) -> list[Row]:
     """hit@1, hit@10 (Wilson intervals) and the mean reciprocal rank (normal interval)."""
-    reciprocal = 1.0 / rank
-    mean, error = float(reciprocal.mean()), float(reciprocal.std() / np.sqrt(len(rank)))
-    low, high = max(0.0, mean - 1.96 * error), min(1.0, mean + 1.96 * error)
     return [
-        (method, "hit@1", name, *_share(rank <= 1)),
-        (method, "hit@10", name, *_share(rank <= 10)),
-        (method, "mrr", name, mean, low, high),
+        (method, "hit@1", name, *share_interval(hit_at(rank, 1))),
+        (method, "hit@10", name, *share_interval(hit_at(rank, 10))),
+        (method, "mrr", name, *normal_interval(reciprocal(rank))),
     ]
 
 
 def _random_rows(name: str, candidates: int) -> list[Row]:
     """What a random order of the candidates is expected to reach."""
-    harmonic = float((1.0 / np.arange(1, candidates + 1)).sum())
     figures = {
-        "hit@1": 1.0 / candidates,
-        "hit@10": min(10, candidates) / candidates,
-        "mrr": harmonic / candidates,
+        "hit@1": random_hit_at(candidates, 1),
+        "hit@10": random_hit_at(candidates, 10),
+        "mrr": random_reciprocal(candidates),
     }
     return [("random", metric, name, value, None, None) for metric, value in figures.items()]
-
-
-def _share(hits: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """A share with its 95 % interval."""
-    share = float(hits.mean())
-    low, high = wilson(share, len(hits))
-    return share, float(low), float(high)
 
 
 def _scorer_rows(scorer: LinkScorer) -> list[Row]:

@@ -1,16 +1,27 @@
-"""Ranking metrics."""
+"""Ranking metrics, and the one rule for ties.
 
-from typing import TYPE_CHECKING
+A rank counts from 0 and is the mean over all orders of what a method scores alike: candidates above
+plus half of the others that tie. A method whose list has an order of its own (the lists of users,
+where the more frequent of two equal items goes first; a list of the link pool) leaves nothing tied:
+its ranks are the places in that list.
+"""
+
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+    from torch import Tensor
+
+#: Lengths at which users' lists are cut, and the columns of :func:`ranking_metrics`.
+CUTOFFS: Final = (10, 100)
+METRICS: Final = ("ndcg@10", "ndcg@100", "recall@10", "recall@100", "mrr")
 
 
 def tied_ranks(
-    scores: NDArray[np.float32],
+    scores: NDArray[np.floating],
     targets: NDArray[np.int64],
     excluded: NDArray[np.int64] | None = None,
     rows: NDArray[np.int64] | None = None,
@@ -38,6 +49,31 @@ def tied_ranks(
     return above + (level - 1) / 2
 
 
+def ranks_among(
+    ordered: NDArray[np.floating] | NDArray[np.integer],
+    own: NDArray[np.floating] | NDArray[np.integer],
+) -> NDArray[np.float64]:
+    """Rank of targets by one score of all candidates, as :func:`tied_ranks`, ``[targets]``.
+
+    Args:
+        ordered: Scores of the candidates, ascending, those of the targets among them.
+        own: Scores of the targets, ``[targets]``.
+    """
+    above, level = _above_and_level(ordered, own)
+    return above + level / 2
+
+
+def _above_and_level(
+    ordered: NDArray[np.floating] | NDArray[np.integer],
+    own: NDArray[np.floating] | NDArray[np.integer],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How many candidates score more than each target, and how many others the same."""
+    high = np.searchsorted(ordered, own, "right")
+    above = (len(ordered) - high).astype(np.float64)
+    level = high - np.searchsorted(ordered, own, "left") - 1
+    return above, level.astype(np.float64)
+
+
 def sparse_ranks(
     counts: "csr_array",
     prior: NDArray[np.float64],
@@ -56,11 +92,8 @@ def sparse_ranks(
         excluded: Candidate that is left out, ``[queries]``; None: none is.
     """
     rows = np.arange(counts.shape[0])
-    ordered = np.sort(prior)
     own = _at(counts, rows, targets) + prior[targets]  # [queries]
-    high = np.searchsorted(ordered, own, "right")
-    above = (len(prior) - high).astype(np.float64)
-    level = high - np.searchsorted(ordered, own, "left") - 1.0
+    above, level = _above_and_level(np.sort(prior), own)
     of_entry = np.repeat(rows, np.diff(counts.indptr))  # [entries]
     before, bar = prior[counts.indices], own[of_entry]
     after = counts.data + before
@@ -102,3 +135,45 @@ def random_hit_at(candidates: int, k: int) -> float:
 def random_reciprocal(candidates: int) -> float:
     """Expected reciprocal rank in a random order: the harmonic number over ``candidates``."""
     return float((1 / np.arange(1, candidates + 1)).sum() / candidates)
+
+
+def ranking_metrics(
+    top: NDArray[np.int64], truth: list[NDArray[np.int64]], first: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """``METRICS`` of each user, float64 ``[users, METRICS]``.
+
+    NDCG@k is the sum of 1 / log2(rank + 1) over the hits among the first k, divided by what
+    min(k, relevant items) hits in the first places would give (Järvelin and Kekäläinen 2002).
+
+    Args:
+        top: Best items of each user, best first, -1 where none ``[users, listed]``.
+        truth: Distinct relevant items of each user, at least one.
+        first: Rank of the best-ranked of them ``[users]``.
+    """
+    size = max(top.shape[1], CUTOFFS[-1])
+    gains = 1.0 / np.log2(np.arange(2, size + 2))  # [size]
+    ideal = np.cumsum(gains)
+    hits = np.stack([np.isin(row, own) for row, own in zip(top, truth, strict=True)])
+    n = np.array([len(each) for each in truth])
+    ndcg, recall = [], []
+    for k in CUTOFFS:
+        found = hits[:, :k]
+        ndcg.append((found * gains[: found.shape[1]]).sum(axis=1) / ideal[np.minimum(n, k) - 1])
+        recall.append(found.sum(axis=1) / n)
+    return np.stack([*ndcg, *recall, reciprocal(first)], axis=1)
+
+
+def first_ranks(scores: "Tensor", truth: list[NDArray[np.int64]]) -> NDArray[np.float64]:
+    """Rank of the best-scored relevant item in the list of all, ties by column ``[users]``."""
+    import torch
+
+    best = np.empty(len(truth), np.int64)
+    for row, own in enumerate(truth):
+        values = scores[row, torch.from_numpy(own)].numpy()
+        best[row] = own[np.lexsort((own, -values))[0]]
+    column = torch.from_numpy(best)[:, None]
+    value = scores.gather(1, column)
+    above = (scores > value).sum(dim=1)
+    places = torch.arange(scores.shape[1])
+    level = ((scores == value) & (places < column)).sum(dim=1)
+    return (above + level).numpy().astype(np.float64)

@@ -4,11 +4,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from itememb_core.intervals import ratio_interval
 from itememb_core.links.labels import HeldOut, is_top1
 from itememb_core.links.scorer.acceptance import LabelledTop1
-
-#: Resamples of the bootstrap, of matches: a list and its copy stay together.
-RESAMPLES = 1000
 
 #: Two-sided level of the test.
 LEVEL = 0.01
@@ -32,6 +30,8 @@ def calibration_gap(
 ) -> tuple[float, float, float] | None:
     """Mean probability less share right of top-1 candidates, and its 99 % bootstrap interval.
 
+    Matches are resampled: a list and its copy stay together.
+
     Args:
         top1: Of lists, then of their copies without the true match; out-of-fold probabilities.
         mask: bool [2 n], the lists that count.
@@ -46,15 +46,7 @@ def calibration_gap(
         return None
     wrong = weight * (top1.probability - top1.correct).reshape(2, n)
     mass, gap = weight.sum(axis=0), wrong.sum(axis=0)  # [n] a match
-    rng = np.random.default_rng(seed)
-    gaps = []
-    for _ in range(RESAMPLES):
-        times = np.bincount(rng.integers(0, n, n), minlength=n)
-        total = float(times @ mass)
-        if total:
-            gaps.append(float(times @ gap) / total)
-    low, high = np.quantile(gaps, (LEVEL / 2, 1 - LEVEL / 2))
-    return float(gap.sum() / mass.sum()), float(low), float(high)
+    return ratio_interval(gap, mass, seed, level=LEVEL)
 
 
 def examples(held: HeldOut, scores: NDArray[np.float64], vocabulary: pa.Table) -> pa.Table:

@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from itememb_core.evaluation.ranking import CUTOFFS, METRICS, first_ranks, ranking_metrics
 from itememb_core.evaluation.user_baselines import Statistics, baseline_scores, statistics
+from itememb_core.intervals import multinomial_intervals
 from itememb_core.items.vocabulary import UNKNOWN, node_counts, node_index
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.exact import GROUP, best_columns
@@ -27,16 +29,12 @@ from itememb_core.users.shards import PackedHistories, Shard
 if TYPE_CHECKING:
     from torch import Tensor
 
-CUTOFFS: Final = (10, 100)
-METRICS: Final = ("ndcg@10", "ndcg@100", "recall@10", "recall@100", "mrr")
-
 #: Ground truth: all distinct targets of the holdout, or those of the first time alone (one basket's
 #: lines have one time); repeats too or new items only.
 SLICES: Final = ("all_repeats", "all_new", "next_repeats", "next_new")
 
 #: Users whose scores for all targets are held at once.
 _BLOCK: Final = 128
-_RESAMPLES: Final = 300
 
 Row = tuple[str, str, str, float, float | None, float | None]
 
@@ -265,48 +263,6 @@ def _add(
         entry.listed[row, listed[listed != UNKNOWN]] = True
 
 
-def ranking_metrics(
-    top: NDArray[np.int64], truth: list[NDArray[np.int64]], first: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """``METRICS`` of each user, float64 ``[users, METRICS]``.
-
-    NDCG@k is the sum of 1 / log2(rank + 1) over the hits among the first k, divided by what
-    min(k, relevant items) hits in the first places would give (Järvelin and Kekäläinen 2002).
-
-    Args:
-        top: Best items of each user, best first, -1 where none ``[users, listed]``.
-        truth: Distinct relevant items of each user, at least one.
-        first: Rank of the best-ranked of them, from 1 ``[users]``.
-    """
-    size = max(top.shape[1], CUTOFFS[-1])
-    gains = 1.0 / np.log2(np.arange(2, size + 2))  # [size]
-    ideal = np.cumsum(gains)
-    hits = np.stack([np.isin(row, own) for row, own in zip(top, truth, strict=True)])
-    n = np.array([len(each) for each in truth])
-    ndcg, recall = [], []
-    for k in CUTOFFS:
-        found = hits[:, :k]
-        ndcg.append((found * gains[: found.shape[1]]).sum(axis=1) / ideal[np.minimum(n, k) - 1])
-        recall.append(found.sum(axis=1) / n)
-    return np.stack([*ndcg, *recall, 1.0 / first], axis=1)
-
-
-def first_ranks(scores: "Tensor", truth: list[NDArray[np.int64]]) -> NDArray[np.float64]:
-    """Rank from 1 of the best-scored relevant item of all, ties by column ``[users]``."""
-    import torch
-
-    best = np.empty(len(truth), np.int64)
-    for row, own in enumerate(truth):
-        values = scores[row, torch.from_numpy(own)].numpy()
-        best[row] = own[np.lexsort((own, -values))[0]]
-    column = torch.from_numpy(best)[:, None]
-    value = scores.gather(1, column)
-    above = (scores > value).sum(dim=1)
-    places = torch.arange(scores.shape[1])
-    level = ((scores == value) & (places < column)).sum(dim=1)
-    return (1 + above + level).numpy().astype(np.float64)
-
-
 def _rows(
     metrics: dict[tuple[str, str], _Metrics], truth: GroundTruth, sizes: tuple[int, int], seed: int
 ) -> list[Row]:
@@ -319,7 +275,7 @@ def _rows(
     ]
     for (method, name), each in metrics.items():
         values = np.concatenate(each.values)  # [users, METRICS]
-        low, high = bootstrap(values, seed)
+        low, high = multinomial_intervals(values, seed)
         for column, metric in enumerate(METRICS):
             mean = float(values[:, column].mean())
             rows.append((method, metric, name, mean, float(low[column]), float(high[column])))
@@ -327,14 +283,3 @@ def _rows(
             share = float(each.listed[row].sum()) / targets
             rows.append((method, f"coverage@{k}", name, share, None, None))
     return rows
-
-
-def bootstrap(
-    values: NDArray[np.float64], seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % interval of the mean over users ``[users, metrics]``, by percentiles of resamples."""
-    rng = np.random.default_rng(seed)
-    n = len(values)
-    weights = rng.multinomial(n, np.full(n, 1.0 / n), size=_RESAMPLES) / n  # [resamples, users]
-    low, high = np.percentile(weights @ values, [2.5, 97.5], axis=0)
-    return low, high

@@ -16,6 +16,7 @@ from itememb_core.items.vocabulary import node_counts
 from itememb_core.model_files import existing, read_json, read_parquet
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.exact import top_k
+from itememb_core.retrieval.recall import RECALL_AT, recall, tuned_probes
 from itememb_core.settings import ItemIndexSettings
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 INDEX_FILE = "index.faiss"
 IDS_FILE = "ids.parquet"
 ABOUT_FILE = "index.json"
-
-#: Neighbours over which recall is measured.
-RECALL_AT = 10
 
 IDS = pa.schema([("position", pa.int64()), ("item_id", pa.string()), ("side", pa.string())])
 
@@ -195,11 +193,17 @@ def _measured_index(
     about = {"recall_at": RECALL_AT, "recall_sample": size}
     if n <= settings.exact_up_to:
         index = _flat(values)
-        return index, about | {"kind": "flat", "recall": _recall(index, queries, wanted)}
+        found, _ = index.search(queries, wanted.shape[1])  # [n, k]
+        return index, about | {"kind": "flat", "recall": recall(found, wanted)}
     index = _inverted_lists(values, seed)
-    recall = _tune(index, queries, wanted, settings)
+
+    def measure(probes: int) -> float:
+        index.nprobe = probes
+        return recall(index.search(queries, wanted.shape[1])[0], wanted)
+
+    index.nprobe, reached = tuned_probes(measure, settings.recall, index.nlist, first=1, growth=2.0)
     lists = {"lists": index.nlist, "probed": index.nprobe}
-    return index, about | lists | {"kind": "ivf", "recall": recall}
+    return index, about | lists | {"kind": "ivf", "recall": reached}
 
 
 def _flat(values: NDArray[np.float32]) -> Any:
@@ -228,27 +232,3 @@ def _inverted_lists(values: NDArray[np.float32], seed: int) -> Any:
     index.train(values)
     index.add(values)
     return index
-
-
-def _recall(index: Any, queries: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
-    """Share of the exact neighbours' places [n, k] that the index fills as well, from scores.
-
-    Scores and not ids, since equal vectors are interchangeable.
-    """
-    scores, _ = index.search(queries, wanted.shape[1])  # [n, k]
-    return float((scores >= wanted[:, -1:] - 1e-6).mean())
-
-
-def _tune(
-    index: Any,
-    queries: NDArray[np.float32],
-    wanted: NDArray[np.float32],
-    settings: ItemIndexSettings,
-) -> float:
-    """Read twice as many clusters until the recall wanted is reached; returns the recall."""
-    index.nprobe = 1
-    recall = _recall(index, queries, wanted)
-    while recall < settings.recall and index.nprobe < index.nlist:
-        index.nprobe = min(2 * index.nprobe, index.nlist)
-        recall = _recall(index, queries, wanted)
-    return recall

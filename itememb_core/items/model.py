@@ -88,6 +88,8 @@ class ItemModel:
         """Write safetensors, settings, history and its plot into an existing folder."""
         from safetensors.numpy import save_file
 
+        from itememb_core.report.training import training_plot
+
         arrays = {"embedding": self.embedding, "context": self.context, "bias": self.bias}
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / WEIGHTS)
         (folder / FACTS).write_text(json.dumps(self.facts, indent=1, sort_keys=True) + "\n")
@@ -153,25 +155,3 @@ def history_table(rows: list[Interval]) -> pa.Table:
             columns[f"{kind}_loss_{name}"] = [each.get(name) for each in found]
     schema = pa.schema([(name, pa.int64() if name == "step" else pa.float64()) for name in columns])
     return pa.table(columns, schema=schema)
-
-
-def training_plot(history: pa.Table) -> bytes:
-    """Return a PNG: losses by step, one panel a relation, training beside validation."""
-    import io
-
-    from matplotlib.figure import Figure
-
-    names = [c.removeprefix("train_loss_") for c in history.column_names if "train_loss_" in c]
-    figure = Figure(figsize=(3.2 * max(len(names), 1), 2.8), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, max(len(names), 1)))
-    steps = history["step"].to_pylist()
-    for panel, name in zip(panels, names, strict=False):
-        for kind in ("train", "validation"):
-            column = f"{kind}_loss_{name}"
-            if column in history.column_names:
-                panel.plot(steps, history[column].to_pylist(), label=kind)
-        panel.set(title=name, xlabel="step", ylabel="loss")
-        panel.legend()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
-    return buffer.getvalue()

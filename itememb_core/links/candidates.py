@@ -9,6 +9,7 @@ from itememb_core.items.vocabulary import ALL_SIDE
 from itememb_core.links.lists import PoolLists, pool_lists
 from itememb_core.links.nodes import support
 from itememb_core.links.scorer.model import LinkScorer
+from itememb_core.parts import IN_ORDER, PartExecutor
 from itememb_core.schemas import CROSS_DOMAIN_LINKS, LINK_CANDIDATES
 from itememb_core.services import RECEIPT_DOMAIN
 
@@ -20,7 +21,11 @@ LEARNED = "learned"
 
 
 def link_candidates(
-    pool: pa.Table, vocabulary: pa.Table, scorer: LinkScorer | None, k: int
+    pool: pa.Table,
+    vocabulary: pa.Table,
+    scorer: LinkScorer | None,
+    k: int,
+    parts: PartExecutor = IN_ORDER,
 ) -> pa.Table:
     """The best ``k`` candidates of every receipt item of a pool.
 
@@ -32,16 +37,13 @@ def link_candidates(
         vocabulary: The vocabulary the pool was made with.
         scorer: Fitted on the backtest, or ``None``.
         k: Candidates an item; fewer where the pool has fewer.
+        parts: Runs the scoring of some receipt items at a time.
 
     Returns:
         ``schemas.LINK_CANDIDATES``, receipt items in the pool's order, then rank.
     """
     lists = pool_lists(pool, vocabulary)
-    model = None if scorer is None else scorer.model
-    if model is None:
-        probability = np.full(lists.catalog.shape, np.nan)
-    else:
-        probability = model.probabilities(lists, support(vocabulary))
+    probability = _probability(lists, vocabulary, scorer, parts)
     places = _best(lists, probability, vocabulary, k)  # [n, k]
     row, column = np.nonzero(np.take_along_axis(lists.valid, places, axis=1))
     chosen = (row, places[row, column])
@@ -58,6 +60,15 @@ def link_candidates(
         *(_known(lists.compared[name][chosen]) for name in EVIDENCE),
     ]
     return pa.Table.from_arrays(columns, schema=LINK_CANDIDATES)
+
+
+def _probability(
+    lists: PoolLists, vocabulary: pa.Table, scorer: LinkScorer | None, parts: PartExecutor
+) -> NDArray[np.float64]:
+    """Probability of every candidate, float64 [n, size]; NaN without a fitted scorer."""
+    if scorer is None or scorer.model is None:
+        return np.full(lists.catalog.shape, np.nan)
+    return scorer.model.probabilities(lists, support(vocabulary), parts)
 
 
 def cross_domain_links(

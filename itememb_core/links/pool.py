@@ -1,9 +1,8 @@
 """``link_pool``: blocking by vectors and by shared users, with the comparisons of each pair."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,7 @@ from itememb_core.links import profiles
 from itememb_core.links.evidence import ItemFacts, ReceiptFacts, compare, item_facts
 from itememb_core.links.likelihood import PairScores, fit_shape
 from itememb_core.links.nodes import LinkNodes, link_nodes
-from itememb_core.links.scorer.trees import threads
+from itememb_core.parts import THREADS, PartExecutor
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.csls import CslsLists
 from itememb_core.retrieval.csls_lists import SearchFacts, near_lists
@@ -30,10 +29,6 @@ CHUNK = 512
 
 #: Days of a window in which an item's purchases are counted for the correlations in time.
 WEEK_DAYS, MONTH_DAYS = 7, 28
-
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True)
@@ -73,10 +68,11 @@ def link_pool(
     settings: LinkPoolSettings,
     expected_dim: int | None = None,
     progress: Progress = silent,
+    parts: PartExecutor = THREADS,
 ) -> pa.Table:
     """All parts of :func:`open_pool` as one table."""
-    parts = open_pool(data, settings, expected_dim, progress).parts
-    return pa.concat_tables([LINK_POOL.empty_table(), *parts]).combine_chunks()
+    tables = open_pool(data, settings, expected_dim, progress, parts).parts
+    return pa.concat_tables([LINK_POOL.empty_table(), *tables]).combine_chunks()
 
 
 def open_pool(
@@ -84,17 +80,19 @@ def open_pool(
     settings: LinkPoolSettings,
     expected_dim: int | None = None,
     progress: Progress = silent,
+    parts: PartExecutor = THREADS,
 ) -> Pool:
     """The best candidates of each query, by CSLS and by the users' log-likelihood ratio.
 
     What is held at once: vectors and profiles of both sides, 20 bytes a pair of the pool, and
-    ``settings.pairs_at_once`` a thread.
+    ``settings.pairs_at_once`` a worker.
 
     Args:
         data: Vectors, purchases and facts.
         settings: Candidates an item, neighbourhood of CSLS, which items are candidates.
         expected_dim: As in :func:`vectors`.
         progress: Called after each block of each pass.
+        parts: Runs both passes over some receipt items at a time.
 
     Returns:
         The pool; without parts where a side is empty (see ``no_links_reason``).
@@ -109,7 +107,7 @@ def open_pool(
         return Pool({}, iter(()))
     near, about = near_lists(values[nodes.receipts], values[nodes.catalog], settings, progress)
     pairs = _Pairs(data, values, nodes, near, settings)
-    return Pool(about, pairs.tables(data.vocabulary, progress))
+    return Pool(about, pairs.tables(data.vocabulary, progress, parts))
 
 
 class _Found(NamedTuple):
@@ -153,7 +151,9 @@ class _Pairs:
         self.ends = profiles.first_and_last(bought, nodes)
         self.facts: ItemFacts = item_facts(data.facts, data.catalog, data.vocabulary, nodes)
 
-    def tables(self, vocabulary: pa.Table, progress: Progress) -> Iterator[pa.Table]:
+    def tables(
+        self, vocabulary: pa.Table, progress: Progress, parts: PartExecutor
+    ) -> Iterator[pa.Table]:
         """The pairs with all comparisons.
 
         Two passes: a catalog item's best pairs are known after the first.
@@ -161,11 +161,12 @@ class _Pairs:
         ids = vocabulary["item_id"].combine_chunks()
         rivals = Rivals(len(self.catalog))
         kept: list[_Found] = []
-        for found in _few_at_once(self._found, self.parts):
+        for found in parts.map(_Pairs.found, self, self.parts):
             rivals.add(found.users_llr, found.base)
             kept.append(found)
             progress("link_pool: pairs", found.rows.stop, len(self.receipts))
-        for found, columns in zip(kept, _few_at_once(self._evidence, kept), strict=True):
+        evidence = parts.map(_Pairs.evidence, self, kept)
+        for found, columns in zip(kept, evidence, strict=True):
             lead = found.users_llr - rivals.of(found.users_llr, found.base)
             columns["users_llr_lead"] = lead
             arrays = [
@@ -176,7 +177,8 @@ class _Pairs:
             yield pa.Table.from_arrays(arrays, schema=LINK_POOL)
             progress("link_pool: evidence", found.rows.stop, len(self.receipts))
 
-    def _found(self, rows: slice) -> _Found:
+    def found(self, rows: slice) -> _Found:
+        """The pairs of some receipt items."""
         m, users = len(self.catalog), self.scores["users_llr"]
         shared = users.shared(rows)
         by_users = _best(shared, users.ratios(shared, rows), self.settings.by_users)
@@ -193,7 +195,7 @@ class _Pairs:
             _ranks(by_csls.key, self.near.reverse[rows].ravel(), keys),
         )
 
-    def _evidence(self, found: _Found) -> dict[str, NDArray]:
+    def evidence(self, found: _Found) -> dict[str, NDArray]:
         """All columns of the pool but the ids and the lead, [pairs] each."""
         rows, base = found.rows, found.base.astype(np.int64)
         query = found.query.astype(np.int64)
@@ -226,16 +228,6 @@ def _parts(queries: "csr_matrix", base: "csr_matrix", most: int) -> list[slice]:
         parts.append(slice(start, end))
         start = end
     return parts
-
-
-def _few_at_once(work: Callable[[_In], _Out], parts: Sequence[_In]) -> Iterator[_Out]:
-    """What ``work`` gives for each part, in order: no more are made at a time than threads.
-
-    Products and sorts run without the lock.
-    """
-    with ThreadPoolExecutor(threads()) as workers:
-        for start in range(0, len(parts), threads()):
-            yield from workers.map(work, parts[start : start + threads()])
 
 
 class _List(NamedTuple):

@@ -1,26 +1,63 @@
-"""Plots of a fit's losses, small PNGs."""
+"""The plot of a fit's losses, a small PNG: of the item model's and of the user model's."""
 
 import io
+from collections.abc import Mapping
+from typing import Final
 
 import pyarrow as pa
 
+#: What a fit's length is counted in: the first of these that is a column, and its words.
+_LENGTHS: Final = {"step": "step", "epoch": "passes over the histories"}
+
+#: Columns of a fit with one loss, and their words.
+_ONE_LOSS: Final = {"training, sampled": "loss", "validation users, all items": "validation_loss"}
+
 
 def training_plot(history: pa.Table) -> bytes:
-    """Loss of training and of the validation users by pass, as PNG."""
-    from matplotlib.figure import Figure
+    """Losses of training beside those of validation by step or pass, as PNG.
 
-    figure = Figure(figsize=(4.5, 3.4), dpi=90, layout="tight")
-    axes = figure.subplots()
-    epochs = history["epoch"].to_pylist()
-    axes.plot(epochs, history["loss"].to_pylist(), marker="o", label="training, sampled")
-    validation = history["validation_loss"]
-    if validation.null_count < len(validation):
-        axes.plot(epochs, validation.to_pylist(), marker="o", label="validation users, all items")
-    axes.set_xlabel("passes over the histories")
-    axes.set_ylabel("loss")
-    axes.set_xticks(epochs)
-    if epochs:
-        axes.legend(fontsize=8)
+    Args:
+        history: ``step`` or ``epoch``, and ``loss`` and ``validation_loss``, or these two of each
+            relation (``train_loss_<relation>``, ``validation_loss_<relation>``), which get a panel
+            each. A column that is missing or null throughout is not drawn.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    panels = _panels(history)
+    length = next(name for name in _LENGTHS if name in history.column_names)
+    figure = Figure(figsize=(max(3.2 * len(panels), 4.5), 3.2), dpi=80, layout="constrained")
+    places = history[length].to_pylist()
+    # One row of a fit of few steps or passes is a point, which a line does not show.
+    marker = "o" if len(places) < 10 else None
+    rows = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, lines) in zip(rows, panels.items(), strict=True):
+        for label, column in lines.items():
+            axes.plot(places, history[column].to_pylist(), marker=marker, label=label)
+        axes.set(title=title, xlabel=_LENGTHS[length], ylabel="loss")
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+        if lines and places:
+            axes.legend(fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _panels(history: pa.Table) -> Mapping[str, Mapping[str, str]]:
+    """Columns by label, by title of the panel; at least one panel."""
+    prefix = "train_loss_"
+    relations = [c.removeprefix(prefix) for c in history.column_names if c.startswith(prefix)]
+    panels = {
+        name: {kind: f"{kind}_loss_{name}" for kind in ("train", "validation")}
+        for name in relations
+    } or {"": _ONE_LOSS}
+    return {title: _drawn(history, lines) for title, lines in panels.items()}
+
+
+def _drawn(history: pa.Table, lines: Mapping[str, str]) -> dict[str, str]:
+    """The lines whose column has a value."""
+    return {
+        label: column
+        for label, column in lines.items()
+        if column in history.column_names and history[column].null_count < len(history)
+    }

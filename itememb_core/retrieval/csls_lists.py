@@ -9,13 +9,11 @@ from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.csls import CslsLists, csls_lists, half_mean, reverse_ranks
 from itememb_core.retrieval.exact import top_k
 from itememb_core.retrieval.inverted import InvertedLists, spread
+from itememb_core.retrieval.recall import RECALL_AT, csls_recall, sure_recall, tuned_probes
 from itememb_core.settings import LinkPoolSettings
 
 #: How a search was made, by name: its kind, sizes, recall.
 SearchFacts = dict[str, str | int | float]
-
-#: Neighbours over which recall is measured.
-RECALL_AT = 10
 
 #: An index returns so many times what is wanted, from which CSLS takes the best.
 DEPTH = 2
@@ -70,33 +68,6 @@ def near_lists(
     for name, side in zip(("receipts", "catalog"), sides[::-1], strict=True):
         facts |= {f"lists, {name}": side.lists.count, f"lists read, {name}": side.probed}
     return lists, facts
-
-
-def csls_recall(
-    queries: NDArray[np.float32],
-    base: NDArray[np.float32],
-    lists: CslsLists,
-    sample: NDArray[np.int64],
-) -> float:
-    """Share of the exact ten that the lists of some queries hold.
-
-    By score and not by row, since equal vectors are interchangeable; the exact ten are by
-    the lists' own r, whose error has no part in it.
-    """
-    wanted = top_k(queries[sample], base, RECALL_AT, penalty=lists.mean_base / 2.0)[1]
-    found = lists.similarity[sample] - lists.mean_base[lists.candidate[sample]] / 2.0
-    return share_found(found, wanted)
-
-
-def share_found(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
-    """Mean share of the exact best [n, k] that scores [n, returned] reach, best first."""
-    return float(_shares(found, wanted).mean())
-
-
-def _shares(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Share of each query's exact best that its scores reach, [n]."""
-    good = (found >= wanted[:, -1:] - 1e-6).sum(axis=1)
-    return (good / wanted.shape[1]).clip(max=1.0)
 
 
 class Side(NamedTuple):
@@ -194,7 +165,7 @@ def _probes(
     wanted: NDArray[np.float32],
     aim: tuple[int, float],
 ) -> int:
-    """Read half as many lists more until the recall is reached; returns how many are read.
+    """How many lists are read so that the recall is reached.
 
     Args:
         lists: Of the base.
@@ -202,14 +173,11 @@ def _probes(
         wanted: Cosines of its exact ten.
         aim: Neighbours returned, recall of the exact ten among them.
     """
-    probes, (depth, recall) = min(FEWEST, lists.count), aim
-    while True:
+    depth, target = aim
+
+    def measure(probes: int) -> float:
         rows, found = lists.search(queries, depth, probes)
         short = (rows[:, -1] < 0).mean()
-        shares = _shares(found, wanted)
-        # A standard error above, so that other queries than the sample find as much.
-        sure = shares.mean() - shares.std() / np.sqrt(len(shares))
-        enough = sure >= recall and short <= MOST_SHORT
-        if enough or probes >= lists.count:
-            return probes
-        probes = min(probes + probes // 2, lists.count)
+        return sure_recall(found, wanted) if short <= MOST_SHORT else -np.inf
+
+    return tuned_probes(measure, target, lists.count, first=FEWEST, growth=1.5)[0]

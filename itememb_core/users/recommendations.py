@@ -1,12 +1,14 @@
 """``user_embeddings`` and ``recommendations``, made shard by shard."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from itememb_core import schemas
+from itememb_core.parts import IN_ORDER, PartExecutor
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.exact import best_columns
 from itememb_core.settings import RecommendationsSettings
@@ -17,23 +19,56 @@ from itememb_core.users.shards import PackedHistories, Shard
 
 
 def user_embeddings(
-    model: UserModel, packed: PackedHistories, progress: Progress = silent
+    model: UserModel,
+    packed: PackedHistories,
+    progress: Progress = silent,
+    parts: PartExecutor = IN_ORDER,
 ) -> Iterator[pa.Table]:
     """User vectors after each user's last event, a table a shard, ordered by user.
 
     ``user vector . item vector + bias`` of the item tower is the score without repeats; user
     vectors have any length.
 
+    Args:
+        model: Fitted on the items of ``packed``.
+        packed: Histories.
+        progress: Called after each shard.
+        parts: Runs :func:`vectors_of_shard`; a part is a shard's name.
+
     Yields:
         ``schemas.user_embeddings(dim)``; at least one table, empty where there are no users.
     """
-    schema = schemas.user_embeddings(model.settings.dim)
-    yield schema.empty_table()
-    for number, shard in enumerate(packed.shards()):
-        values = _vectors(model, shard)
-        column = pa.FixedSizeListArray.from_arrays(values.ravel(), model.settings.dim)
-        yield pa.table([pa.array(shard.user_ids), column], schema=schema)
+    yield schemas.user_embeddings(model.settings.dim).empty_table()
+    tables = parts.map(vectors_of_shard, (model, packed), packed.names)
+    for number, table in enumerate(tables):
+        yield table
         progress("user embeddings", number + 1, len(packed.names))
+
+
+def vectors_of_shard(shared: tuple[UserModel, PackedHistories], name: str) -> pa.Table:
+    """Vectors of one shard's users, ``schemas.user_embeddings(dim)``."""
+    model, packed = shared
+    shard, dim = packed.shard(name), model.settings.dim
+    column = pa.FixedSizeListArray.from_arrays(_vectors(model, shard).ravel(), dim)
+    return pa.table([pa.array(shard.user_ids), column], schema=schemas.user_embeddings(dim))
+
+
+class Lister(NamedTuple):
+    """What all shards share when their users' lists are made.
+
+    Attributes:
+        model: Fitted on the items.
+        packed: Histories.
+        items: Their targets.
+        settings: Length of the lists, and what they leave out.
+        base: :func:`itememb_core.users.scoring.item_matrix` of the model.
+    """
+
+    model: UserModel
+    packed: PackedHistories
+    items: ItemSpace
+    settings: RecommendationsSettings
+    base: NDArray[np.float32]
 
 
 def recommendations(
@@ -42,11 +77,20 @@ def recommendations(
     items: ItemSpace,
     settings: RecommendationsSettings,
     progress: Progress = silent,
+    parts: PartExecutor = IN_ORDER,
 ) -> Iterator[pa.Table]:
-    """The ``k`` targets of the highest score for each user, a table a shard.
+    """The ``k`` targets of the highest score for each user, some tables a shard.
 
     Ties go to the more frequent item. With fewer targets than ``k`` (or fewer that are not
     excluded) a user has as many rows as there are.
+
+    Args:
+        model: Fitted on ``items``.
+        packed: Histories.
+        items: Targets.
+        settings: Length of the lists, and what they leave out.
+        progress: Called after each shard.
+        parts: Runs :func:`lists_of_shard`; a part is a shard's name.
 
     Yields:
         ``schemas.RECOMMENDATIONS``, ordered by user and rank; at least one table.
@@ -54,16 +98,27 @@ def recommendations(
     yield schemas.RECOMMENDATIONS.empty_table()
     if not len(items.targets):
         return
-    base = item_matrix(model.towers)
-    for number, shard in enumerate(packed.shards()):
-        users, stop = np.arange(len(shard.user_ids)), np.asarray(shard.start[1:])
-        own = own_items(shard, users, stop, packed.item_stats)
-        values = _vectors(model, shard)
-        blocks = model_scores(model.towers, values, base, own, exclude_seen=settings.exclude_seen)
-        for part, scores in blocks:
-            ids, best = best_columns(scores, min(settings.k, len(items.targets)))
-            yield _rows(shard.user_ids[part], ids, best, items)
+    lister = Lister(model, packed, items, settings, item_matrix(model.towers))
+    for number, tables in enumerate(parts.map(lists_of_shard, lister, packed.names)):
+        yield from tables
         progress("recommendations", number + 1, len(packed.names))
+
+
+def lists_of_shard(shared: Lister, name: str) -> list[pa.Table]:
+    """Lists of one shard's users, ``schemas.RECOMMENDATIONS``, a table a block of scores."""
+    model, items, settings = shared.model, shared.items, shared.settings
+    shard = shared.packed.shard(name)
+    users, stop = np.arange(len(shard.user_ids)), np.asarray(shard.start[1:])
+    own = own_items(shard, users, stop, shared.packed.item_stats)
+    values = _vectors(model, shard)
+    blocks = model_scores(
+        model.towers, values, shared.base, own, exclude_seen=settings.exclude_seen
+    )
+    tables = []
+    for part, scores in blocks:
+        ids, best = best_columns(scores, min(settings.k, len(items.targets)))
+        tables.append(_rows(shard.user_ids[part], ids, best, items))
+    return tables
 
 
 def _vectors(model: UserModel, shard: Shard) -> NDArray[np.float32]:

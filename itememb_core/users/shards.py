@@ -117,10 +117,13 @@ class PackedHistories:
     item_users: NDArray[np.int64]  # [targets], users who interacted with the item
     item_stats: NDArray[np.float32]  # [targets, 2], share of repeats, log share of users
 
+    def shard(self, name: str) -> Shard:
+        """Open the shard of one of the names."""
+        return open_shard(self.folder / name)
+
     def shards(self) -> Iterator[Shard]:
         """Open one shard after the other, in the order of their names."""
-        for name in self.names:
-            yield open_shard(self.folder / name)
+        yield from map(self.shard, self.names)
 
 
 def pack_histories(

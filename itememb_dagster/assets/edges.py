@@ -80,7 +80,8 @@ def edges(ctx: StageContext, copurchase_edges: ir.Table, coview_edges: ir.Table)
 )
 def bridge_edges(ctx: StageContext, user_items: ir.Table) -> ir.Table:
     """Interactions of one user in two channels within a window: the best partners of each item."""
-    return core.bridge_edges(user_items, ctx.settings.bridge_edges, ranks=True)
+    settings, window_days = ctx.settings.bridge_edges, ctx.settings.item_model.window_days
+    return core.bridge_edges(user_items, settings, window_days, ranks=True)
 
 
 STAGES = (copurchase_edges, coview_edges, user_items, edges, bridge_edges)

@@ -103,7 +103,7 @@ def vocabulary(ctx: StageContext, user_items: ir.Table, catalog: ir.Table) -> pa
 
 def _record(ctx: StageContext, model: ItemModel) -> ItemModel:
     """Show what a fit did."""
-    from itememb_core.items.model import training_plot
+    from itememb_core.report.training import training_plot
 
     ctx.metadata |= {"steps": model.facts["steps"], "shares": model.facts["shares"]}
     ctx.nothing = model.facts["reason"]

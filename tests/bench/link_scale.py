@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 from itememb_core.items.vectors import vectors
 from itememb_core.links.nodes import link_nodes
 from itememb_core.progress import silent
-from itememb_core.retrieval.csls_lists import RECALL_AT, Side, share_found
+from itememb_core.retrieval.csls_lists import Side
 from itememb_core.retrieval.exact import top_k
+from itememb_core.retrieval.recall import RECALL_AT
+from itememb_core.retrieval.recall import recall as recall_of
 from itememb_core.settings import LinkPoolSettings
 
 #: Candidates returned, queries on which the flat index is timed, and on which ours is.
@@ -129,7 +131,7 @@ class Way(NamedTuple):
         search = clock.read() / len(some) * len(asking)
         sample = slice(None, None, max(len(some) // SAMPLE, 1))
         wanted = top_k(some[sample], answering, RECALL_AT)[1]
-        recall = share_found(cosine[sample], wanted)
+        recall = recall_of(cosine[sample], wanted)
         return cls(flat, build, search, recall, side.lists.count, side.probed)
 
 

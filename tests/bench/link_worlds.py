@@ -20,7 +20,7 @@ import numpy as np
 
 from itememb_core.demo import write_demo
 from itememb_core.demo.settings import DemoSettings
-from itememb_core.links.scorer.acceptance import wilson
+from itememb_core.intervals import wilson
 from itememb_core.links.scorer.model import LinkScorer
 from itememb_core.settings import Settings
 from itememb_dagster.automation.runner import Request, Runner

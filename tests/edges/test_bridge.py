@@ -33,8 +33,8 @@ def bought(channel, *items, user=1, day=0, strength=1):
 def query(window_days, partners):
     """SQL over the table ``user_items``: compiling takes longer than running it."""
     table = ibis.table(ibis.Schema.from_pyarrow(DAILY_USER_ITEMS), name="user_items")
-    setting = BridgeSettings(window_days=window_days, partners=partners)
-    return str(ibis.to_sql(bridge_edges(table, setting), dialect="duckdb"))
+    made = bridge_edges(table, BridgeSettings(partners=partners), window_days)
+    return str(ibis.to_sql(made, dialect="duckdb"))
 
 
 def bridge(con, rows, window_days=30, partners=200):
@@ -103,7 +103,7 @@ def test_ranks_order_the_rows_as_channels_and_ids_do():
     rows = [row for c in reversed(CHANNELS) for row in bought(c, "я", f"{c[0]}_1", "b", "a")]
     con = connect(threads=2)
     table_of(con, "user_items", rows, DAILY_USER_ITEMS)
-    made = bridge_edges(con.table("user_items"), BridgeSettings(), ranks=True).to_pandas()
+    made = bridge_edges(con.table("user_items"), BridgeSettings(), 30, ranks=True).to_pandas()
     assert len(made) == 6 * 16
     by_rank = made.sort_values(["rank_channels", "rank_a", "rank_b"]).index
     by_name = made.sort_values(["channel_a", "channel_b", "item_a", "item_b"]).index
@@ -134,7 +134,7 @@ def test_the_reference_agrees_on_random_bags(con, partners, seed):
 def test_nothing_to_join_gives_the_full_schema(con):
     for rows in ([], bought("retail", "a", "b")):
         table = table_of(con, "user_items", rows, DAILY_USER_ITEMS)
-        made = bridge_edges(table, BridgeSettings()).to_pyarrow()
+        made = bridge_edges(table, BridgeSettings(), 30).to_pyarrow()
         assert made.schema.equals(schemas.BRIDGE_EDGES)
         assert made.num_rows == 0
 

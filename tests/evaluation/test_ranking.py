@@ -6,15 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from itememb_core.evaluation.intervals import bootstrap_intervals
 from itememb_core.evaluation.ranking import (
     hit_at,
     random_hit_at,
     random_reciprocal,
+    ranks_among,
     reciprocal,
     sparse_ranks,
     tied_ranks,
 )
+from itememb_core.intervals import bootstrap_intervals
 
 
 def rank(scores: list[float], target: int, query: int) -> float:
@@ -28,6 +29,13 @@ def test_ranks_by_hand():
     assert rank([9, 5, 3, 3, 3, 1], target=1, query=0) == 0.0
     assert rank([3, 3], target=1, query=0) == 0.0
     assert rank([0, 0, 0, 0, 0], target=1, query=4) == 1.5
+
+
+def test_ranks_by_one_score_of_all_are_those_of_dense_scores():
+    scores = np.array([7, 1, 3, 3, 9, 3])
+    targets = np.arange(len(scores))
+    dense = tied_ranks(np.tile(scores, (len(scores), 1)), targets)
+    assert ranks_among(np.sort(scores), scores).tolist() == dense.tolist() == [1, 5, 3, 3, 0, 3]
 
 
 def test_hits_and_reciprocals_by_hand():

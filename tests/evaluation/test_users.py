@@ -4,17 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from itememb_core.evaluation.ranking import METRICS, first_ranks, ranking_metrics
 from itememb_core.evaluation.user_baselines import baseline_scores, statistics
 from itememb_core.evaluation.users import (
-    METRICS,
     SLICES,
     Interactions,
-    bootstrap,
-    first_ranks,
     ground_truth,
-    ranking_metrics,
     user_evaluation,
 )
+from itememb_core.intervals import multinomial_intervals
 from itememb_core.schemas import EVALUATION
 from itememb_core.users.scoring import own_items
 from tests.worlds.users import fitted, habits, histories, items_of, pack
@@ -25,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_metrics_by_hand():
     top = np.array([[4, 7, 1, -1], [5, 6, 7, 8]])
     truth = [np.array([1, 4, 9]), np.array([3])]
-    first = np.array([1.0, 50.0])
+    first = np.array([0.0, 49.0])
     values = ranking_metrics(top, truth, first)
     ideal = 1 + 1 / np.log2(3) + 1 / np.log2(4)
     ndcg = (1 + 1 / np.log2(4)) / ideal
@@ -35,7 +33,7 @@ def test_metrics_by_hand():
 
 def test_cutoffs_part_the_list():
     top = np.arange(100)[None]
-    values = ranking_metrics(top, [np.array([0, 50])], np.array([1.0]))[0]
+    values = ranking_metrics(top, [np.array([0, 50])], np.array([0.0]))[0]
     ideal = 1 + 1 / np.log2(3)
     expected = [1 / ideal, (1 + 1 / np.log2(52)) / ideal, 0.5, 1, 1]
     assert values == pytest.approx(expected)
@@ -43,13 +41,13 @@ def test_cutoffs_part_the_list():
 
 def test_first_rank_with_ties():
     scores = torch.tensor([[3.0, 5.0, 3.0, 3.0, -torch.inf]])
-    assert first_ranks(scores, [np.array([2, 4])]).tolist() == [3]
-    assert first_ranks(scores, [np.array([0, 2])]).tolist() == [2]
+    assert first_ranks(scores, [np.array([2, 4])]).tolist() == [2]
+    assert first_ranks(scores, [np.array([0, 2])]).tolist() == [1]
 
 
 def test_bootstrap_holds_the_mean():
     values = np.random.default_rng(0).normal(5, 1, (400, 2))
-    low, high = bootstrap(values, 0)
+    low, high = multinomial_intervals(values, 0)
     assert ((low < values.mean(axis=0)) & (values.mean(axis=0) < high)).all()
     assert high - low == pytest.approx(np.full(2, 4 / 20), rel=0.2)  # 2 * 1.96 / sqrt(400)
 

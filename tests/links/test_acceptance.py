@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itememb_core.intervals import wilson
 from itememb_core.links.scorer.acceptance import (
     LabelledTop1,
     choose_by_expectation,
     choose_threshold,
     precision_at,
-    wilson,
 )
 
 

@@ -9,7 +9,8 @@ from itememb_core.links.lists import pool_lists
 from itememb_core.links.nodes import link_nodes, no_links_reason
 from itememb_core.links.pool import LinkData, link_pool, open_pool
 from itememb_core.retrieval.csls import csls_lists
-from itememb_core.retrieval.csls_lists import csls_recall, near_lists
+from itememb_core.retrieval.csls_lists import near_lists
+from itememb_core.retrieval.recall import csls_recall
 from itememb_core.schemas import LINK_POOL
 from itememb_core.settings import LinkPoolSettings
 from tests.worlds.links import (

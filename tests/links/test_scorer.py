@@ -20,9 +20,11 @@ from itememb_core.links.scorer.comparisons import FEATURES, best_other, candidat
 from itememb_core.links.scorer.fit import fit_scorer, out_of_fold_top1
 from itememb_core.links.scorer.model import SCORER_FILE, LinkScorer
 from itememb_core.links.scorer.population import example_weights, no_match_shares, set_population
+from itememb_core.parts import InOrder, Threads
 from itememb_core.schemas import CROSS_DOMAIN_LINKS, LINK_CANDIDATES, LINK_HOLDOUT, LINK_POOL
 from itememb_core.settings import LinkPoolSettings, LinkScorerSettings
 from tests.worlds.links import World, pool_table, vocabulary_table
+from tests.worlds.pickled import Pickled
 
 SETTINGS = LinkScorerSettings(target_precision=0.9, no_match_share=0.25, rounds=30)
 
@@ -277,6 +279,25 @@ def test_ties_are_ordered_by_id():
     table = link_candidates(pool, vocabulary_table(rows), None, k=2)
     assert table["catalog_item"].to_pylist() == ["fmcg_a", "fmcg_b"]
     assert table["probability"].null_count == 2
+
+
+@pytest.mark.parametrize(
+    "parts", [InOrder(), Threads(2), Pickled()], ids=["in order", "threads", "another process"]
+)
+def test_whoever_takes_the_parts_pool_and_candidates_are_the_same(fitted, monkeypatch, parts):
+    world = fitted.world
+    told = []
+    pool = link_pool(
+        world.data(),
+        LinkPoolSettings(size=20, by_users=10, pairs_at_once=500),
+        progress=lambda what, done, of: told.append(what),
+        parts=parts,
+    )
+    assert told.count("link_pool: evidence") > 3
+    assert pool.equals(fitted.pool)
+    monkeypatch.setattr("itememb_core.links.scorer.model.CHUNK", 100)
+    made = link_candidates(pool, world.vocabulary, fitted.scorer, k=10, parts=parts)
+    assert made.equals(fitted.candidates)
 
 
 def test_one_link_an_item_and_direct_links_first(fitted):

@@ -32,7 +32,8 @@ from tests.worlds.edge_rows import (
 DAY = timedelta(days=1)
 #: Small, so that most sets are over their cap and many partners are cut.
 BASKET, SESSION = CopurchaseSettings(basket_cap=3), CoviewSettings(session_cap=3)
-BRIDGE = BridgeSettings(window_days=3, partners=2)
+BRIDGE = BridgeSettings(partners=2)
+BRIDGE_DAYS = 3
 DAILY = {"copurchase": DAILY_EDGES, "coview": DAILY_EDGES, "user_items": DAILY_USER_ITEMS}
 #: Days that stand in the compiled text for the first and last closing day.
 FIRST, LAST = date(1801, 1, 2), date(1902, 2, 3)
@@ -60,7 +61,7 @@ def compiled(relation):
         "coview": lambda: edges.coview_edges(catalog, SESSION, FIRST, LAST),
         "user_items": lambda: edges.user_items(events),
         "edges": lambda: edges.edges_by_month(daily["copurchase"], daily["coview"]),
-        "bridge": lambda: edges.bridge_edges(daily["user_items"], BRIDGE),
+        "bridge": lambda: edges.bridge_edges(daily["user_items"], BRIDGE, BRIDGE_DAYS),
     }[relation]()
     return str(ibis.to_sql(made, dialect="duckdb"))
 
@@ -104,7 +105,7 @@ def expected_of(events):
         "coview": coview,
         "user_items": user_items,
         "edges": reference.by_month(copurchase, coview),
-        "bridge": reference.bridge(user_items, BRIDGE.window_days, BRIDGE.partners),
+        "bridge": reference.bridge(user_items, BRIDGE_DAYS, BRIDGE.partners),
     }
 
 

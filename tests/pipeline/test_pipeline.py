@@ -196,7 +196,7 @@ BAD_COMMANDS = {
     ),
     "days turned round": (
         ["run", "--raw", "{raw}", "--lake", "l", "--start", "2017-01-05", "--end", "2017-01-02"],
-        "2017-01-05 is after",
+        "2017-01-05 --end 2017-01-02: the first day is after the last",
     ),
     "close setting": (
         ["run", "--raw", "{raw}", "--lake", "l", "--set", "item_model.dims=8"], "item_model.dim,",
@@ -210,7 +210,10 @@ BAD_COMMANDS = {
     "demo option": (["demo", "d", "--direct", "7"], "direct"),
 }  # fmt: skip
 #: Values that no raw folder or lake could make right.
-WRONG_USE = ("date", "unknown setting", "out of range", "engine", "close setting", "demo option")
+WRONG_USE = (
+    "date", "range", "unknown setting", "out of range", "engine", "no such asset",
+    "days turned round", "close setting", "selection", "demo option",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD_COMMANDS)

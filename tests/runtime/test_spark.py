@@ -166,7 +166,9 @@ def relations(world: Path, threads: int) -> dict[str, pa.Table]:
         "coview_edges": seen,
         "user_items": met,
         "edges": edges.edges_by_month(bought, seen),
-        "bridge_edges": edges.bridge_edges(met, settings.bridge_edges),
+        "bridge_edges": edges.bridge_edges(
+            met, settings.bridge_edges, settings.item_model.window_days
+        ),
         "user_histories": user_histories(ibis.union(*clean.values()), settings.user_histories),
     }
     return {name: ordered(rows) for name, rows in made.items()}

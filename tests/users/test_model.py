@@ -8,12 +8,14 @@ import pytest
 
 from itememb_core import schemas
 from itememb_core.errors import ItemembError
+from itememb_core.parts import Threads
 from itememb_core.report.training import training_plot
 from itememb_core.settings import RecommendationsSettings
 from itememb_core.users.model import UserModel
 from itememb_core.users.recommendations import recommendations, user_embeddings
 from itememb_core.users.towers import towers_state
 from itememb_core.users.training.fit import fit_user_model
+from tests.worlds.pickled import Pickled
 from tests.worlds.users import SMALL, fitted, habits, items_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -102,6 +104,21 @@ def test_lists_and_vectors(tmp_path):
     favourites = {(user, item) for user, _, item in rows if item != "opaque"}
     hits = [(user, item) in favourites for user, item in zip(table.user_id, table.item_id)]  # noqa: B905
     assert np.mean(hits) > 0.9
+
+
+@pytest.mark.parametrize("parts", [Threads(2), Pickled()], ids=["threads", "another process"])
+def test_whoever_takes_the_shards_the_tables_are_the_same(tmp_path, parts):
+    model, packed, items = fitted(tmp_path)
+    # One shard twice stands for two.
+    packed = replace(packed, names=packed.names * 2)
+    settings = RecommendationsSettings(k=5)
+    there = list(recommendations(model, packed, items, settings, parts=parts))
+    assert there == list(recommendations(model, packed, items, settings))
+    assert there[1] == there[2]
+    assert there[1].num_rows == 200
+    people = list(user_embeddings(model, packed, parts=parts))
+    assert people == list(user_embeddings(model, packed))
+    assert [table.num_rows for table in people] == [0, 40, 40]
 
 
 def test_seen_items_can_be_left_out(tmp_path):

@@ -71,6 +71,8 @@ class WithinSource:
 class BridgeSource:
     """Pairs of one user's items in two channels, at most half a window apart.
 
+    The bridge of :mod:`itememb_core.bags` with a window around each entry in place of fixed ones.
+
     An entry of the first channel is drawn with weight sqrt(size_b / size_a), its partner evenly
     from the entries of the second channel within the window around it: a pair then weighs
     1 / sqrt(size_a * size_b), and a user's window counts by its geometric mean size. Pairs whose

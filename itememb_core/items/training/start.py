@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from itememb_core.bags import bag_window
 from itememb_core.items.training.data import Bags, Pairs, TrainingData
 from itememb_core.progress import Progress, silent
 from itememb_core.services import CHANNELS
@@ -137,16 +138,21 @@ def bridge_matrix(
 ) -> "csr_array":
     """Return weights between two channels ``[nodes, nodes]``: 1 / sqrt(size a · size b) a bag.
 
-    Windows are floor(day / window_days). A pair whose ends are one node makes no entry.
+    Bags are those of :mod:`itememb_core.bags`. A pair whose ends are one node makes no entry.
     """
-    window = bags.day // window_days
-    key = bags.user.astype(np.int64) * (int(window.max(initial=0)) + 1) + window
-    group = np.unique(key, return_inverse=True)[1]
+    group = users_windows(bags, window_days)
     first, second = (_bag_rows(bags, group, c, nodes) for c in channels)
     matrix = (first.T @ second).tocsr()
     matrix.setdiag(0)
     matrix.eliminate_zeros()
     return matrix
+
+
+def users_windows(bags: Bags, window_days: int) -> np.ndarray:
+    """Return a number for the user and window of each entry, from 0 without gaps ``[entries]``."""
+    window = bag_window(bags.day, window_days)
+    key = bags.user.astype(np.int64) * (int(window.max(initial=0)) + 1) + window
+    return np.unique(key, return_inverse=True)[1]
 
 
 def _bag_rows(bags: Bags, group: np.ndarray, channel: int, nodes: int) -> "csr_array":

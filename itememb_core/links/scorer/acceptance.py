@@ -3,10 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-#: Normal quantile of a two-sided 95 % interval.
-Z95 = 1.959963984540054
+from itememb_core.intervals import wilson
 
 
 class LabelledTop1(NamedTuple):
@@ -45,20 +44,6 @@ class Acceptance(NamedTuple):
     high: float | None
     coverage: float
     expected: float | None = None
-
-
-def wilson(share: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % intervals of shares seen in ``n`` > 0 trials (which may be effective numbers).
-
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical
-    inference", JASA 22 (1927).
-    """
-    p, trials = np.asarray(share, np.float64), np.asarray(n, np.float64)
-    z2 = Z95**2 / trials
-    center = (p + z2 / 2) / (1 + z2)
-    half = Z95 * np.sqrt((p * (1 - p) + z2 / 4) / trials) / (1 + z2)
-    # At shares of 0 and 1 an end is the share itself, save for rounding.
-    return np.minimum(center - half, p).clip(min=0.0), np.maximum(center + half, p).clip(max=1.0)
 
 
 def precision_at(labelled: LabelledTop1, threshold: float | None) -> Acceptance:

@@ -17,6 +17,7 @@ from itememb_core.links.scorer.comparisons import FEATURES, candidate_features
 from itememb_core.links.scorer.population import Population
 from itememb_core.links.scorer.trees import Trees
 from itememb_core.model_files import existing, read_json
+from itememb_core.parts import IN_ORDER, PartExecutor
 
 SCORER_FILE = "link_scorer.json"
 
@@ -38,10 +39,12 @@ class Fitted:
     trees: Trees
     calibration: Calibration
 
-    def probabilities(self, lists: PoolLists, counts: Support) -> NDArray[np.float64]:
+    def probabilities(
+        self, lists: PoolLists, counts: Support, parts: PartExecutor = IN_ORDER
+    ) -> NDArray[np.float64]:
         """Probability of every candidate, float64 [n, size]; -1 on padding."""
         receipts = counts.receipts[lists.receipt][:, None]
-        found = self.calibration.probability(logits(lists, counts, self.trees), receipts)
+        found = self.calibration.probability(logits(lists, counts, self.trees, parts), receipts)
         return np.where(lists.valid, found, -1.0)
 
 
@@ -119,13 +122,30 @@ class LinkScorer:
         return cls(**facts)
 
 
-def logits(lists: PoolLists, counts: Support, trees: Trees) -> NDArray[np.float64]:
-    """Log odds of every candidate, float64 [n, size]; ``NEVER`` on padding."""
-    result = np.full(lists.catalog.shape, NEVER)
-    for start in range(0, len(result), CHUNK):
-        part = lists.take(slice(start, start + CHUNK))
-        valid = part.valid
-        result[start : start + CHUNK][valid] = trees.logits(candidate_features(part, counts)[valid])
+def logits(
+    lists: PoolLists, counts: Support, trees: Trees, parts: PartExecutor = IN_ORDER
+) -> NDArray[np.float64]:
+    """Log odds of every candidate, float64 [n, size]; ``NEVER`` on padding.
+
+    Args:
+        lists: Of n receipt items; ``CHUNK`` of them are a part.
+        counts: Events of nodes.
+        trees: The model.
+        parts: Runs :func:`logits_of_part`.
+    """
+    result = np.empty(lists.catalog.shape)
+    rows = [slice(low, low + CHUNK) for low in range(0, len(result), CHUNK)]
+    found = parts.map(logits_of_part, (trees, counts), map(lists.take, rows))
+    for part, values in zip(rows, found, strict=True):
+        result[part] = values
+    return result
+
+
+def logits_of_part(shared: tuple[Trees, Support], part: PoolLists) -> NDArray[np.float64]:
+    """:func:`logits` of some lists, by the model and the events of nodes, which all share."""
+    trees, counts = shared
+    result, valid = np.full(part.catalog.shape, NEVER), part.valid
+    result[valid] = trees.logits(candidate_features(part, counts)[valid])
     return result
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from itememb_core.device import threads
 from itememb_core.errors import ItemembError
 
 if TYPE_CHECKING:
@@ -93,10 +94,3 @@ def _lightgbm() -> Any:
     import lightgbm  # isort: skip
 
     return lightgbm
-
-
-def threads() -> int:
-    """Threads of this process's numeric work."""
-    import torch
-
-    return torch.get_num_threads()

@@ -12,13 +12,16 @@ _LOGS: Final = "difference of natural logs; of prices where one is negative"
 
 _RECEIPT: Final = Column("receipt_item", TEXT, "The receipt item to be linked.")
 _CATALOG: Final = Column("catalog_item", TEXT, "The catalog item that it may be.")
-_CATALOG_DOMAIN: Final = Column("catalog_domain", TEXT, "What the catalog item's prefix says.")
+_CATALOG_DOMAIN: Final = Column("catalog_domain", TEXT, "Domain of the catalog item's prefix.")
 _SIMILARITY: Final = Column("similarity", FLOAT32, "Cosine of the two embeddings.", "-1 to 1")
 _CSLS: Final = Column(
     "csls", FLOAT32, "Cosine against the neighbourhoods: 2 cos - mean - mean.", "-4 to 4"
 )
 _USERS: Final = Column(
-    "users_llr", FLOAT32, "How much likelier their buyers are of one item than of two.", _RATIO
+    "users_llr",
+    FLOAT32,
+    "Likelihood of their buyers if both are one item against two items.",
+    _RATIO,
 )
 _LEAD: Final = Column(
     "users_llr_lead",
@@ -29,7 +32,7 @@ _LEAD: Final = Column(
 _WEEKLY: Final = Column(
     "weekly_correlation",
     FLOAT32,
-    "Correlation of purchases by week, less what the channel's own weeks explain.",
+    "Correlation of weekly purchases after removing the channel's weekly course.",
     "-1 to 1",
 )
 _PRICE: Final = Column(
@@ -103,7 +106,7 @@ ENRICHED_RECEIPTS: Final = (
     _EVENT["brand_id"],
     _EVENT["transaction_hash"],
     Column("catalog_item", TEXT, "The catalog item it is linked to; null: no link."),
-    Column("catalog_domain", TEXT, "What that item's prefix says; null: no link."),
+    Column("catalog_domain", TEXT, "Domain of that item's prefix; null: no link."),
     Column("category", TEXT, "That item's broad category; null: unknown."),
     Column("subcategory", TEXT, "That item's category inside it; null: unknown."),
     Column("brand", _EVENT["brand_id"].type, "The line's own brand, else the catalog item's."),

@@ -26,14 +26,16 @@ EVENTS: Final = (
     _USER,
     Column("item_id", TEXT, "The item: with a catalog prefix, else an id only receipts know."),
     Column("channel", TEXT, "Where it was observed: receipts, retail, marketplace or offers."),
-    Column("domain", TEXT, "What the id's prefix says: retail, marketplace, offers, else receipt."),
+    Column("domain", TEXT, "Domain of the id's prefix: retail, marketplace, offers, else receipt."),
     Column(
         "action",
         TEXT,
         "What the user did, in one spelling (view, click, cart, order, ...); purchase on receipts, "
         "unknown where the file names none.",
     ),
-    Column("strength", INT32, "How much the action says of interest; 0 makes no pair.", "0 to 8"),
+    Column(
+        "strength", INT32, "Strength of interest that the action shows; 0 makes no pair.", "0 to 8"
+    ),
     Column(
         "status",
         TEXT,
@@ -51,7 +53,7 @@ EVENTS: Final = (
 
 CATALOG: Final = (
     Column("item_id", TEXT, "The catalog item, with its domain's prefix; one row an id."),
-    Column("domain", TEXT, "What the id's prefix says: retail, marketplace or offers."),
+    Column("domain", TEXT, "Domain of the id's prefix: retail, marketplace or offers."),
     Column("listed", pa.bool_(), "Whether an items file lists it; false: only seen in events."),
     Column("brand_id", INT64, "Its brand; null: unknown."),
     Column("category", TEXT, "The broad category; null: unknown."),
@@ -61,7 +63,7 @@ CATALOG: Final = (
     Column(
         "attributes",
         pa.list_(pa.struct([("name", TEXT), ("value", TEXT)])),
-        "What the catalog says of it, as pairs of name and value; null: nothing.",
+        "Attributes in the catalog, as pairs of name and value; null: unknown.",
     ),
     Column("group_id", TEXT, "Shared by the variants of one model; null: unknown."),
     Column("embedding", VECTOR, "Content vector of the items file; null: none."),

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,11 @@ def test_functions_and_modules_are_short():
     assert (long, large) == ([], [])
 
 
+def test_no_folder_has_more_than_twelve_modules():
+    folders = Counter(path.parent for path in SOURCES)
+    assert [(str(folder), n) for folder, n in folders.items() if n > 12] == []
+
+
 def test_asset_bodies_have_at_most_25_lines():
     long = [
         f"{path.name}: {node.name}"
@@ -69,7 +75,11 @@ def test_asset_bodies_have_at_most_25_lines():
 def test_no_import_circle():
     modules = {module_name(path): path for path in SOURCES}
     graph = {
-        name: {target for target in imported(path) if target in modules and target != name}
+        name: {
+            target
+            for target in imported(path, top_level_only=False)
+            if target in modules and target != name
+        }
         for name, path in modules.items()
     }
     done: set[str] = set()

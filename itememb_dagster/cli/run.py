@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -12,6 +13,9 @@ from itememb_dagster.cli.show import progress_bars
 from itememb_dagster.cli.summary import closing_tables
 from itememb_dagster.runtime.home import use_dagster_home
 from itememb_dagster.runtime.place import Place
+
+if TYPE_CHECKING:
+    from itememb_dagster.automation.runner import Outcome, Runner
 
 
 @click.command()
@@ -54,6 +58,14 @@ def run(
     with progress_bars() as shown:
         runner = Runner(Request(place, settings, first, last, select, force, workers, shown))
         outcome = runner.run()
+    _show(runner, outcome)
+    if outcome.errors:
+        sys.exit(130 if outcome.interrupted else 1)
+    _hint(place.lake)
+
+
+def _show(runner: "Runner", outcome: "Outcome") -> None:
+    """Show what the lake holds, what the run took, and what went wrong."""
     console = Console()
     for table in closing_tables(runner.lake, outcome):
         console.print(table)
@@ -65,8 +77,10 @@ def run(
         click.echo(f"warning: {line}", err=True)
     for line in outcome.errors:
         click.echo(f"error: {line}", err=True)
-    if outcome.errors:
-        sys.exit(130 if outcome.interrupted else 1)
-    where = shlex.join(["--lake", place.lake])
+
+
+def _hint(lake: str) -> None:
+    """Say how to look at what was made."""
+    where = shlex.join(["--lake", lake])
     looks = ", ".join(f"itememb {name} {where}" for name in ("similar ITEM", "links ITEM", "ui"))
     click.echo(f"look: {looks}")

@@ -6,11 +6,14 @@ What does not belong here: Dagster; writing (the lake's).
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import cache
+from importlib.metadata import version
 from typing import Any, Final
 
 import ibis
 import ibis.expr.types as ir
 
+from itememb_core.device import threads
 from itememb_core.items.training.checkpoint import Checkpoint
 from itememb_dagster.factory.stage import Stage, StageContext
 from itememb_dagster.lake import Stamp
@@ -22,6 +25,9 @@ from itememb_dagster.runtime.place import EMBEDDED
 #: Rows of input that the embedded engine takes at a time; days beyond them are another query. So
 #: memory does not grow with the days of a run, and no sort is over all of them.
 ROWS_AT_ONCE: Final = 4_000_000
+
+#: What trained results depend on beside code: recorded with them, no reason to redo them.
+LIBRARIES: Final = ("faiss-cpu", "lightgbm", "numpy", "scikit-learn", "scipy", "torch")
 
 
 def make_stage(
@@ -49,11 +55,19 @@ def make_stage(
         value: Any = _compute_days(stage, ctx, inputs, portions)
     else:
         value = stage.compute(ctx, **inputs)
+        if stage.table is None:  # trained: other libraries or threads may give other last digits
+            ctx.counts |= {"threads": threads(), "libraries": library_versions()}
         whole = stamps.get(None)
         if whole is not None and ctx.counts:
             stamps[None] = replace(whole, counts={**whole.counts, **ctx.counts})
     kept = planner.month_stamps(stage) if stage.by_month else ()
     return Made(stage, value, stamps, ctx.bad_days, tuple(f"month={month}" for month in kept))
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that numeric stages compute with."""
+    return {name: version(name) for name in LIBRARIES}
 
 
 def _stamps(

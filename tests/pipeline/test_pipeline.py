@@ -2,7 +2,9 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 
 from itememb_dagster.assets import STAGES
 from itememb_dagster.cli import cli
+from itememb_dagster.lake import Lake
 from tests.conftest import TINY_SETTINGS, run, table
 
 HOLDOUT_CUT = pd.Timestamp("2017-01-22")
@@ -168,6 +171,14 @@ def test_a_second_run_makes_nothing_and_force_makes_the_same_bytes(made, tiny_ra
     assert forced.tables == sum(not s.daily for s in STAGES)
     changed = {k for k, v in tree(tmp_path / "lake").items() if before.get(k) != v}
     assert changed == set()
+
+
+def test_what_was_trained_records_its_libraries_and_threads_and_is_not_stale_by_them(made):
+    lake, _ = made
+    stamp = Lake(lake).stamp(("item_model",))
+    assert stamp.counts["libraries"]["torch"] == version("torch")
+    assert stamp.counts["threads"] >= 1
+    assert replace(stamp, counts={}).recipe == stamp.recipe
 
 
 def test_two_lakes_under_one_home_do_not_mix(made, tiny_raw, tmp_path):

@@ -27,7 +27,7 @@ def _stamps(time: Ints) -> pa.Array:
 def _order(rows: Ints, names: pa.Array, source: Source) -> Ints:
     """Sort line numbers by time, basket and the item's name on that side.
 
-    The name, not the product: the order of a receipt's lines must not tell what they are.
+    The name, not the product: the order of a receipt's lines must not reveal what they are.
     """
     lines = source.lines
     rank = np.argsort(np.argsort(names.to_numpy(zero_copy_only=False).astype(str)))

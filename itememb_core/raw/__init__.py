@@ -1,6 +1,6 @@
 """Raw files: which layout a folder has, which files, and their rows as one canonical table.
 
-This package knows folders, file names, Parquet types and engines' readers. It does not judge
+This package knows folders, file names, Parquet types and engines' readers. It does not validate
 rows: that is :mod:`itememb_core.tables`. A layout is one module that finds files, lists columns
 and gives rows their canonical form; :mod:`itememb_core.raw.layouts` chooses between them.
 """

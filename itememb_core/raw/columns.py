@@ -183,8 +183,8 @@ def out_of_range(rows: ir.Table, column: Column, found: pa.DataType | None) -> i
 def not_finite(value: ir.Value) -> ir.BooleanValue:
     """Whether a number is NaN or infinite; null for null.
 
-    Both have a sine that is NaN. Asked directly, or of a monotone function, DuckDB answers from the
-    statistics of a Parquet file, which leave NaN out, and finds none.
+    Both have a sine that is NaN. For the value itself, or a monotone function of it, DuckDB
+    answers from the statistics of a Parquet file, which leave NaN out, and finds none.
     """
     return cast(ir.FloatingValue, value.cast("float64")).sin().isnan()
 

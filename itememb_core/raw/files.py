@@ -156,7 +156,7 @@ def list_folder(root: str, folder: str = "") -> dict[str, int | None]:
 
 
 def listing_digest(root: str) -> str:
-    """Hash of what a listing tells of every file below a folder; no file is opened.
+    """Hash of what a listing shows of every file below a folder; no file is opened.
 
     Names, sizes and whichever mark of a change the file system gives (a tag of the content, else
     the time of the last change). A file that is written anew has another one.

@@ -96,7 +96,7 @@ def check_files(
 def read_events(
     con: ibis.BaseBackend, scan: RawScan, channel: str, days: Iterable[date]
 ) -> ir.Table:
-    """All rows of some days of a channel, unjudged.
+    """All rows of some days of a channel, not validated.
 
     Args:
         con: The engine.
@@ -124,7 +124,7 @@ def read_events(
 def read_table(
     con: ibis.BaseBackend, scan: RawScan, name: str, days: Iterable[date] | None = None
 ) -> ir.Table | None:
-    """All rows of a table that is no channel (items, users, ...), unjudged; None without a file.
+    """All rows of a table that is no channel (items, users, ...), unvalidated; None without a file.
 
     Args:
         con: The engine.

@@ -48,7 +48,7 @@ def find(root: str, epoch: date) -> tuple[RawFile, ...]:
     """Every file of the layout in ``root``, sorted by path; empty where there is none.
 
     Raises:
-        ItemembError: Two files for one thing, or an event file whose days cannot be told.
+        ItemembError: Two files for one thing, or an event file whose days cannot be found.
     """
     names = {**EVENT_FILES, **ITEM_FILES}
     files = [

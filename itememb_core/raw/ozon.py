@@ -71,7 +71,7 @@ def find(root: str, epoch: date) -> tuple[RawFile, ...]:
     """Every file of the layout below ``root``, sorted by path; empty where there is none.
 
     Raises:
-        ItemembError: A file that is no Parquet file, or an event file whose days cannot be told.
+        ItemembError: A file that is no Parquet file, or an event file whose days cannot be found.
     """
     listed = {
         f"{folder}/{entry}": size

@@ -1,6 +1,6 @@
 """Rows of Parquet files as one canonical Ibis table: the only place where engines differ.
 
-What does not belong here: which files and columns a layout has, how rows are judged.
+What does not belong here: which files and columns a layout has, how rows are validated.
 """
 
 from collections.abc import Sequence
@@ -84,7 +84,7 @@ def _scan_spark(con: Any, scan: RawScan, files: Sequence[RawFile]) -> ir.Table:
 
     protocol = "file://" if is_local(scan.root) else ""
     rows = con._session.read.parquet(*[protocol + scan.url(file) for file in files])
-    # Spark tells the URL of a row's file; as in any URL, a space is %20, but a plus is a plus.
+    # Spark gives the URL of a row's file; as in any URL, a space is %20, but a plus is a plus.
     url = fn.url_decode(fn.replace(fn.col("_metadata.file_path"), fn.lit("+"), fn.lit("%2B")))
     root = filesystem(scan.root)[1] + "/"
     path = fn.substr(url, fn.instr(url, root) + fn.lit(len(root)))

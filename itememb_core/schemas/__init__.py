@@ -1,6 +1,6 @@
 """The columns of every table in the lake, in order: Arrow schemas, and what each column means.
 
-``schemas.EVENTS`` is the Arrow schema that files have; ``describe(schemas.EVENTS)`` tells meaning
+``schemas.EVENTS`` is the Arrow schema that files have; ``describe(schemas.EVENTS)`` gives meaning
 and unit of its columns, which stand once, in the room's module. Daily and monthly tables also have
 ``day`` (date) or ``month`` (``YYYY-MM``), which the lake keeps in the folder's name; relational
 stages see it as a column. Vector columns' lengths are known only when the vectors are, so their

@@ -13,7 +13,7 @@ _SIDE: Final = Column(
     "Interactions of the item that the node stands for: all, or receipts, which a held-out match "
     "has apart.",
 )
-_DOMAIN: Final = Column("domain", TEXT, "What the id's prefix says; receipt: an opaque item.")
+_DOMAIN: Final = Column("domain", TEXT, "Domain of the id's prefix; receipt: an opaque item.")
 
 LINK_HOLDOUT: Final = (
     Column("item_id", TEXT, "A direct match whose two sides the backtest keeps apart."),
@@ -51,5 +51,5 @@ SIMILAR_ITEMS: Final = (
     Column("neighbor_id", TEXT, "An item near to it, of any domain."),
     Column("rank", INT32, "Its place among the neighbours.", "from 1"),
     Column("similarity", FLOAT32, "Cosine of the two embeddings.", "-1 to 1"),
-    Column("neighbor_domain", TEXT, "What the neighbour's prefix says."),
+    Column("neighbor_domain", TEXT, "Domain of the neighbour's prefix."),
 )

@@ -12,13 +12,16 @@ _LOGS: Final = "difference of natural logs; of prices where one is negative"
 
 _RECEIPT: Final = Column("receipt_item", TEXT, "The receipt item to be linked.")
 _CATALOG: Final = Column("catalog_item", TEXT, "The catalog item that it may be.")
-_CATALOG_DOMAIN: Final = Column("catalog_domain", TEXT, "What the catalog item's prefix says.")
+_CATALOG_DOMAIN: Final = Column("catalog_domain", TEXT, "Domain of the catalog item's prefix.")
 _SIMILARITY: Final = Column("similarity", FLOAT32, "Cosine of the two embeddings.", "-1 to 1")
 _CSLS: Final = Column(
     "csls", FLOAT32, "Cosine against the neighbourhoods: 2 cos - mean - mean.", "-4 to 4"
 )
 _USERS: Final = Column(
-    "users_llr", FLOAT32, "How much likelier their buyers are of one item than of two.", _RATIO
+    "users_llr",
+    FLOAT32,
+    "Likelihood of their buyers if both are one item against two items.",
+    _RATIO,
 )
 _LEAD: Final = Column(
     "users_llr_lead",
@@ -26,17 +29,17 @@ _LEAD: Final = Column(
     "users_llr less the best of another receipt item with the same catalog item (at least 0).",
     "difference of log-likelihood ratios",
 )
-_RHYTHM: Final = Column(
+_WEEKLY: Final = Column(
     "weekly_correlation",
     FLOAT32,
-    "Correlation of purchases by week, less what the channel's own weeks explain.",
+    "Correlation of weekly purchases after removing the channel's weekly course.",
     "-1 to 1",
 )
 _PRICE: Final = Column(
-    "price_gap", FLOAT32, "Median receipt price less catalog price; null: not known.", _LOGS
+    "price_gap", FLOAT32, "Median receipt price less catalog price; null: unknown.", _LOGS
 )
 _BRAND: Final = Column(
-    "brand", FLOAT32, "1: both name the same brand, -1: different ones; null: not known.", "-1 or 1"
+    "brand", FLOAT32, "1: both name the same brand, -1: different ones; null: unknown.", "-1 or 1"
 )
 
 #: Ranks count from 1; a null rank: that list did not hold the pair.
@@ -54,7 +57,7 @@ LINK_POOL: Final = (
     _LEAD,
     Column("months_llr", FLOAT32, "As users_llr, with counts by user and 30 days.", _RATIO),
     Column("weeks_llr", FLOAT32, "As users_llr, with counts by user and 7 days.", _RATIO),
-    _RHYTHM,
+    _WEEKLY,
     Column("monthly_correlation", FLOAT32, "As weekly_correlation, by 28 days.", "-1 to 1"),
     Column("first_gap", FLOAT32, "First day on receipts less first day in the catalog.", "days"),
     Column("last_gap", FLOAT32, "Last day on receipts less last day in the catalog.", "days"),
@@ -78,7 +81,7 @@ LINK_CANDIDATES: Final = (
            "is no scorer.", "0 to 1"),
     _USERS,
     _LEAD,
-    _RHYTHM,
+    _WEEKLY,
     _PRICE,
     _BRAND,
 )  # fmt: skip
@@ -103,9 +106,9 @@ ENRICHED_RECEIPTS: Final = (
     _EVENT["brand_id"],
     _EVENT["transaction_hash"],
     Column("catalog_item", TEXT, "The catalog item it is linked to; null: no link."),
-    Column("catalog_domain", TEXT, "What that item's prefix says; null: no link."),
-    Column("category", TEXT, "That item's broad category; null: not known."),
-    Column("subcategory", TEXT, "That item's category inside it; null: not known."),
+    Column("catalog_domain", TEXT, "Domain of that item's prefix; null: no link."),
+    Column("category", TEXT, "That item's broad category; null: unknown."),
+    Column("subcategory", TEXT, "That item's category inside it; null: unknown."),
     Column("brand", _EVENT["brand_id"].type, "The line's own brand, else the catalog item's."),
     Column("link_probability", FLOAT64, "Probability that the link is right; null: no link.",
            "0 to 1"),

@@ -26,24 +26,26 @@ EVENTS: Final = (
     _USER,
     Column("item_id", TEXT, "The item: with a catalog prefix, else an id only receipts know."),
     Column("channel", TEXT, "Where it was observed: receipts, retail, marketplace or offers."),
-    Column("domain", TEXT, "What the id's prefix says: retail, marketplace, offers, else receipt."),
+    Column("domain", TEXT, "Domain of the id's prefix: retail, marketplace, offers, else receipt."),
     Column(
         "action",
         TEXT,
         "What the user did, in one spelling (view, click, cart, order, ...); purchase on receipts, "
         "unknown where the file names none.",
     ),
-    Column("strength", INT32, "How much the action says of interest; 0 makes no pair.", "0 to 8"),
+    Column(
+        "strength", INT32, "Strength of interest that the action shows; 0 makes no pair.", "0 to 8"
+    ),
     Column(
         "status",
         TEXT,
         "What was known of an order by the end of its own day (processed, delivered, canceled); "
         "null for rows of files without statuses.",
     ),
-    Column("subdomain", TEXT, "Part of the service in which it happened; null: not told."),
-    Column("os", TEXT, "Operating system of the user's device; null: not told."),
-    Column("count", FLOAT64, "Quantity on a receipt line; null: not told.", "sold units, > 0"),
-    Column("price", FLOAT64, "Price of one unit; null: not told.", MONEY),
+    Column("subdomain", TEXT, "Part of the service in which it happened; null: unknown."),
+    Column("os", TEXT, "Operating system of the user's device; null: unknown."),
+    Column("count", FLOAT64, "Quantity on a receipt line; null: unknown.", "sold units, > 0"),
+    Column("price", FLOAT64, "Price of one unit; null: unknown.", MONEY),
     _BRAND,
     _BASKET,
     *SOURCE,
@@ -51,19 +53,19 @@ EVENTS: Final = (
 
 CATALOG: Final = (
     Column("item_id", TEXT, "The catalog item, with its domain's prefix; one row an id."),
-    Column("domain", TEXT, "What the id's prefix says: retail, marketplace or offers."),
+    Column("domain", TEXT, "Domain of the id's prefix: retail, marketplace or offers."),
     Column("listed", pa.bool_(), "Whether an items file lists it; false: only seen in events."),
-    Column("brand_id", INT64, "Its brand; null: not told."),
-    Column("category", TEXT, "The broad category; null: not told."),
-    Column("subcategory", TEXT, "The category inside it; null: not told."),
-    Column("price", FLOAT64, "List price; null: not told.", MONEY),
-    Column("title", TEXT, "Its name for people; null: not told."),
+    Column("brand_id", INT64, "Its brand; null: unknown."),
+    Column("category", TEXT, "The broad category; null: unknown."),
+    Column("subcategory", TEXT, "The category inside it; null: unknown."),
+    Column("price", FLOAT64, "List price; null: unknown.", MONEY),
+    Column("title", TEXT, "Its name for people; null: unknown."),
     Column(
         "attributes",
         pa.list_(pa.struct([("name", TEXT), ("value", TEXT)])),
-        "What the catalog says of it, as pairs of name and value; null: nothing.",
+        "Attributes in the catalog, as pairs of name and value; null: unknown.",
     ),
-    Column("group_id", TEXT, "Shared by the variants of one model; null: not told."),
+    Column("group_id", TEXT, "Shared by the variants of one model; null: unknown."),
     Column("embedding", VECTOR, "Content vector of the items file; null: none."),
     Column("image_embedding", VECTOR, "Vector of its picture from the items file; null: none."),
     Column("text_embedding", VECTOR, "Vector of its text from the items file; null: none."),
@@ -71,8 +73,8 @@ CATALOG: Final = (
 
 USERS: Final = (
     Column("user_id", INT64, "The user; one row an id."),
-    Column("socdem_cluster", INT64, "Number of the socio-demographic group; null: not told."),
-    Column("region", INT64, "Number of the region; null: not told."),
+    Column("socdem_cluster", INT64, "Number of the socio-demographic group; null: unknown."),
+    Column("region", INT64, "Number of the region; null: unknown."),
 )
 
 BRANDS: Final = (
@@ -85,7 +87,7 @@ REVIEWS: Final = (
     Column("timestamp", TIME, "When it was written; null where files have no times.", "UTC"),
     _USER,
     Column("brand_id", INT64, "The brand that is reviewed."),
-    Column("rating", FLOAT64, "The rating; null: not told.", "scale of the raw files"),
+    Column("rating", FLOAT64, "The rating; null: unknown.", "scale of the raw files"),
     Column("embedding", VECTOR, "Vector of the review's text; null: none."),
     *SOURCE,
 )
@@ -95,8 +97,8 @@ PAYMENTS_EVENTS: Final = (
     Column("timestamp", TIME, "When the payment was made.", "UTC"),
     _USER,
     _BRAND,
-    Column("price", FLOAT64, "The amount paid; null: not told.", MONEY),
-    Column("transaction_hash", TEXT, "The transaction, as on its receipt lines; null: not told."),
+    Column("price", FLOAT64, "The amount paid; null: unknown.", MONEY),
+    Column("transaction_hash", TEXT, "The transaction, as on its receipt lines; null: unknown."),
     *SOURCE,
 )
 

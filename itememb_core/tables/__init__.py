@@ -1,6 +1,6 @@
 """Clean tables from raw rows, each an Ibis expression; conservation and reasons for rejection.
 
-What belongs here: judging rows, merging the catalog, the inventory of files. What does not: how
+What belongs here: validating rows, merging the catalog, the inventory of files. What does not: how
 files are found and read (:mod:`itememb_core.raw`), pairs and sessions.
 """
 

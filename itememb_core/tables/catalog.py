@@ -33,7 +33,7 @@ VECTORS: Final = ("embedding", "image_embedding", "text_embedding")
 
 _SOURCED: Final = [*CATALOG, ("source_file", pa.string()), ("source_row", pa.int64())]
 _RAW: Final = pa.schema([*_SOURCED, ("id_out_of_range", pa.bool_())])
-_JUDGED: Final = pa.schema([*_SOURCED, ("reason", pa.string())])
+_VALIDATED: Final = pa.schema([*_SOURCED, ("reason", pa.string())])
 
 
 def read_catalog(
@@ -69,18 +69,18 @@ def _counted(merged: MergedRows, categories: ir.Table) -> MergedRows:
     plain = cast(ir.StringValue, categories.catalogid)
     missing = first_reason({CATEGORY_ID_MISSING: plain.isnull() | (plain.strip() == "")})
     named = categories.mutate(category=categories.catalogpath, reason=missing)
-    judged = conform(named, _JUDGED)
-    counts = judged.group_by("source_file", "reason").agg(n=judged.count())
+    validated = conform(named, _VALIDATED)
+    counts = validated.group_by("source_file", "reason").agg(n=validated.count())
     return replace(
         merged,
-        rejected=merged.rejected.union(judged.filter(judged.reason.notnull())),
+        rejected=merged.rejected.union(validated.filter(validated.reason.notnull())),
         counts=merged.counts.union(counts),
     )
 
 
 def _listed(con: ibis.BaseBackend, scan: RawScan, domains: DomainSettings) -> ir.Table:
     """Rows of every items file with ``domain``, their source and ``reason``."""
-    parts = [empty_table(_JUDGED)]
+    parts = [empty_table(_VALIDATED)]
     for channel in CATALOG_CHANNELS:
         rows = read_table(con, scan, f"{channel}_items")
         if rows is None:
@@ -88,7 +88,7 @@ def _listed(con: ibis.BaseBackend, scan: RawScan, domains: DomainSettings) -> ir
         rows = conform(rows, _RAW)
         check_widths(rows, VECTORS)
         rows = rows.mutate(domain=domain_of(rows.item_id, domains))
-        parts.append(conform(rows.mutate(reason=_reason(rows, channel)), _JUDGED))
+        parts.append(conform(rows.mutate(reason=_reason(rows, channel)), _VALIDATED))
     return ibis.union(*parts) if len(parts) > 1 else parts[0]
 
 

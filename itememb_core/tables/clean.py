@@ -68,7 +68,7 @@ _NEEDED: Final = ("timestamp", "user_id", "item_id", "file_day", *SOURCE)
 
 
 def clean_events(raw_rows: ir.Table, channel: str, domains: DomainSettings) -> ir.Table:
-    """Judge raw event rows: all of them come out, each once.
+    """Validate raw event rows: all of them come out, each once.
 
     Args:
         raw_rows: Columns of :data:`itememb_core.raw.RAW_EVENTS`; one that is not there is null.
@@ -169,12 +169,12 @@ def unknown_words(rows: pa.Table) -> dict[str, int]:
 def _known_status(rows: ir.Table) -> ir.StringValue:
     """The status that an order had by the end of its own day; null for rows without statuses.
 
-    A file tells the *last* status of an order, and that may have come weeks later. A backtest that
+    A file has the *last* status of an order, and that may have come weeks later. A backtest that
     is cut between the order and its cancelation must not know of it, and days are made once, for
     every cut. So a row holds only what was known on its own day: a status that came later, or
     nobody knows when, is not in the table, and the order counts as it did then, as
     :data:`~itememb_core.services.PROCESSED`. The same holds for the final fit, which repeats what
-    was judged. The price: an order canceled on a later day makes pairs, as a sign of interest.
+    was evaluated. The price: an order canceled on a later day makes pairs, as a sign of interest.
     """
     known = rows.status_timestamp.cast("date") <= rows.file_day
     status = ibis.cases(
@@ -199,7 +199,7 @@ def _canonical(word: ir.Value) -> ir.StringValue:
 
 
 def _first_reason(rows: ir.Table, channel: str) -> ir.StringValue:
-    """The first rule that a row breaks, judged by itself."""
+    """The first rule that a row breaks by itself."""
     item = cast(ir.StringValue, rows.item_id)
     price, count = rows.price, cast(ir.FloatingValue, rows["count"])
     other_domain = (rows.domain != channel) if channel != RECEIPTS else ibis.literal(False)

@@ -33,20 +33,20 @@ class MergedRows:
     duplicates: ir.Table
 
 
-def merged_rows(judged: ir.Table, key: str, columns: Sequence[str]) -> MergedRows:
-    """Merge the clean ones of judged rows.
+def merged_rows(validated: ir.Table, key: str, columns: Sequence[str]) -> MergedRows:
+    """Merge the clean ones of validated rows.
 
     Args:
-        judged: ``columns``, ``source_file``, ``source_row`` and ``reason`` (null: clean).
+        validated: ``columns``, ``source_file``, ``source_row`` and ``reason`` (null: clean).
         key: The id's column.
         columns: The table's columns, ``key`` among them.
     """
-    clean = judged.filter(judged.reason.isnull())
+    clean = validated.filter(validated.reason.isnull())
     rows, duplicates = merge_duplicates(clean, key, columns)
     return MergedRows(
         rows=rows,
-        rejected=judged.filter(judged.reason.notnull()),
-        counts=judged.group_by("source_file", "reason").agg(n=judged.count()),
+        rejected=validated.filter(validated.reason.notnull()),
+        counts=validated.group_by("source_file", "reason").agg(n=validated.count()),
         duplicates=duplicates,
     )
 

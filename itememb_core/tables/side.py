@@ -44,8 +44,8 @@ def read_users(con: ibis.BaseBackend, scan: RawScan) -> MergedRows:
         ItemembError: The file is bad.
     """
     rows = _raw_rows(con, scan, "users", USERS)
-    judged = _judged(rows, {USER_ID_MISSING: rows.user_id.isnull()})
-    return merged_rows(judged, "user_id", USERS.names)
+    validated = _validated(rows, {USER_ID_MISSING: rows.user_id.isnull()})
+    return merged_rows(validated, "user_id", USERS.names)
 
 
 def read_brands(con: ibis.BaseBackend, scan: RawScan) -> MergedRows:
@@ -60,8 +60,8 @@ def read_brands(con: ibis.BaseBackend, scan: RawScan) -> MergedRows:
     """
     rows = _raw_rows(con, scan, "brands", BRANDS)
     check_widths(rows, ["embedding"])
-    judged = _judged(rows, {BRAND_ID_MISSING: rows.brand_id.isnull()})
-    return merged_rows(judged, "brand_id", BRANDS.names)
+    validated = _validated(rows, {BRAND_ID_MISSING: rows.brand_id.isnull()})
+    return merged_rows(validated, "brand_id", BRANDS.names)
 
 
 def read_reviews(con: ibis.BaseBackend, scan: RawScan, days: Iterable[date]) -> ir.Table:
@@ -129,7 +129,7 @@ def _raw_rows(
     return conform(rows.rename(day="file_day") if days is not None else rows, wanted)
 
 
-def _judged(rows: ir.Table, rules: Mapping[str, ir.Value]) -> ir.Table:
+def _validated(rows: ir.Table, rules: Mapping[str, ir.Value]) -> ir.Table:
     """Add the first reason; ids out of range are tried before missing ones, which they become."""
     reason = first_reason({ID_OUT_OF_RANGE: rows.id_out_of_range, **rules})
     return rows.mutate(reason=reason).drop("id_out_of_range")
@@ -138,6 +138,6 @@ def _judged(rows: ir.Table, rules: Mapping[str, ir.Value]) -> ir.Table:
 def _daily(rows: ir.Table, schema: pa.Schema, rules: Mapping[str, ir.Value]) -> ir.Table:
     """Add the reason (also for times of another day and repeated rows) and the month."""
     outside = {TIMESTAMP_OUTSIDE_DAY: rows.timestamp.cast("date") != rows.day}
-    judged = _judged(rows, {**outside, **rules})
-    marked = mark_duplicates(judged, [name for name in schema.names if name not in SOURCE])
+    validated = _validated(rows, {**outside, **rules})
+    marked = mark_duplicates(validated, [name for name in schema.names if name not in SOURCE])
     return marked.mutate(month=marked.day.strftime("%Y-%m"))

@@ -27,7 +27,7 @@ def _of_backtest(*names: str) -> dict[str, Input]:
     return {name: Input((BACKTEST, name)) for name in names}
 
 
-def _tell(ctx: StageContext, found: Any) -> pa.Table:
+def _record(ctx: StageContext, found: Any) -> pa.Table:
     """Show pictures, or the reason why there are no figures."""
     ctx.plots |= getattr(found, "plots", {})
     ctx.nothing = found.reason
@@ -76,7 +76,7 @@ def item_evaluation(
     control = _without_bridge(ctx, item_model, edges, user_items, vocabulary)
     space = Space(item_embeddings, vocabulary, edges, control)
     known = catalog.select("item_id", "category").to_pyarrow()
-    return _tell(ctx, evaluate_items(space, queries, own.to_pyarrow(), known, seed))
+    return _record(ctx, evaluate_items(space, queries, own.to_pyarrow(), known, seed))
 
 
 @stage(
@@ -106,7 +106,7 @@ def link_evaluation(
     )
     if found.examples.num_rows:
         ctx.metadata["examples"] = _examples(found.examples, catalog)
-    return _tell(ctx, found)
+    return _record(ctx, found)
 
 
 def _examples(pairs: pa.Table, catalog: ir.Table) -> dg.MetadataValue:

@@ -101,7 +101,7 @@ def vocabulary(ctx: StageContext, user_items: ir.Table, catalog: ir.Table) -> pa
     )
 
 
-def _tell(ctx: StageContext, model: ItemModel) -> ItemModel:
+def _record(ctx: StageContext, model: ItemModel) -> ItemModel:
     """Show what a fit did."""
     from itememb_core.report.training import training_plot
 
@@ -163,7 +163,7 @@ def backtest_item_model(
         recent_edges=recent.to_pyarrow(),
     )
     seed, checkpoint = ctx.settings.seed, ctx.checkpoint
-    return _tell(ctx, fit(data, settings, seed, checkpoint=checkpoint, progress=ctx.progress))
+    return _record(ctx, fit(data, settings, seed, checkpoint=checkpoint, progress=ctx.progress))
 
 
 @stage(
@@ -199,7 +199,7 @@ def item_model(
         checkpoint=ctx.checkpoint,
         progress=ctx.progress,
     )
-    version = aligned(_tell(ctx, model), vocabulary, parent, seed)
+    version = aligned(_record(ctx, model), vocabulary, parent, seed)
     ctx.metadata |= drift_facts(version)
     return version
 
@@ -226,15 +226,15 @@ def _show_mixing(
 
     seed = ctx.settings.seed
     mixing = mixing_figures(table, vocabulary, np.random.default_rng(seed))
-    told = mixing_facts(mixing) if mixing else {}
-    ctx.metadata |= told
-    picture = item_map(table, vocabulary, catalog, seed, next(iter(told.values()), ""))
+    facts = mixing_facts(mixing) if mixing else {}
+    ctx.metadata |= facts
+    picture = item_map(table, vocabulary, catalog, seed, next(iter(facts.values()), ""))
     if picture is not None:
         ctx.plots["map of items"] = picture
 
 
 def mixing_facts(mixing: QueryMetrics) -> dict[str, str]:
-    """Tell how many of the ten nearest are of another domain, beside chance."""
+    """How many of the ten nearest are of another domain, beside chance."""
     found = mixing.values["nearest_10", "other_domain_share"]
     chance = mixing.exact["random", "other_domain_share"]
     return {
@@ -278,7 +278,7 @@ def item_index(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Tabl
     table=TableSpec(schemas.SIMILAR_ITEMS),
 )
 def similar_items(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Table) -> pa.Table:
-    """The most similar items of every item that anyone touched."""
+    """The most similar items of every item with an interaction."""
     k, dim = ctx.settings.similar_items.k, ctx.settings.item_model.dim
     found = neighbours(item_embeddings, vocabulary, k, dim, ctx.progress)
     ctx.metadata |= {"items": found.items, "without events, left out": found.without_events}

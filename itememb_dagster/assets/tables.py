@@ -62,14 +62,14 @@ CHANNEL_STAGES = (receipts, retail_events, marketplace_events, offers_events)
 CHANNEL_KEYS = tuple(s.key for s in CHANNEL_STAGES)
 
 
-def _told(ctx: StageContext, merged: core.MergedRows) -> core.MergedRows:
-    """Say how many ids had several rows."""
+def _count_merged(ctx: StageContext, merged: core.MergedRows) -> core.MergedRows:
+    """Record how many ids stood in several rows."""
     ctx.metadata["repeated ids merged"] = merged.duplicates.count().execute()
     return merged
 
 
 def _without(ctx: StageContext, *names: str) -> None:
-    """Say that a table stays empty where raw holds none of its files."""
+    """Record that a table stays empty where raw holds none of its files."""
     if not any(ctx.scan.named(name) for name in names):
         ctx.nothing = f"raw holds no files of {names[0]}"
 
@@ -82,7 +82,9 @@ def _without(ctx: StageContext, *names: str) -> None:
 )
 def catalog(ctx: StageContext, user_items: ir.Table) -> core.MergedRows:
     """Catalog items: listed in an items file, or only seen in events (with empty columns)."""
-    return _told(ctx, core.read_catalog(ctx.con, ctx.scan, user_items, ctx.settings.domains))
+    return _count_merged(
+        ctx, core.read_catalog(ctx.con, ctx.scan, user_items, ctx.settings.domains)
+    )
 
 
 @stage(group="tables", table=TableSpec(schemas.USERS, ("user_id",)), raw=("users",),
@@ -90,7 +92,7 @@ def catalog(ctx: StageContext, user_items: ir.Table) -> core.MergedRows:
 def users(ctx: StageContext) -> core.MergedRows:
     """Users as the raw data describes them."""
     _without(ctx, "users")
-    return _told(ctx, core.read_users(ctx.con, ctx.scan))
+    return _count_merged(ctx, core.read_users(ctx.con, ctx.scan))
 
 
 @stage(group="tables", table=TableSpec(schemas.BRANDS, ("brand_id",)), raw=("brands",),
@@ -98,7 +100,7 @@ def users(ctx: StageContext) -> core.MergedRows:
 def brands(ctx: StageContext) -> core.MergedRows:
     """Brands and their vectors."""
     _without(ctx, "brands")
-    return _told(ctx, core.read_brands(ctx.con, ctx.scan))
+    return _count_merged(ctx, core.read_brands(ctx.con, ctx.scan))
 
 
 BY_FILE = ("day", "source_file", "source_row")

@@ -46,7 +46,7 @@ def user_histories(
     marketplace_events: ir.Table,
     offers_events: ir.Table,
 ) -> ir.Table:
-    """All events of each user in time order, all channels together."""
+    """All interactions of each user in time order, all channels together."""
     events = ibis.union(receipts, retail_events, marketplace_events, offers_events)
     return histories_of(events, ctx.settings.user_histories)
 
@@ -80,7 +80,7 @@ def by_shard(
     items: ItemSpace,
     make: Callable[[UserModel, PackedHistories, Progress], Iterator[pa.Table]],
 ) -> Iterator[pa.Table]:
-    """Give a model's tables while its scratch folder is there; tell if it learned nothing."""
+    """Give a model's tables while its scratch folder is there; record if it learned nothing."""
     ctx.nothing = stored.reason
 
     def tables() -> Iterator[pa.Table]:
@@ -192,7 +192,7 @@ def user_embeddings(
     item_embeddings: pa.Table,
     cross_domain_links: pa.Table,
 ) -> Iterator[pa.Table]:
-    """A vector of each user after the last event."""
+    """A vector of each user after the last interaction."""
     items = item_space(vocabulary, item_embeddings, cross_domain_links)
     return by_shard(ctx, user_model, user_histories, items, embed)
 
@@ -214,8 +214,8 @@ def recommendations(
     items = item_space(vocabulary, item_embeddings, cross_domain_links)
     settings = ctx.settings.recommendations
 
-    def listed(model: UserModel, shards: PackedHistories, tell: Progress) -> Iterator[pa.Table]:
-        return recommend(model, shards, items, settings, tell)
+    def listed(model: UserModel, shards: PackedHistories, report: Progress) -> Iterator[pa.Table]:
+        return recommend(model, shards, items, settings, report)
 
     return by_shard(ctx, user_model, user_histories, items, listed)
 

@@ -100,12 +100,12 @@ class Outcome:
 
 
 def _death(result: dg.JobExecutionResult, step: str | None) -> str | None:
-    """Return how a step's process died, where it did; Dagster tells it in an event beside."""
+    """Return how a step's process died, where it did; Dagster logs it in another event."""
     for event in result.all_events:
-        told = _DIED.search(event.message or "") if event.step_key == step else None
-        if told:
-            hint = ", perhaps because memory ran out" if told.group() == _KILLED else ""
-            return f"its process died ({told.group()}{hint}); run again to go on"
+        death = _DIED.search(event.message or "") if event.step_key == step else None
+        if death:
+            hint = ", perhaps because memory ran out" if death.group() == _KILLED else ""
+            return f"its process died ({death.group()}{hint}); run again to go on"
     return None
 
 
@@ -141,10 +141,10 @@ def _failures(result: dg.JobExecutionResult) -> Iterable[str]:
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
-            told = data.user_failure_data.description if data.user_failure_data else None
-            told = told or _death(result, event.step_key) or _root_message(data.error)
+            message = data.user_failure_data.description if data.user_failure_data else None
+            message = message or _death(result, event.step_key) or _root_message(data.error)
             name = event.step_key.replace("__", "/") if event.step_key else "run"
-            yield f"{name}: {told}"
+            yield f"{name}: {message}"
         elif (
             not steps
             and event.is_run_failure

@@ -5,7 +5,7 @@ What does not belong here: what is stale (``plan``), run requests (``jobs``).
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 
 import dagster as dg
@@ -30,20 +30,26 @@ class Cursor:
 
     Attributes:
         seen: The listing of the last look.
-        days: The listing for which stale days were asked for.
-        asked: First and last day of each run that was asked for then.
-        rest: The listing for which the rest was asked for.
+        days: The listing for which runs of stale days were requested.
+        requested: First and last day of each of those runs.
+        rest: The listing for which the run of the rest was requested.
     """
 
     seen: str = ""
     days: str = ""
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    requested: list[tuple[str, str]] = field(default_factory=list)
     rest: str = ""
 
     @classmethod
     def read(cls, text: str | None) -> "Cursor":
-        """Read what ``write`` gave; nothing is remembered at first."""
-        return cls(**json.loads(text)) if text else cls()
+        """Read what ``write`` gave; nothing is remembered at first.
+
+        Dagster keeps cursors between versions of this code. Fields that are unknown are ignored;
+        where one is missing, the sensor begins anew, and then requests only what is stale.
+        """
+        stored = json.loads(text) if text else {}
+        known = {each.name: stored[each.name] for each in fields(cls) if each.name in stored}
+        return cls(**known) if len(known) == len(fields(cls)) else cls()
 
     def write(self) -> str:
         """Return it as JSON."""
@@ -58,8 +64,8 @@ def build_sensor(stages: Sequence[Stage], jobs: Sequence[Job]) -> dg.SensorDefin
         required_resource_keys=RESOURCES,
         minimum_interval_seconds=60,
         description=(
-            "Looks for new, changed and removed raw files. Asks for the days they touch, as one "
-            "run a range, and when these are made for everything after the days."
+            "Looks for new, changed and removed raw files. Requests the days they touch, "
+            "as one run a range, and when these are made everything after the days."
         ),
     )
     def raw_files(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -67,46 +73,45 @@ def build_sensor(stages: Sequence[Stage], jobs: Sequence[Job]) -> dg.SensorDefin
         try:
             listing = listing_digest(context.resources.raw.root)
             if listing == cursor.rest:
-                return _say("no raw file is new, changed or removed", cursor)
+                return _skip("no raw file is new, changed or removed", cursor)
             if listing != cursor.seen:
                 # Files may still be being copied: they are read when a second look is the same.
-                return _say("raw files changed since the last look", replace(cursor, seen=listing))
+                return _skip("raw files changed since the last look", replace(cursor, seen=listing))
             planner = planner_of(context.resources, stages)
-            return (
-                ask_days(planner, cursor) if listing != cursor.days else ask_rest(planner, cursor)
-            )
+            request = request_days if listing != cursor.days else request_rest
+            return request(planner, cursor)
         except ItemembError as error:
-            return _say(str(error), cursor)
+            return _skip(str(error), cursor)
 
     return raw_files
 
 
-def _say(why: str, cursor: Cursor) -> dg.SensorResult:
+def _skip(why: str, cursor: Cursor) -> dg.SensorResult:
     return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=cursor.write())
 
 
-def ask_days(planner: Planner, cursor: Cursor) -> dg.SensorResult:
-    """Ask for the stale days, once for a listing: a day that fails is not tried over and over."""
+def request_days(planner: Planner, cursor: Cursor) -> dg.SensorResult:
+    """Request the stale days, once for a listing: a day that fails is not tried over and over."""
     requests = stale_requests(planner)
-    asked = [range_of(request) for request in requests]
-    cursor = replace(cursor, days=cursor.seen, asked=asked)
+    requested = [range_of(request) for request in requests]
+    cursor = replace(cursor, days=cursor.seen, requested=requested)
     if not requests:
-        return ask_rest(planner, cursor)
+        return request_rest(planner, cursor)
     return dg.SensorResult(run_requests=requests, cursor=cursor.write())
 
 
-def ask_rest(planner: Planner, cursor: Cursor) -> dg.SensorResult:
-    """Ask for everything after the days when all that were asked for are made."""
-    asked = [
+def request_rest(planner: Planner, cursor: Cursor) -> dg.SensorResult:
+    """Request everything after the days when all requested days are made."""
+    requested = [
         day
-        for first, last in cursor.asked
+        for first, last in cursor.requested
         for day in day_range(date.fromisoformat(first), date.fromisoformat(last))
     ]
-    waits = sorted({day for days in planner.stale_days(asked).values() for day in days})
+    waits = sorted({day for days in planner.stale_days(requested).values() for day in days})
     if waits:
-        why = f"{len(waits)} days that were asked for are not made yet, the first is {waits[0]}"
-        return _say(why, cursor)
+        why = f"{len(waits)} requested days are not made yet, the first is {waits[0]}"
+        return _skip(why, cursor)
     cursor, request = replace(cursor, rest=cursor.seen), rest_request(planner)
     if request is None:
-        return _say("everything is up to date", cursor)
+        return _skip("everything is up to date", cursor)
     return dg.SensorResult(run_requests=[request], cursor=cursor.write())

@@ -130,7 +130,7 @@ def _planner(context: AssetExecutionContext, stages: Sequence[Stage]) -> Planner
 
 
 def facts(ctx: StageContext, stage: Stage) -> dict[str, Any]:
-    """Return what a stage tells people, with its pictures."""
+    """Return what the UI shows of a stage, with its pictures."""
     if stage.daily:
         return {}
     return {**ctx.metadata, **{name: _plot(png) for name, png in ctx.plots.items()}}

@@ -47,7 +47,7 @@ class Check:
 
     name: str
     asset: Key
-    judge: Callable[..., Verdict]
+    evaluate: Callable[..., Verdict]
     inputs: Mapping[str, Key]
     blocking: bool
     by_month: bool = False
@@ -55,7 +55,7 @@ class Check:
     @property
     def code(self) -> str:
         """A hash of the source that its predicate can reach."""
-        return Reach.of(self.judge.__module__, self.judge.__name__, SOURCES).digest
+        return Reach.of(self.evaluate.__module__, self.evaluate.__name__, SOURCES).digest
 
 
 def check(
@@ -71,24 +71,24 @@ def check(
     was found then; the facts are counts, and are summed.
     """
 
-    def declare(judge: Callable[..., Verdict]) -> Check:
+    def declare(evaluate: Callable[..., Verdict]) -> Check:
         given = inputs or {}
-        names = [n for n in inspect.signature(judge).parameters if n not in FROM_ELSEWHERE]
+        names = [n for n in inspect.signature(evaluate).parameters if n not in FROM_ELSEWHERE]
         wired = {name: given.get(name, (name,)) for name in names}
-        return Check(judge.__name__, asset, judge, wired, blocking, by_month)
+        return Check(evaluate.__name__, asset, evaluate, wired, blocking, by_month)
 
     return declare
 
 
 def build_check(item: Check) -> dg.AssetChecksDefinition:
     """Turn a check into a Dagster asset check."""
-    kinds = typing.get_type_hints(item.judge)
-    wanted = set(inspect.signature(item.judge).parameters)
+    kinds = typing.get_type_hints(item.evaluate)
+    wanted = set(inspect.signature(item.evaluate).parameters)
 
     @dg.asset_check(
         asset=dg.AssetKey(list(item.asset)),
         name=item.name,
-        description=inspect.getdoc(item.judge),
+        description=inspect.getdoc(item.evaluate),
         blocking=item.blocking,
         additional_deps=[
             dg.AssetKey(list(key)) for key in item.inputs.values() if key != item.asset
@@ -108,7 +108,7 @@ def build_check(item: Check) -> dg.AssetChecksDefinition:
         if item.by_month:
             verdict, facts = judge_months(item, lake, tables, FORCE_TAG in context.run.tags)
         else:
-            verdict = item.judge(**tables)
+            verdict = item.evaluate(**tables)
         severity = AssetCheckSeverity.WARN if verdict.warn else AssetCheckSeverity.ERROR
         _record(lake, item, verdict, severity, facts)
         return AssetCheckResult(
@@ -136,7 +136,7 @@ def judge_months(
             own = {
                 parameter: table.filter(table.month == name) for parameter, table in tables.items()
             }
-            found = item.judge(**own)
+            found = item.evaluate(**own)
             facts = [list(fact) for fact in found.facts.items()]  # JSON keeps their order
             months[name] = {"recipe": recipe, "passed": found.passed, "facts": facts}
     sums: Counter[str] = Counter()

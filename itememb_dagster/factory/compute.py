@@ -88,7 +88,7 @@ def _stamps(
 
 
 def _earlier(stage: Stage, ctx: StageContext, stamp: Stamp | None) -> None:
-    """Tell where a version's parent and a killed fit's checkpoint lie."""
+    """Return where a version's parent and a killed fit's checkpoint lie."""
     if stamp is None:
         return
     ctx.checkpoint = Checkpoint(ctx.lake.checkpoint(stage.key), stamp.recipe)

@@ -231,7 +231,7 @@ def stage(
         reads: Assets of which it reads what their stamps count, beside the inputs.
         gates: Assets whose blocking checks must pass first; their rows change nothing in it.
         judges: Whether it is an evaluation: what comes after depends on its verdict alone.
-        descends: Whether a version starts from the one before (``ctx.parent``); its id tells.
+        descends: Whether a version starts from the one before (``ctx.parent``).
         alone: Whether it runs while nothing else long can, and so takes all workers' threads.
     """
 

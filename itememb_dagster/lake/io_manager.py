@@ -37,7 +37,7 @@ from itememb_dagster.runtime.threads import limited_to, threads_of
 #: Tag of a run: what writes the lake; runs of one command have one writer together.
 WRITER_TAG: Final = "itememb/writer"
 
-#: Bad days that an error names; their number is told.
+#: Bad days that an error names; the others are counted.
 SHOWN: Final = 5
 
 
@@ -63,7 +63,7 @@ class Written:
     Attributes:
         made: Value and stamps.
         watch: Runs until all is written.
-        reports: Told when it is.
+        reports: Where its end is reported.
     """
 
     made: Made
@@ -87,7 +87,7 @@ def save_table(lake: Lake, made: Made) -> int:
     else:
         tables = iter([value] if isinstance(value, pa.Table) else value)
     schema = spec.schema
-    if schema is None:  # the first table tells the width of its vectors
+    if schema is None:  # the first table has the width of its vectors
         first = next(tables)
         schema, tables = first.schema, chain([first], tables)
     return write_file(lake, lake.part(made.stage.key), tables, schema, made.stamps[None])
@@ -156,7 +156,7 @@ def _refuse(made: Made, epoch: date) -> Callable[[list[pa.Table]], str | None] |
 
 
 def save_days(lake: Lake, made: Made, epoch: date) -> SegmentWriter:
-    """Write the good days of a daily table; the writer tells counts, refused days, and failure."""
+    """Write the good days of a daily table; the writer keeps counts, refused days, and failure."""
     spec = made.stage.table
     assert spec is not None
     assert spec.schema is not None
@@ -189,7 +189,7 @@ def count_facts(counts: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _tell(context: dg.InitResourceContext) -> Callable[[str], None]:
+def _waiting_log(context: dg.InitResourceContext) -> Callable[[str], None]:
     """Return how a run says that it waits."""
     return context.log.info if context.log else lambda _message: None
 
@@ -227,7 +227,7 @@ class LakeIOManager(dg.ConfigurableIOManager):
             yield self
             return
         writer = run.tags.get(WRITER_TAG, run.run_id)
-        with self.lake.writing(_tell(context), writer):
+        with self.lake.writing(_waiting_log(context), writer):
             yield self
 
     def handle_output(  # type: ignore[override]
@@ -262,13 +262,13 @@ class LakeIOManager(dg.ConfigurableIOManager):
         facts = {day: count_facts(counts) for day, counts in writer.counts.items()}
         faults = [*writer.refused.values(), *([writer.failure] if writer.failure else [])]
         if not faults:
-            for day, told in facts.items():
+            for day, shown in facts.items():
                 context.step_context.add_asset_metadata(
-                    told, asset_key=context.asset_key, partition_key=day
+                    shown, asset_key=context.asset_key, partition_key=day
                 )
             return
-        for day, told in facts.items():
-            event = dg.AssetMaterialization(context.asset_key, partition=day, metadata=told)
+        for day, shown in facts.items():
+            event = dg.AssetMaterialization(context.asset_key, partition=day, metadata=shown)
             yield DagsterEvent.asset_materialization(context.step_context, event)
         kept = f"{len(facts)} good days were kept" if facts else "no day was made"
         more = f"; and {len(faults) - SHOWN} more days" if len(faults) > SHOWN else ""
@@ -277,13 +277,13 @@ class LakeIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> Any:
         """Load an input as its parameter's type: Ibis table, Arrow table or a loadable class."""
         days = context.asset_partition_keys if context.has_asset_partitions else None
-        told = context.definition_metadata or {}
-        strict = bool(told.get("every_day"))
-        if days is not None and told.get("held_by"):
-            days = self._held_by_all(days, [tuple(key) for key in told["held_by"]])
+        wiring = context.definition_metadata or {}
+        strict = bool(wiring.get("every_day"))
+        if days is not None and wiring.get("held_by"):
+            days = self._held_by_all(days, [tuple(key) for key in wiring["held_by"]])
         key, kind = tuple(context.asset_key.path), context.dagster_type.typing_type
         if kind is ir.Table:
-            return self.load_ibis(key, days, strict, told.get("engine"))
+            return self.load_ibis(key, days, strict, wiring.get("engine"))
         return self.load(key, kind)
 
     def _held_by_all(self, days: Iterable[str], keys: Sequence[Key]) -> list[str]:

@@ -122,7 +122,7 @@ def _process() -> str:
 
 
 def _note(fd: int) -> tuple[str, str]:
-    """The name of the writer that has or had the lake, and who its first process is."""
+    """The name of the writer that holds or held the lake, and who its first process is."""
     writer, _, who = os.pread(fd, 1000, 0).decode(errors="replace").partition("\n")
     return writer, who.strip()
 

@@ -139,7 +139,7 @@ class Planner:
     def month_stamps(self, stage: Stage) -> dict[str, Stamp]:
         """Return the stamp of each month of a table by month, from that month's days alone.
 
-        The table's own stamp tells whether it is up to date as a whole; these tell which of its
+        The table's own stamp shows whether it is up to date as a whole; these show which of its
         files a new or changed day touches. Its inputs are daily tables or raw day files.
         """
         return {month: self._month_stamp(stage, days) for month, days in self.months(stage).items()}

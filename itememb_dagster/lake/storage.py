@@ -32,7 +32,7 @@ class Storage(Protocol):
         """Return a file's content; None where there is no such file."""
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
-        """Write a file unless there is one; of several writers exactly one is told True."""
+        """Write a file unless there is one; exactly one of several writers gets True."""
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a file; a reader finds the old content or the new, never a part."""
@@ -82,7 +82,7 @@ class LocalStorage:
             return None
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
-        """Write a file unless there is one; of several writers exactly one is told True."""
+        """Write a file unless there is one; exactly one of several writers gets True."""
         with _beside(self.local(name)) as (staged, target):
             staged.write_bytes(data)
             try:

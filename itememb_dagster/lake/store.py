@@ -75,10 +75,10 @@ class LakeNote:
             ItemembError: It was written by a newer version, or cannot be read.
         """
         try:
-            told = json.loads(text)
-            found = int(told.get("format", 1))
+            stored = json.loads(text)
+            found = int(stored.get("format", 1))
             newer = found > FORMAT
-            note = None if newer else cls(**_dates(told), format=found)
+            note = None if newer else cls(**_dates(stored), format=found)
         except (ValueError, TypeError, AttributeError) as error:
             raise ItemembError(
                 f"{root / NOTE}: broken, expected one line of JSON with the lake's epoch; remove "
@@ -92,8 +92,8 @@ class LakeNote:
         return note
 
 
-def _dates(told: Mapping[str, Any]) -> dict[str, date]:
-    return {name: date.fromisoformat(told[name]) for name in _DATES if name in told}
+def _dates(stored: Mapping[str, Any]) -> dict[str, date]:
+    return {name: date.fromisoformat(stored[name]) for name in _DATES if name in stored}
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,9 @@ def by_segment(batches: Iterable[pa.RecordBatch], column: str) -> Iterator[tuple
 class SegmentWriter:
     """Writes one table by ``day=`` or ``month=``, one file each, in the order rows arrive.
 
-    A segment that ``refuse`` has a reason against stays as it was and is told in ``refused``.
-    Rows with a non-null ``reason`` go whole to the ``<asset>_rejected`` table beside. What ``tell``
-    says of the clean rows of a segment stands as ``unknown`` among its counts.
+    A segment that ``refuse`` has a reason against stays as it was and is listed in ``refused``.
+    Rows with a non-null ``reason`` go whole to the ``<asset>_rejected`` table beside. What
+    ``count_unknown`` finds in the clean rows of a segment is ``unknown`` among its counts.
     """
 
     def __init__(
@@ -105,9 +105,9 @@ class SegmentWriter:
         schema: pa.Schema,
         stamps: Callable[[str], Stamp],
         refuse: Callable[[list[pa.Table]], str | None] | None = None,
-        tell: Callable[[pa.Table], Mapping[str, int]] | None = None,
+        count_unknown: Callable[[pa.Table], Mapping[str, int]] | None = None,
     ) -> None:
-        self._refuse, self._tell = refuse, tell
+        self._refuse, self._count_unknown = refuse, count_unknown
         self._lake, self._key, self._column = lake, key, column
         self._schema, self._stamps = schema, stamps
         self.counts: dict[str, dict[str, Any]] = {}
@@ -145,8 +145,8 @@ class SegmentWriter:
         if "files" in counts:
             counts["files"] = _file_counts(counts["files"], tables)
             counts["rejected"] = _tally(bad)
-        if self._tell and clean:
-            counts["unknown"] = dict(self._tell(pa.concat_tables(clean)))
+        if self._count_unknown and clean:
+            counts["unknown"] = dict(self._count_unknown(pa.concat_tables(clean)))
         with self._lake.staged(self._lake.part(self._key, name)) as staged:
             counts["rows"] = _write(staged, clean, self._schema, replace(stamp, counts=counts))
             if "files" in counts:  # before the day itself: its stamp says that both were written

@@ -53,7 +53,7 @@ def _spark() -> ibis.BaseBackend:
 def _duckdb(lake: Path) -> ibis.BaseBackend:
     memory = os.environ.get("ITEMEMB_MEMORY") or f"{MEMORY_MB // worker_count()}MB"
     try:
-        # The order of rows is asked for where it matters; keeping it elsewhere costs memory.
+        # The order of rows is requested where it matters; keeping it elsewhere costs memory.
         con = ibis.duckdb.connect(
             preserve_insertion_order=False,
             memory_limit=memory,
@@ -78,7 +78,7 @@ def stream(table: ir.Table, rows: int, scratch: Scratch) -> Iterator[pa.RecordBa
         scratch: Gives an empty folder that the engine's workers reach, too.
     """
     con = table.get_backend()
-    # Engines name the parts of a list differently and tell what cannot be null: neither is kept.
+    # Engines name the parts of a list differently and mark what cannot be null: neither is kept.
     fields = table.schema().to_pyarrow()
     schema = pa.schema([(field.name, field.type) for field in fields])
     if con.name == "duckdb":

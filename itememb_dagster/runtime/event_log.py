@@ -59,12 +59,12 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         yield held[shard]
 
     def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
-        told = event.dagster_event
-        if self._held is None or told is None or told.asset_key is None:
+        logged = event.dagster_event
+        if self._held is None or logged is None or logged.asset_key is None:
             super()._store_asset_event(conn, event, event_id)
             return
         # Events of different kinds write different columns.
-        at = told.asset_key, told.event_type_value
+        at = logged.asset_key, logged.event_type_value
         self._latest.pop(at, None)
         self._latest[at] = conn, event, event_id
 

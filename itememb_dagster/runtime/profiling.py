@@ -62,7 +62,7 @@ def resident() -> int:
 def _memory(process: psutil.Process) -> tuple[int, int]:
     """Resident bytes of a process alone, and of files and memory that others may map as well.
 
-    Told at once by the system; what each page is shared by would take it as long as a stage.
+    The system has it at once; what each page is shared by would take it as long as a stage.
     """
     try:
         found = process.memory_info()

@@ -1,4 +1,4 @@
-"""What a step tells the command that runs it: progress, its time and memory, why it did nothing.
+"""What a step reports to its command: progress, its time and memory, why it did nothing.
 
 A step of another process sends it through a local socket, whose address is a tag of the run. A
 step that nobody listens to (a run of the UI) logs its progress.
@@ -113,7 +113,7 @@ class Sender:
     def __init__(self, address: str) -> None:
         self._address = address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._told: dict[str, float] = {}
+        self._sent: dict[str, float] = {}
 
     def _send(self, *message: Any) -> None:
         self._send_bytes(json.dumps(message).encode())
@@ -125,15 +125,15 @@ class Sender:
             return
 
     def close_listener(self) -> None:
-        """Tell the listener, after all that was sent before, that there is no more."""
+        """Send, after all other messages, that there are no more."""
         self._send_bytes(b"")
         self._socket.close()
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Send progress, not more often than people can read."""
         now = monotonic()
-        if 0 < total <= done or now - self._told.get(what, 0.0) > REPORT_SECONDS:
-            self._told[what] = now
+        if 0 < total <= done or now - self._sent.get(what, 0.0) > REPORT_SECONDS:
+            self._sent[what] = now
             self._send("progress", what, done, total)
 
     def ended(self, stage: StageTime) -> None:
@@ -150,13 +150,13 @@ class Logged:
 
     def __init__(self, log: dg.DagsterLogManager) -> None:
         self._log = log
-        self._told: dict[str, int] = {}
+        self._logged: dict[str, int] = {}
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Log each tenth."""
         tenth = 10 * done // total if total else 0
-        if self._told.get(what) != tenth:
-            self._told[what] = tenth
+        if self._logged.get(what) != tenth:
+            self._logged[what] = tenth
             self._log.info(f"{what}: {done:,} of {total:,}" if total else f"{what}: {done:,}")
 
     def ended(self, stage: StageTime) -> None:

@@ -50,5 +50,5 @@ class RawResource(dg.ConfigurableResource[None]):
 
 @lru_cache(maxsize=4)
 def _scan(root: str, epoch: date, domains: DomainSettings, _digest: str) -> RawScan:
-    """Scan a listing once: every stage asks, and files of many days have to be opened."""
+    """Scan a listing once: every stage needs it, and files of many days have to be opened."""
     return scan(root, epoch, domains)

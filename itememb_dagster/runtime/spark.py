@@ -1,4 +1,4 @@
-"""The Spark session: how it starts and what it is told. What does not belong here: queries."""
+"""The Spark session: how it starts and how it is configured. What does not belong here: queries."""
 
 import logging
 import os

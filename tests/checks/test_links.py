@@ -27,13 +27,13 @@ def figures(chance: float, found: float, low: float, matches: float = 500.0) -> 
     ],
 )
 def test_spaces_are_aligned_where_true_matches_are_near_beyond_chance(chance, found, low, passes):
-    verdict = spaces_are_aligned.judge(figures(chance, found, low))
+    verdict = spaces_are_aligned.evaluate(figures(chance, found, low))
     assert verdict.passed is passes
     assert verdict.warn
     assert ("not aligned" in verdict.why) is not passes
 
 
 def test_without_a_match_there_is_nothing_to_measure_alignment_on():
-    verdict = spaces_are_aligned.judge(figures(0.1, 0.0, 0.0, matches=0.0))
+    verdict = spaces_are_aligned.evaluate(figures(0.1, 0.0, 0.0, matches=0.0))
     assert verdict.passed
     assert "no held-out match" in verdict.why

@@ -88,8 +88,8 @@ def test_a_check():
     check = found.no_item_is_its_own_neighbour
     assert (check.asset, check.blocking) == (("similar_items",), True)
     table = pa.table({"item_id": ["a", "b"], "neighbor_id": ["b", "b"]})
-    assert not check.judge(table).passed
-    assert check.judge(table.slice(0, 1)).passed
+    assert not check.evaluate(table).passed
+    assert check.evaluate(table.slice(0, 1)).passed
 
 
 def test_a_negative_sampler():

@@ -173,13 +173,13 @@ def test_the_check_warns_of_vectors_that_moved_far_and_never_blocks(tmp_path: Pa
     for name, fitted in (("same", first.model), ("other", model(rng, 60))):
         (tmp_path / name).mkdir()
         aligned(fitted, words, rows_of(first), 0).save(tmp_path / name)
-        verdicts[name] = vectors_stay_in_place.judge(DriftReport.load(tmp_path / name))
+        verdicts[name] = vectors_stay_in_place.evaluate(DriftReport.load(tmp_path / name))
     assert verdicts["same"].passed
     assert not verdicts["other"].passed
     assert verdicts["other"].warn
     assert not vectors_stay_in_place.blocking
     first.save(tmp_path)
-    assert "no previous version" in vectors_stay_in_place.judge(DriftReport.load(tmp_path)).why
+    assert "no previous version" in vectors_stay_in_place.evaluate(DriftReport.load(tmp_path)).why
 
 
 @pytest.mark.slow

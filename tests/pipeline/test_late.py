@@ -142,7 +142,7 @@ def test_the_sensor_asks_for_the_days_a_file_touches_and_then_for_the_rest(copie
     days = daemon.tick()
     third, fourth = date_of(3).isoformat(), date_of(4).isoformat()
     assert asks(days) == [(third, fourth, {"retail_events", "coview_edges", "user_items"})]
-    assert f"2 days that were asked for are not made yet, the first is {third}" in daemon.says()
+    assert f"2 requested days are not made yet, the first is {third}" in daemon.says()
     assert daemon.make(days.run_requests[0])
     rest = daemon.tick().run_requests
     assert [r.job_name for r in rest] == ["rest"]
@@ -178,3 +178,10 @@ def test_what_the_sensor_remembers_is_read_back():
     cursor = Cursor("a", "b", [("2017-01-01", "2017-01-02")], "c")
     assert Cursor.read(cursor.write()).write() == cursor.write()
     assert Cursor.read(None) == Cursor()
+
+
+def test_a_cursor_of_another_version_is_no_error():
+    newer = '{"seen": "a", "days": "b", "requested": [], "rest": "c", "more": 1}'
+    assert Cursor.read(newer) == Cursor("a", "b", [], "c")
+    older = '{"seen": "a", "days": "b", "asked": [["2017-01-01", "2017-01-02"]], "rest": "c"}'
+    assert Cursor.read(older) == Cursor()

@@ -20,9 +20,9 @@ class Judged:
 
     def __init__(self, lake: Lake) -> None:
         self.lake, self.given = lake, []
-        self.item = replace(canonical_edges, judge=self.judge)
+        self.item = replace(canonical_edges, evaluate=self.evaluate)
 
-    def judge(self, edges: ibis.Table) -> Verdict:
+    def evaluate(self, edges: ibis.Table) -> Verdict:
         rows = edges.to_pyarrow().to_pylist()
         self.given += sorted({row["month"] for row in rows})
         bad = sum(row["n"] <= 0 for row in rows)

@@ -30,6 +30,7 @@ from itememb_dagster.lake import Key, Lake
 from itememb_dagster.lake.io_manager import WRITER_TAG
 from itememb_dagster.lake.lock import sweep_scratch
 from itememb_dagster.lake.staleness import Planner, ranges
+from itememb_dagster.lake.store import FORMAT
 from itememb_dagster.runtime.engine import connect
 from itememb_dagster.runtime.executor import WORKERS, start_fork_server
 from itememb_dagster.runtime.place import EMBEDDED, Place
@@ -331,6 +332,12 @@ class Runner:
     def _written(self) -> Iterator[None]:
         """Be the lake's writer."""
         with self.lake.writing(writer=self.writer):
+            note = self.lake.note()
+            if note is not None and note.format < FORMAT:
+                self.outcome.warnings.append(
+                    f"lake {self.lake.root}: written in format {note.format}, now {FORMAT}; its "
+                    "stamps say less, so that every stage is made again"
+                )
             self.lake.prepare(self.request.place.epoch, self.scan.days)
             yield
             sweep_scratch(self.lake.root)

@@ -173,6 +173,16 @@ def test_a_second_run_makes_nothing_and_force_makes_the_same_bytes(made, tiny_ra
     assert changed == set()
 
 
+def test_a_run_on_an_older_lake_says_that_all_is_made_again(tiny_raw, tmp_path):
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    (lake / "lake.json").write_text('{"epoch": "2017-01-01"}\n')
+    only = {"select": 'key:"users"', "end": date(2017, 1, 2)}
+    (warning,) = run(tiny_raw, lake, **only).warnings
+    assert "written in format 1, now 2" in warning
+    assert run(tiny_raw, lake, **only).warnings == []
+
+
 def test_what_was_trained_records_its_libraries_and_threads_and_is_not_stale_by_them(made):
     lake, _ = made
     stamp = Lake(lake).stamp(("item_model",))

@@ -16,7 +16,9 @@ from tests.worlds import two_months
 from tests.worlds.tiny import TinyWorld, write_tiny_world
 
 #: Files whose tests take minutes: begun last, they would leave a core idle.
-LONG = ("test_readme", "test_spark", "test_browser", "test_worlds", "test_workers")
+LONG = (
+    "test_readme", "test_spark", "test_browser", "test_executor", "test_wheel", "test_worlds",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -98,20 +98,29 @@ def run_stage(
 ) -> dg.Output[Written]:
     """Run one stage: stamp, compute, hand its metadata and its version to Dagster."""
     end_with_parent()
-    reports, watch = reports_of(context.run, context.log), StageWatch(stage.name)
-    planner = _planner(context, stages)
+    watch = StageWatch(stage.name)
+    try:
+        return _computed(context, stage, _planner(context, stages), inputs, watch)
+    except BaseException as error:
+        watch.stop()
+        if isinstance(error, ItemembError):
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+        raise
+
+
+def _computed(
+    context: AssetExecutionContext,
+    stage: Stage,
+    planner: Planner,
+    inputs: dict[str, Any],
+    watch: StageWatch,
+) -> dg.Output[Written]:
+    reports = reports_of(context.run, context.log)
     if stage.raw:  # the first of each job: what follows is loaded after
         planner.prune()
     ctx = stage_context(stage, planner, context, reports.progress)
-    try:
-        with limited_to(threads_of(stage.alone, worker_count())):
-            made = make_stage(stage, planner, ctx, inputs, FORCE_TAG in context.run.tags)
-    except ItemembError as error:
-        watch.stop()
-        raise dg.Failure(description=str(error), allow_retries=False) from error
-    except BaseException:
-        watch.stop()
-        raise
+    with limited_to(threads_of(stage.alone, worker_count())):
+        made = make_stage(stage, planner, ctx, inputs, FORCE_TAG in context.run.tags)
     if ctx.nothing:
         ctx.metadata["nothing to do"] = ctx.nothing
         reports.nothing(stage.name, ctx.nothing)

@@ -57,9 +57,11 @@ class LakeNote:
     format: int = FORMAT
 
     def with_days(self, days: Sequence[date]) -> "LakeNote":
-        """Return it in today's format, with these days among those that it spans."""
-        known = [d for d in (self.first_day, self.last_day, *days) if d]
-        first, last = (min(known), max(known)) if known else (None, None)
+        """Return it in today's format, with these days of raw; without any, with those it has.
+
+        Days that raw no longer holds are forgotten: what was there before changes no file.
+        """
+        first, last = (min(days), max(days)) if days else (self.first_day, self.last_day)
         return LakeNote(self.epoch, first, last)
 
     def to_json(self) -> str:

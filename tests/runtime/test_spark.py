@@ -72,6 +72,7 @@ def make(
     world: Path, lake: Path, engine: str, env: dict[str, str], select: str = SELECT
 ) -> subprocess.CompletedProcess:
     words = ["run", "--raw", world, "--lake", lake, "--engine", engine, "--select", select]
+    words += ["--set", "bridge_edges.enabled=true"]
     return subprocess.run(
         [BIN / "itememb", *words], env=os.environ | env, capture_output=True, text=True, check=False
     )

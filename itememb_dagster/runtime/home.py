@@ -18,6 +18,8 @@ telemetry:
   enabled: false
 nux:
   enabled: false
+python_logs:
+  python_log_level: INFO
 event_log_storage:
   module: itememb_dagster.runtime.event_log
   class: BatchedSqliteEventLogStorage

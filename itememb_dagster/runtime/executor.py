@@ -10,11 +10,12 @@ import multiprocessing.forkserver
 import os
 import threading
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
 import dagster as dg
 
-from itememb_core.errors import ItemembError
+from itememb_dagster.runtime.threads import positive
 
 WORKERS: Final = "ITEMEMB_WORKERS"
 #: Steps side by side unless the variable says otherwise: more need more memory.
@@ -30,10 +31,7 @@ def worker_count() -> int:
     Raises:
         ItemembError: ``ITEMEMB_WORKERS`` is no positive number.
     """
-    text = os.environ.get(WORKERS) or str(min(os.cpu_count() or 1, DEFAULT_WORKERS))
-    if not text.isdecimal() or int(text) < 1:
-        raise ItemembError(f"{WORKERS}: found {text!r}, expected a number of 1 or more")
-    return int(text)
+    return positive(WORKERS, os.environ.get(WORKERS) or min(os.cpu_count() or 1, DEFAULT_WORKERS))
 
 
 def executor(workers: int) -> dg.ExecutorDefinition:
@@ -56,21 +54,18 @@ def start_fork_server() -> None:
     multiprocessing.forkserver.ensure_running()
 
 
+@cache  # one thread a process: the fork server itself never calls it
 def end_with_parent() -> None:
     """In a step's process: end when the process that started it has died, whatever of."""
     parent = multiprocessing.parent_process()
-    if parent is None or os.environ.get(_WATCHED) == str(os.getpid()):
+    if parent is None:
         return
 
     def watch() -> None:
         parent.join()
         os._exit(1)
 
-    os.environ[_WATCHED] = str(os.getpid())
     threading.Thread(target=watch, daemon=True).start()
-
-
-_WATCHED: Final = "_ITEMEMB_WATCHED"
 
 
 def priorities(needs: Mapping[str, set[str]]) -> dict[str, int]:

@@ -15,16 +15,25 @@ from itememb_core.errors import ItemembError
 OMP: Final = "OMP_NUM_THREADS"
 
 
+def positive(name: str, found: str | int) -> int:
+    """Return the number that an environment variable holds, or stands in for.
+
+    Raises:
+        ItemembError: It is no positive number.
+    """
+    text = str(found)
+    if not text.isdecimal() or int(text) < 1:
+        raise ItemembError(f"{name}: found {text!r}, expected a number of 1 or more")
+    return int(text)
+
+
 def all_threads() -> int:
     """Return the threads of all workers together: ``OMP_NUM_THREADS``, else the cores.
 
     Raises:
         ItemembError: The variable is no positive number.
     """
-    text = os.environ.get(OMP, "").split(",")[0] or str(os.cpu_count() or 1)
-    if not text.isdecimal() or int(text) < 1:
-        raise ItemembError(f"{OMP}: found {text!r}, expected a number of 1 or more")
-    return int(text)
+    return positive(OMP, os.environ.get(OMP, "").split(",")[0] or os.cpu_count() or 1)
 
 
 def threads_of(alone: bool, workers: int) -> int:

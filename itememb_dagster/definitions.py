@@ -19,7 +19,7 @@ from itememb_dagster.factory.asset import build_asset
 from itememb_dagster.factory.check import build_check
 from itememb_dagster.lake import Lake, LakeNote
 from itememb_dagster.lake.io_manager import LakeIOManager
-from itememb_dagster.runtime.executor import executor, worker_count
+from itememb_dagster.runtime.executor import executor, priorities, worker_count
 from itememb_dagster.runtime.place import SPARK, Place
 from itememb_dagster.runtime.resources import RawResource, SettingsResource
 
@@ -80,13 +80,14 @@ def _build(
         start_date=first.isoformat(), end_date=(last + timedelta(days=1)).isoformat()
     )
     jobs = build_jobs(STAGES)
+    waiting = priorities({s.name: {"/".join(key) for key in s.needs} for s in STAGES})
     resources = {
         "settings": SettingsResource.configure_at_launch(),
         "raw": RawResource(root=place.raw, epoch=place.epoch.isoformat()),
         "lake": LakeIOManager(root=place.lake, engine=place.engine),
     }
     return dg.Definitions(
-        assets=[build_asset(stage, STAGES, days) for stage in STAGES],
+        assets=[build_asset(stage, STAGES, days, waiting[stage.name]) for stage in STAGES],
         asset_checks=[build_check(item) for item in CHECKS],
         jobs=list(jobs),
         schedules=build_schedules(STAGES, jobs),

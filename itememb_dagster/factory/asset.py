@@ -19,7 +19,7 @@ from itememb_dagster.lake import Key
 from itememb_dagster.lake.io_manager import Written
 from itememb_dagster.lake.staleness import Planner
 from itememb_dagster.runtime.engine import connect
-from itememb_dagster.runtime.executor import end_with_parent, priorities, worker_count
+from itememb_dagster.runtime.executor import end_with_parent, worker_count
 from itememb_dagster.runtime.place import EMBEDDED
 from itememb_dagster.runtime.profiling import StageWatch
 from itememb_dagster.runtime.reporting import reports_of
@@ -146,9 +146,9 @@ def facts(ctx: StageContext, stage: Stage) -> dict[str, Any]:
 
 
 def build_asset(
-    stage: Stage, stages: Sequence[Stage], days: dg.DailyPartitionsDefinition
+    stage: Stage, stages: Sequence[Stage], days: dg.DailyPartitionsDefinition, priority: int
 ) -> dg.AssetsDefinition:
-    """Turn a stage into an asset of the given days."""
+    """Turn a stage into an asset of the given days; ``priority`` orders steps that are ready."""
     by_key = {s.key: s for s in stages}
 
     @dg.asset(
@@ -165,18 +165,12 @@ def build_asset(
         metadata=asset_metadata(stage),
         required_resource_keys=RESOURCES,
         output_required=True,
-        op_tags={PRIORITY_TAG: str(priority(stage, stages))},
+        op_tags={PRIORITY_TAG: str(priority)},
     )
     def compute(context: AssetExecutionContext, **inputs: Any) -> dg.Output[Any]:
         return run_stage(context, stage, stages, inputs)
 
     return compute
-
-
-def priority(stage: Stage, stages: Sequence[Stage]) -> int:
-    """Return how many stages wait for a stage."""
-    needs = {s.name: {"/".join(key) for key in s.needs} for s in stages}
-    return priorities(needs)[stage.name]
 
 
 def asset_metadata(stage: Stage) -> dict[str, Any]:

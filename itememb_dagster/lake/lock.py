@@ -143,9 +143,9 @@ def _taken(fd: int, root: Path, kind: int) -> bool:
     return True
 
 
-def engine_scratch(root: Path, pid: int | None = None) -> Path:
-    """Return the folder to which a process's embedded engine spills; this one's without ``pid``."""
-    return root / f"_scratch{os.getpid() if pid is None else pid:08}"
+def engine_scratch(root: Path) -> Path:
+    """Return the folder to which this process's embedded engine spills."""
+    return root / f"_scratch{os.getpid():08}"
 
 
 def sweep(root: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from itememb_dagster.automation.jobs import build_jobs, build_schedules
 from itememb_dagster.automation.sensor import build_sensor
 from itememb_dagster.checks.gates import CHECKS
 from itememb_dagster.factory.asset import build_asset
-from itememb_dagster.factory.check import build_check
+from itememb_dagster.factory.judge import build_check
 from itememb_dagster.lake import Lake, LakeNote
 from itememb_dagster.lake.io_manager import LakeIOManager
 from itememb_dagster.runtime.executor import executor, priorities, worker_count
@@ -87,11 +87,13 @@ def _build(
         "lake": LakeIOManager(root=place.lake, engine=place.engine),
     }
     return dg.Definitions(
-        assets=[build_asset(stage, STAGES, days, waiting[stage.name]) for stage in STAGES],
+        assets=[
+            build_asset(stage, STAGES, CHECKS, days, waiting[stage.name]) for stage in STAGES
+        ],
         asset_checks=[build_check(item) for item in CHECKS],
         jobs=list(jobs),
-        schedules=build_schedules(STAGES, jobs),
-        sensors=[build_sensor(STAGES, jobs)],
+        schedules=build_schedules(STAGES, CHECKS, jobs),
+        sensors=[build_sensor(STAGES, CHECKS, jobs)],
         resources={**resources, **(resource_overrides or {})},
         executor=executor(workers),
     )

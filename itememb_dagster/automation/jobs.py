@@ -7,6 +7,7 @@ import dagster as dg
 
 from itememb_core.errors import ItemembError
 from itememb_core.settings import Settings
+from itememb_dagster.factory.check import Check
 from itememb_dagster.factory.stage import Stage
 from itememb_dagster.lake.staleness import Planner, ranges
 
@@ -52,7 +53,9 @@ def build_jobs(stages: Sequence[Stage]) -> tuple[Job, Job]:
     )
 
 
-def build_schedules(stages: Sequence[Stage], jobs: Sequence[Job]) -> list[dg.ScheduleDefinition]:
+def build_schedules(
+    stages: Sequence[Stage], checks: Sequence[Check], jobs: Sequence[Job]
+) -> list[dg.ScheduleDefinition]:
     """Return the daily schedule of stale days, as one run a range, and the weekly one."""
 
     @dg.schedule(
@@ -63,7 +66,7 @@ def build_schedules(stages: Sequence[Stage], jobs: Sequence[Job]) -> list[dg.Sch
     )
     def stale_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         try:
-            planner = planner_of(context.resources, stages)
+            planner = planner_of(context.resources, stages, checks)
         except ItemembError as error:
             return dg.SkipReason(str(error))
         found = stale_requests(planner)
@@ -77,7 +80,7 @@ def build_schedules(stages: Sequence[Stage], jobs: Sequence[Job]) -> list[dg.Sch
     )
     def weekly_rest(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            found = rest_request(planner_of(context.resources, stages))
+            found = rest_request(planner_of(context.resources, stages, checks))
         except ItemembError as error:
             return dg.SkipReason(str(error))
         return found or dg.SkipReason("everything after the days is up to date")
@@ -85,14 +88,15 @@ def build_schedules(stages: Sequence[Stage], jobs: Sequence[Job]) -> list[dg.Sch
     return [stale_days, weekly_rest]
 
 
-def planner_of(resources: Any, stages: Sequence[Stage]) -> Planner:
+def planner_of(resources: Any, stages: Sequence[Stage], checks: Sequence[Check]) -> Planner:
     """Return a planner of what a schedule's or sensor's resources show now.
 
     Raises:
         ItemembError: The raw folder cannot be read.
     """
     settings = Settings.model_validate(resources.settings.model_dump())
-    return Planner(stages, resources.lake.lake, resources.raw.scan(settings), settings)
+    scan = resources.raw.scan(settings)
+    return Planner(stages, checks, resources.lake.lake, scan, settings)
 
 
 def stale_requests(planner: Planner) -> list[dg.RunRequest]:
@@ -118,10 +122,18 @@ def stale_requests(planner: Planner) -> list[dg.RunRequest]:
 
 
 def rest_request(planner: Planner) -> dg.RunRequest | None:
-    """Return a run request for the stale stages that have no days; None if there is none."""
+    """Return a run request for what is stale or not judged of the stages without days, if any is."""
     stale = planner.stale_tables()
-    if not stale:
+    checks = planner.checks_due(stale)
+    if not stale and not checks:
         return None
     return dg.RunRequest(
-        job_name=REST_JOB, asset_selection=[dg.AssetKey(list(key)) for key in stale]
+        job_name=REST_JOB,
+        asset_selection=[dg.AssetKey(list(key)) for key in stale],
+        asset_check_keys=[check_key(item) for item in checks],
     )
+
+
+def check_key(item: Check) -> dg.AssetCheckKey:
+    """Return Dagster's key of a check."""
+    return dg.AssetCheckKey(dg.AssetKey(list(item.asset)), item.name)

@@ -23,14 +23,17 @@ from itememb_core.progress import Progress, silent
 from itememb_core.raw import RawScan, scan
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
-from itememb_dagster.automation.jobs import DAYS_JOB, REST_JOB, range_tags
+from itememb_dagster.automation.jobs import DAYS_JOB, REST_JOB, check_key, range_tags
+from itememb_dagster.checks.gates import CHECKS
 from itememb_dagster.definitions import build_defs, job_of
 from itememb_dagster.factory.asset import FORCE_TAG
+from itememb_dagster.factory.check import Check
 from itememb_dagster.lake import Key, Lake
 from itememb_dagster.lake.io_manager import WRITER_TAG
 from itememb_dagster.lake.lock import sweep_scratch
+from itememb_dagster.lake.seal import DAMAGED
 from itememb_dagster.lake.staleness import Planner, ranges
-from itememb_dagster.lake.store import FORMAT
+from itememb_dagster.lake.store import FORMAT, NOTE
 from itememb_dagster.runtime.engine import connect
 from itememb_dagster.runtime.executor import WORKERS, start_fork_server
 from itememb_dagster.runtime.place import EMBEDDED, Place
@@ -53,6 +56,7 @@ class Request:
         end: Last day to make.
         select: Dagster's asset selection syntax; None: everything.
         force: Make what is up to date, too.
+        verify: Look at all bytes of the lake first; what is damaged is made again.
         workers: Steps side by side, each a process; 1: in this one. With more a script needs
             the usual ``if __name__ == "__main__"``.
         shown: Where progress is shown.
@@ -64,6 +68,7 @@ class Request:
     end: date | None = None
     select: str | None = None
     force: bool = False
+    verify: bool = False
     workers: int = 1
     shown: Progress = silent
 
@@ -75,6 +80,7 @@ class Outcome:
     Attributes:
         asset_days: Asset-days made.
         tables: Stages without days made.
+        judged: Checks judged of what was made before.
         errors: One line for each failure; the run is good only when there is none.
         warnings: One line for each check that warned.
         seconds: Of the whole run.
@@ -83,6 +89,7 @@ class Outcome:
 
     asset_days: int = 0
     tables: int = 0
+    judged: int = 0
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -166,10 +173,11 @@ class Runner:
         self.outcome = Outcome()
         self.writer = uuid.uuid4().hex
         self.listener = Listener()
+        self.older = False
 
     def planner(self) -> Planner:
         """Return a planner of the lake as it is now."""
-        return Planner(STAGES, self.lake, self.scan, self.request.settings)
+        return Planner(STAGES, CHECKS, self.lake, self.scan, self.request.settings)
 
     def _selected(self) -> set[Key]:
         if self.request.select is None:
@@ -202,13 +210,15 @@ class Runner:
             )
         return days
 
-    def _execute(self, job: str, keys: Collection[Key], tags: dict[str, str]) -> bool:
+    def _execute(
+        self, job: str, keys: Collection[Key], checks: Collection[Check], tags: dict[str, str]
+    ) -> bool:
         if self.request.workers > 1 and self.request.place.engine == EMBEDDED:
             start_fork_server()
         if any(s.relational for s in STAGES if s.key in keys):
             # If it cannot start: one error, not one a stage.
             connect(self.request.place.engine, self.lake.root)
-        result = self._result(job, keys, tags)
+        result = self._result(job, keys, checks, tags)
         failures = list(_failures(result))
         if not result.success and not failures:
             failures = [f"job {job}: the run failed, no step says why"]
@@ -222,7 +232,7 @@ class Runner:
         return result.success
 
     def _result(
-        self, job: str, keys: Collection[Key], tags: dict[str, str]
+        self, job: str, keys: Collection[Key], checks: Collection[Check], tags: dict[str, str]
     ) -> dg.JobExecutionResult:
         """Execute a job as the UI and the daemon do."""
         place, settings = self.request.place, self.request.settings
@@ -241,6 +251,9 @@ class Runner:
                     job_of.__module__,
                     job_of.__name__,
                     reconstructable_kwargs={"name": job, **where},
+                ).get_subset(
+                    asset_selection={dg.AssetKey(list(key)) for key in keys},
+                    asset_check_selection={check_key(item) for item in checks},
                 ),
                 instance,
                 run_config={
@@ -248,8 +261,28 @@ class Runner:
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
                 tags={**tags, **own},
-                asset_selection=[dg.AssetKey(list(key)) for key in keys],
             )
+
+    def _remove_damaged(self, deep: bool) -> None:
+        """Name and remove what is damaged in the lake, so that it is made again.
+
+        Args:
+            deep: Whether to look at all bytes.
+        """
+        for done, stage in enumerate(STAGES, start=1):
+            for name, why in self.lake.faults(stage.key, deep).items():
+                self.lake.storage.remove(name)
+                self.outcome.warnings.append(
+                    f"{self.lake.root / name}{DAMAGED}{why}); removed, to be made again"
+                )
+            if deep:
+                self.request.shown("verify", done, len(STAGES))
+
+    def _make(self, selected: set[Key]) -> None:
+        """Make days, then the rest unless a day failed."""
+        self.make_days(selected)
+        if not self.outcome.errors:
+            self.make_rest(selected)
 
     def make_days(self, selected: set[Key]) -> None:
         """Make the stale days, a run for each range; bad days are left as they were."""
@@ -288,17 +321,21 @@ class Runner:
         for first, last in ranges(d for d in days if d in due):
             keys = [k for k, found in todo.items() if any(first <= d <= last for d in found)]
             count = len(keys) * ((last - first).days + 1)
-            if self._execute(DAYS_JOB, keys, range_tags(first.isoformat(), last.isoformat())):
+            if self._execute(DAYS_JOB, keys, (), range_tags(first.isoformat(), last.isoformat())):
                 self.outcome.asset_days += count
 
     def make_rest(self, selected: set[Key]) -> None:
-        """Make the stale stages that have no days, in one run."""
+        """Make the stale stages that have no days, and judge what lacks a verdict, in one run."""
+        planner = self.planner()
         stale = [s.key for s in STAGES if not s.daily]
         if not self.request.force:
-            stale = self.planner().stale_tables()
+            stale = planner.stale_tables()
         keys = [key for key in stale if key in selected]
-        if keys and self._execute(REST_JOB, keys, {}):
+        gates = set().union(*(planner.stages[key].needs for key in keys))
+        due = [item for item in planner.checks_due(keys) if item.asset in selected | gates]
+        if (keys or due) and self._execute(REST_JOB, keys, due, {}):
             self.outcome.tables += len(keys)
+            self.outcome.judged += sum(item.asset not in keys for item in due)
 
     def run(self) -> Outcome:
         """Run days, then the rest unless a day failed.
@@ -310,9 +347,13 @@ class Runner:
         selected = self._selected()
         sampler = Sampler()
         with _environment(self._variables()), self._reports(), self._written():
-            self.make_days(selected)
-            if not self.outcome.errors:
-                self.make_rest(selected)
+            if not self.older:  # what has no seal yet is not damaged
+                self._remove_damaged(self.request.verify)
+            self._make(selected)
+            if any(DAMAGED in error for error in self.outcome.errors):
+                self.outcome.errors.clear()
+                self._remove_damaged(deep=True)
+                self._make(selected)
         self.outcome.recorder.peak_bytes = sampler.stop()
         self.outcome.seconds = time.perf_counter() - began
         if self.outcome.asset_days or self.outcome.tables:
@@ -332,12 +373,21 @@ class Runner:
     def _written(self) -> Iterator[None]:
         """Be the lake's writer."""
         with self.lake.writing(writer=self.writer):
-            note = self.lake.note()
-            if note is not None and note.format < FORMAT:
-                self.outcome.warnings.append(
-                    f"lake {self.lake.root}: written in format {note.format}, now {FORMAT}; its "
-                    "stamps say less, so that every stage is made again"
-                )
+            self._look_at_note()
             self.lake.prepare(self.request.place.epoch, self.scan.days)
             yield
             sweep_scratch(self.lake.root)
+
+    def _look_at_note(self) -> None:
+        """Say what is odd about the lake as a whole."""
+        note = self.lake.note()
+        self.older = note is not None and note.format < FORMAT
+        if note is not None and self.older:
+            self.outcome.warnings.append(
+                f"lake {self.lake.root}: written in format {note.format}, now {FORMAT}; its "
+                "stamps say less, so that every stage is made again"
+            )
+        if note is None and any(self.lake.parts(stage.key) for stage in STAGES):
+            self.outcome.warnings.append(
+                f"{self.lake.root / NOTE}: gone; written again with epoch {self.request.place.epoch}"
+            )

@@ -20,6 +20,7 @@ from itememb_dagster.automation.jobs import (
     rest_request,
     stale_requests,
 )
+from itememb_dagster.factory.check import Check
 from itememb_dagster.factory.stage import Stage
 from itememb_dagster.lake.staleness import Planner, day_range
 
@@ -56,7 +57,9 @@ class Cursor:
         return json.dumps(asdict(self))
 
 
-def build_sensor(stages: Sequence[Stage], jobs: Sequence[Job]) -> dg.SensorDefinition:
+def build_sensor(
+    stages: Sequence[Stage], checks: Sequence[Check], jobs: Sequence[Job]
+) -> dg.SensorDefinition:
     """Return the sensor; people switch it on in the UI."""
 
     @dg.sensor(
@@ -77,7 +80,7 @@ def build_sensor(stages: Sequence[Stage], jobs: Sequence[Job]) -> dg.SensorDefin
             if listing != cursor.seen:
                 # Files may still be being copied: they are read when a second look is the same.
                 return _skip("raw files changed since the last look", replace(cursor, seen=listing))
-            planner = planner_of(context.resources, stages)
+            planner = planner_of(context.resources, stages, checks)
             request = request_days if listing != cursor.days else request_rest
             return request(planner, cursor)
         except ItemembError as error:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
               help="A setting: seed=1, holdout_days=7, item_model.dim=64. Repeatable.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Make what is up to date, too.")
+@click.option("--verify", is_flag=True,
+              help="Look at all bytes of the lake first; what is damaged is made again.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), envvar="ITEMEMB_WORKERS",
               default=lambda: min(os.cpu_count() or 1, 2),
               help="Processes that stages run in, side by side, with the cores shared among them; "
@@ -43,6 +45,7 @@ def run(
     select: str | None,
     assignments: tuple[str, ...],
     force: bool,
+    verify: bool,
     workers: int,
 ) -> None:
     """Materialize days, then the rest, redoing only what changed.
@@ -56,7 +59,9 @@ def run(
     from itememb_dagster.automation.runner import Request, Runner
 
     with progress_bars() as shown:
-        runner = Runner(Request(place, settings, first, last, select, force, workers, shown))
+        runner = Runner(
+            Request(place, settings, first, last, select, force, verify, workers, shown)
+        )
         outcome = runner.run()
     _show(runner, outcome)
     if outcome.errors:
@@ -69,7 +74,9 @@ def _show(runner: "Runner", outcome: "Outcome") -> None:
     console = Console()
     for table in closing_tables(runner.lake, outcome):
         console.print(table)
-    if not outcome.asset_days and not outcome.tables and not outcome.errors:
+    if outcome.judged:
+        console.print(f"checks judged of what was made before: {outcome.judged}")
+    elif not outcome.asset_days and not outcome.tables and not outcome.errors:
         console.print("nothing to do: the lake is up to date")
     for name, why in outcome.reasons.items():
         console.print(f"nothing to do in {name}: {why}")

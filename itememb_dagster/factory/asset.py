@@ -13,6 +13,7 @@ from itememb_core.errors import ItemembError
 from itememb_core.progress import Progress
 from itememb_core.schemas import describe
 from itememb_core.settings import Settings
+from itememb_dagster.factory.check import Check
 from itememb_dagster.factory.compute import make_stage
 from itememb_dagster.factory.stage import Input, Stage, StageContext, dagster_type, only_settings
 from itememb_dagster.lake import Key
@@ -94,13 +95,17 @@ def stage_context(
 
 
 def run_stage(
-    context: AssetExecutionContext, stage: Stage, stages: Sequence[Stage], inputs: dict[str, Any]
+    context: AssetExecutionContext,
+    stage: Stage,
+    stages: Sequence[Stage],
+    checks: Sequence[Check],
+    inputs: dict[str, Any],
 ) -> dg.Output[Written]:
     """Run one stage: stamp, compute, hand its metadata and its version to Dagster."""
     end_with_parent()
     watch = StageWatch(stage.name)
     try:
-        return _computed(context, stage, _planner(context, stages), inputs, watch)
+        return _computed(context, stage, _planner(context, stages, checks), inputs, watch)
     except BaseException as error:
         watch.stop()
         if isinstance(error, ItemembError):
@@ -118,6 +123,7 @@ def _computed(
     reports = reports_of(context.run, context.log)
     if stage.raw:  # the first of each job: what follows is loaded after
         planner.prune()
+    planner.check_inputs(stage)
     ctx = stage_context(stage, planner, context, reports.progress)
     with limited_to(threads_of(stage.alone, worker_count())):
         made = make_stage(stage, planner, ctx, inputs, FORCE_TAG in context.run.tags)
@@ -129,13 +135,15 @@ def _computed(
     return dg.Output(value, data_version=version, metadata=facts(ctx, stage))
 
 
-def _planner(context: AssetExecutionContext, stages: Sequence[Stage]) -> Planner:
+def _planner(
+    context: AssetExecutionContext, stages: Sequence[Stage], checks: Sequence[Check]
+) -> Planner:
     resources = context.resources
     settings = Settings.model_validate(resources.settings.model_dump())
     scan = resources.raw.scan(settings)
     lake = resources.lake.lake
     lake.prepare(scan.epoch)
-    return Planner(stages, lake, scan, settings)
+    return Planner(stages, checks, lake, scan, settings)
 
 
 def facts(ctx: StageContext, stage: Stage) -> dict[str, Any]:
@@ -146,7 +154,11 @@ def facts(ctx: StageContext, stage: Stage) -> dict[str, Any]:
 
 
 def build_asset(
-    stage: Stage, stages: Sequence[Stage], days: dg.DailyPartitionsDefinition, priority: int
+    stage: Stage,
+    stages: Sequence[Stage],
+    checks: Sequence[Check],
+    days: dg.DailyPartitionsDefinition,
+    priority: int,
 ) -> dg.AssetsDefinition:
     """Turn a stage into an asset of the given days; ``priority`` orders steps that are ready."""
     by_key = {s.key: s for s in stages}
@@ -168,7 +180,7 @@ def build_asset(
         op_tags={PRIORITY_TAG: str(priority)},
     )
     def compute(context: AssetExecutionContext, **inputs: Any) -> dg.Output[Any]:
-        return run_stage(context, stage, stages, inputs)
+        return run_stage(context, stage, stages, checks, inputs)
 
     return compute
 

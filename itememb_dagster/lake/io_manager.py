@@ -23,8 +23,8 @@ from dagster import DagsterEvent
 from itememb_core.errors import ItemembError
 from itememb_core.tables import MergedRows, epoch_errors, unknown_words
 from itememb_dagster.factory.stage import Stage, TableSpec
-from itememb_dagster.lake.loaders import LOADERS
-from itememb_dagster.lake.reader import load_arrow
+from itememb_dagster.lake.reader import LOADERS, load_arrow
+from itememb_dagster.lake.seal import check_files
 from itememb_dagster.lake.stamps import Stamp
 from itememb_dagster.lake.store import Key, Lake, rejected_key
 from itememb_dagster.lake.writer import ROW_GROUP, SegmentWriter, write_file
@@ -339,4 +339,5 @@ class LakeIOManager(dg.ConfigurableIOManager):
                 )
         if not parts:
             raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; itememb run makes it")
+        check_files(parts)
         return read_parts(connect(engine or self.engine, self.lake.root), parts)

@@ -1,14 +1,29 @@
-"""Tables of the lake as Arrow tables. What does not belong here: engines, Dagster."""
+"""Tables of the lake as Arrow tables, versions as what they hold; all bytes are checked first.
 
-from collections.abc import Sequence
+What does not belong here: engines, Dagster.
+"""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
+from itememb_core.items.drift import DriftReport
+from itememb_core.items.index import ItemIndex
+from itememb_core.items.model import ItemModel
+from itememb_core.links.scorer.model import LinkScorer
+from itememb_core.users.model import StoredUserModel
+from itememb_dagster.lake.seal import check_files
 from itememb_dagster.lake.store import Key, Lake
+
+#: The kinds of version, and how each is read back.
+LOADERS: dict[type[Any], Callable[[Path], Any]] = {
+    kind: kind.load for kind in (DriftReport, ItemIndex, ItemModel, LinkScorer, StoredUserModel)
+}
 
 
 def load_arrow(lake: Lake, key: Key, columns: Sequence[str] | None = None) -> pa.Table:
@@ -25,6 +40,7 @@ def load_arrow(lake: Lake, key: Key, columns: Sequence[str] | None = None) -> pa
     parts = lake.parts(key)
     if not parts:
         raise ItemembError(f"{'/'.join(key)}: not in lake {lake.root}; itememb run makes it")
+    check_files(parts)
     if parts[0] == lake.part(key):
         return pq.read_table(parts[0], columns=columns, partitioning=None)
     return pa.concat_tables(_segment_rows(path) for path in parts).unify_dictionaries()

@@ -4,7 +4,7 @@ A stamp's recipe hashes the recipes of its inputs, so what is stale follows from
 settings and code alone, before anything runs. What does not belong here: Dagster.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cached_property
@@ -14,6 +14,7 @@ from itememb_core.errors import ItemembError
 from itememb_core.evaluation.split import cut_day
 from itememb_core.raw import RawFile, RawScan, check_files
 from itememb_core.settings import Settings
+from itememb_dagster.factory.check import Check
 from itememb_dagster.factory.stage import EVERY_FILE, Input, Stage
 from itememb_dagster.lake import Key, Lake, Stamp
 from itememb_dagster.lake.counts import raw_print
@@ -41,12 +42,17 @@ def lake_days(scan: RawScan) -> tuple[date, ...]:
 
 
 class Planner:
-    """Knows every stage's stamp as it should be and as it is."""
+    """Knows every stage's stamp as it should be and as it is, and which checks it passed."""
 
     def __init__(
-        self, stages: Sequence[Stage], lake: Lake, scan: RawScan, settings: Settings
+        self,
+        stages: Sequence[Stage],
+        checks: Sequence[Check],
+        lake: Lake,
+        scan: RawScan,
+        settings: Settings,
     ) -> None:
-        self.stages = {s.key: s for s in stages}
+        self.stages, self.checks = {s.key: s for s in stages}, tuple(checks)
         self.lake, self.scan, self.settings = lake, scan, settings
         self.days = lake_days(scan)
         self._expected: dict[tuple[Key, date | None], str] = {}
@@ -172,11 +178,11 @@ class Planner:
         That is the current one; a version that is made again keeps its own, so that the bytes are
         the same. One that is no more in the lake is none.
         """
-        current = self.lake.stamp(stage.key)
+        current = self.lake.pointer(stage.key)  # a damaged version is made again, as it was
         if current is None:
             return stamp
         parent = current.parent if current.recipe == stamp.recipe else current.id
-        there = parent is not None and self.lake.version_folder(stage.key, parent).is_dir()
+        there = parent is not None and not self.lake.version_faults(stage.key, parent)
         return replace(stamp, parent=parent if there else None)
 
     def _input_recipes(
@@ -228,12 +234,11 @@ class Planner:
         return {key: found for key, found in stale.items() if found}
 
     def stale_tables(self) -> list[Key]:
-        """Return the stages without days that have to be made, or whose check failed."""
+        """Return the stages without days that have to be made."""
         return [
             key
             for key, s in self.stages.items()
-            if not s.daily
-            and (self.stored(s, None) != self.expected(s, None) or self.check_failed(s))
+            if not s.daily and self.stored(s, None) != self.expected(s, None)
         ]
 
     def bad_days(self, days: Iterable[date], deep: bool = False) -> dict[date, ItemembError]:
@@ -255,13 +260,49 @@ class Planner:
                 for key in (stage.key, rejected_key(stage.key)):
                     self.lake.remove_segments(key, keep)
 
-    def check_failed(self, stage: Stage) -> bool:
-        """Whether a check of the stage's stored result is recorded as a failed ERROR."""
-        verdicts = self.lake.checks(stage.key).values()
-        stored = self.stored(stage, None)
-        return any(
-            v["recipe"] == stored and not v["passed"] and v["severity"] == "ERROR" for v in verdicts
-        )
+    def verdict(self, item: Check) -> Mapping[str, Any] | None:
+        """Return a check's recorded verdict on the version that the lake holds; None: none yet."""
+        held = self.held(self.stages[item.asset], None)
+        found = self.lake.checks(item.asset).get(item.name)
+        if held is None or found is None:
+            return None
+        return found if (found["version"], found["code"]) == (held.id, item.code) else None
+
+    def unjudged(self) -> list[Check]:
+        """Return the checks without a verdict on what the lake holds, or whose verdict is an ERROR.
+
+        A run can end between the writing of a version and its verdict. Checks of what the lake does
+        not hold are not among them.
+        """
+        return [
+            item
+            for item in self.checks
+            if self.held(self.stages[item.asset], None) and not _passed(self.verdict(item))
+        ]
+
+    def checks_due(self, made: Collection[Key]) -> list[Check]:
+        """Return the checks of stages that are to be made, and those that others still lack."""
+        lacked = [item for item in self.unjudged() if item.asset not in made]
+        return [*(item for item in self.checks if item.asset in made), *lacked]
+
+    def check_inputs(self, stage: Stage) -> None:
+        """Check that what a stage is made of has passed its blocking checks.
+
+        Raises:
+            ItemembError: It has not, or was not judged yet.
+        """
+        for item in self.checks:
+            if item.blocking and item.asset in stage.needs:
+                verdict = self.verdict(item)
+                if not _passed(verdict):
+                    why = verdict["why"] if verdict else "it was not judged yet; itememb run does"
+                    name = f"{'/'.join(item.asset)}.{item.name}"
+                    raise ItemembError(f"check {name} has not passed, nothing is made of it: {why}")
+
+
+def _passed(verdict: Mapping[str, Any] | None) -> bool:
+    """Whether there is a verdict that stops nothing."""
+    return verdict is not None and (verdict["passed"] or verdict["severity"] != "ERROR")
 
 
 def ranges(days: Iterable[date]) -> list[tuple[date, date]]:

@@ -7,7 +7,7 @@ is up to date. It holds no wall-clock, host or path.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 #: Key of the stamp in a Parquet footer.
@@ -21,6 +21,23 @@ def digest(parts: Iterable[str]) -> str:
         state.update(part.encode())
         state.update(b"\0")
     return state.hexdigest()
+
+
+def sealed_line(fields: Mapping[str, Any]) -> str:
+    """Return fields as a line of JSON with sorted keys, with a digest that shows any damage."""
+    # As it will be read: keys that are no texts become texts, in another order.
+    text = json.dumps(json.loads(json.dumps(fields)), sort_keys=True)
+    return json.dumps({**fields, "digest": digest([text])}, sort_keys=True)
+
+
+def unsealed_line(text: str | bytes) -> dict[str, Any] | None:
+    """Return the fields of what ``sealed_line`` wrote; None where it is damaged."""
+    try:
+        fields = json.loads(text)
+        kept = fields.pop("digest")
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return None
+    return fields if kept == digest([json.dumps(fields, sort_keys=True)]) else None
 
 
 @dataclass(frozen=True)
@@ -54,24 +71,14 @@ class Stamp:
         return self.recipe if self.parent is None else digest([self.recipe, self.parent])
 
     def to_json(self) -> str:
-        """Return the stamp as one line of JSON with sorted keys."""
-        return json.dumps({**asdict(self), "id": self.id}, sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "Stamp":
-        """Read what ``to_json`` wrote."""
-        fields = json.loads(text)
-        fields.pop("id")
-        return cls(**fields)
+        """Return the stamp as one sealed line of JSON."""
+        return sealed_line({**asdict(self), "id": self.id})
 
     @classmethod
     def parse(cls, text: str | bytes) -> "Stamp | None":
-        """Read what ``to_json`` wrote; None where it is broken."""
-        try:
-            stamp = cls.from_json(text)
-        except (ValueError, TypeError, AttributeError, KeyError):
+        """Read what ``to_json`` wrote; None where it is damaged."""
+        stored = unsealed_line(text)
+        if stored is None or stored.keys() != {each.name for each in fields(cls)} | {"id"}:
             return None
-        texts = (stamp.name, stamp.inputs, stamp.code, stamp.parent or "")
-        facts = (stamp.settings, stamp.counts)
-        whole = all(isinstance(t, str) for t in texts) and all(isinstance(f, dict) for f in facts)
-        return stamp if whole else None
+        del stored["id"]
+        return cls(**stored)

@@ -28,6 +28,9 @@ class Storage(Protocol):
     def list(self, prefix: str = "") -> Sequence[str]:
         """Return the names of what lies directly in a folder, sorted; of no folder none."""
 
+    def exists(self, name: str) -> bool:
+        """Whether there is a file or folder of the name."""
+
     def read(self, name: str) -> bytes | None:
         """Return a file's content; None where there is no such file."""
 
@@ -35,7 +38,10 @@ class Storage(Protocol):
         """Write a file unless there is one; exactly one of several writers gets True."""
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write a file; a reader finds the old content or the new, never a part."""
+        """Write a file; a reader finds the old content or the new, never a part.
+
+        After a power cut it is the one or the other, too: what was written is on the disk.
+        """
 
     def remove(self, name: str) -> None:
         """Remove a file, or a folder with all in it; nothing may be there."""
@@ -74,6 +80,10 @@ class LocalStorage:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def exists(self, name: str) -> bool:
+        """Whether there is a file or folder of the name."""
+        return os.path.lexists(self.local(name))
+
     def read(self, name: str) -> bytes | None:
         """Return a file's content; None where there is no such file."""
         try:
@@ -85,10 +95,12 @@ class LocalStorage:
         """Write a file unless there is one; exactly one of several writers gets True."""
         with _beside(self.local(name)) as (staged, target):
             staged.write_bytes(data)
+            _sync(staged)
             try:
                 _claim(staged, target)
             except FileExistsError:
                 return False
+            _sync(target.parent)
         return True
 
     def replace(self, name: str, data: bytes) -> None:
@@ -125,7 +137,11 @@ class LocalStorage:
             return
         with _beside(self.local(name)) as (staged, target):
             yield staged
+            _sync(staged)
+            if target.is_dir():  # no file of ours
+                shutil.rmtree(target)
             os.replace(staged, target)
+            _sync(target.parent)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -161,12 +177,24 @@ def _folder_beside(target: Path) -> Iterator[Path]:
     try:
         yield staged
         staged.chmod(0o755)
+        for path in (*staged.rglob("*"), staged):
+            _sync(path)
         if target.exists():  # a folder cannot replace another at once
             os.replace(target, gone)
         os.replace(staged, target)
+        _sync(target.parent)
         shutil.rmtree(gone, ignore_errors=True)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _claim(staged: Path, target: Path) -> None:

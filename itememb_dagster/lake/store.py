@@ -4,21 +4,17 @@ What does not belong here: Dagster, and the file system, which is ``storage``'s.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from itememb_core.errors import ItemembError
+from itememb_dagster.lake import seal
 from itememb_dagster.lake.lock import writing
-from itememb_dagster.lake.stamps import FOOTER_KEY, Stamp
+from itememb_dagster.lake.stamps import FOOTER_KEY, Stamp, sealed_line, unsealed_line
 from itememb_dagster.lake.storage import LocalStorage, Storage
 
 #: An asset's key: ``("edges",)`` or ``("backtest", "edges")``.
@@ -30,9 +26,11 @@ POINTER: Final = "current.json"
 NOTE: Final = "lake.json"
 
 #: Of what a lake's files are like. A lake of an older one opens; its next run says what it redoes.
-FORMAT: Final = 2
+FORMAT: Final = 3
+#: The first format whose files are sealed.
+SEALED: Final = 3
 _DATES: Final = ("epoch", "first_day", "last_day")
-_VERDICT: Final = {"recipe", "passed", "severity"}
+_VERDICT: Final = {"version", "code", "passed", "severity"}
 
 
 def rejected_key(key: Key) -> Key:
@@ -48,7 +46,7 @@ class LakeNote:
         epoch: Date of day 0.
         first_day: The first day that raw held in any run; None: none yet.
         last_day: The last one.
-        format: Of the files in the lake; 1 had stamps whose code was counted by hand.
+        format: Of the files in the lake; 1 had stamps whose code was counted by hand, 2 no seals.
     """
 
     epoch: date
@@ -67,7 +65,7 @@ class LakeNote:
     def to_json(self) -> str:
         """Return it as one line."""
         days = {n: d.isoformat() for n in _DATES if (d := getattr(self, n)) is not None}
-        return json.dumps({"format": self.format, **days}, sort_keys=True)
+        return sealed_line({"format": self.format, **days})
 
     @classmethod
     def from_json(cls, text: str | bytes, root: Path) -> "LakeNote":
@@ -80,6 +78,8 @@ class LakeNote:
             stored = json.loads(text)
             found = int(stored.get("format", 1))
             newer = found > FORMAT
+            if found >= SEALED and not newer and unsealed_line(text) is None:
+                raise ValueError("another digest")
             note = None if newer else cls(**_dates(stored), format=found)
         except (ValueError, TypeError, AttributeError) as error:
             raise ItemembError(
@@ -129,8 +129,8 @@ class Lake:
 
     def segments(self, key: Key) -> list[str]:
         """Return the ``day=`` or ``month=`` folders of a table, sorted."""
-        listed = self.storage.list
-        return [n for n in listed(_name(*key)) if "=" in n and PART in listed(_name(*key, n))]
+        there = self.storage.exists
+        return [n for n in self.storage.list(_name(*key)) if "=" in n and there(_part(key, n))]
 
     def common_segments(self, keys: Iterable[Key]) -> set[str]:
         """Return the segments that every one of the tables holds."""
@@ -139,7 +139,7 @@ class Lake:
 
     def parts(self, key: Key) -> list[Path]:
         """Return the live Parquet files of a table, sorted."""
-        if PART in self.storage.list(_name(*key)):
+        if self.storage.exists(_part(key)):
             return [self.part(key)]
         return [self.part(key, segment) for segment in self.segments(key)]
 
@@ -205,50 +205,83 @@ class Lake:
     def stamp(self, key: Key, segment: str | None = None) -> Stamp | None:
         """Return the stamp of a table, a segment or a version; None where there is none.
 
-        A broken one is none: what it stamps is made again.
+        What is damaged, or not all there, has none: it is made again.
         """
         if segment is not None:
-            return self._footer(_part(key, segment))
-        pointer = self.storage.read(_name(*key, POINTER))
+            return self._footer(key, segment)
+        pointer = self.pointer(key)
         if pointer is not None:
-            stamp = Stamp.parse(pointer)
-            held = self.storage.list(_name("_versions", *key))
-            return stamp if stamp and stamp.id in held else None
+            return None if self.version_faults(key, pointer.id) else pointer
         months = self.storage.read(_months_stamp(key))
         if months is not None:
             stamp = Stamp.parse(months)
             named = stamp.counts.get("segments", ()) if stamp else ()
-            return stamp if set(named) <= set(self.segments(key)) else None
-        return self._footer(_part(key))
+            return stamp if all(self._footer(key, each) for each in named) else None
+        return self._footer(key)
 
-    def _footer(self, name: str) -> Stamp | None:
-        """The stamp in a Parquet file; a damaged file, by a power cut perhaps, has none."""
-        path = self.storage.local(name)
-        try:
-            state = os.stat(path)
-            times = state.st_mtime_ns, state.st_ctime_ns
-            return _read_footer(str(path), (state.st_ino, state.st_size, *times))
-        except (pa.ArrowInvalid, FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            if error.errno is None:  # Arrow's own, of a footer that it cannot decode
-                return None
-            raise
+    def pointer(self, key: Key) -> Stamp | None:
+        """Return the stamp of a version, be its files whole or not; None: there is no version."""
+        text = self.storage.read(_name(*key, POINTER))
+        return None if text is None else Stamp.parse(text)
+
+    def _footer(self, key: Key, segment: str | None = None) -> Stamp | None:
+        """The stamp in a Parquet file that is whole, and whose rejected rows are, too."""
+        found = seal.metadata(self.part(key, segment)) or {}
+        stamp = Stamp.parse(found[FOOTER_KEY]) if FOOTER_KEY in found else None
+        if stamp and any(stamp.counts.get("rejected", {}).values()):
+            whole = seal.metadata(self.part(rejected_key(key), segment)) is not None
+            return stamp if whole else None
+        return stamp
+
+    def faults(self, key: Key, deep: bool = False) -> dict[str, str]:
+        """Return the damaged files of an asset, by the storage's names, and what is wrong.
+
+        Args:
+            key: The asset.
+            deep: Whether to look at all bytes, not only at sizes, footers and lines of JSON.
+        """
+        local, found = self.storage.local, {}
+        checks = _name("_checks", *key)
+        lines = [f"{checks}/{name}" for name in self.storage.list(checks)]
+        for name in (_name(*key, POINTER), _months_stamp(key), *lines):
+            if self.storage.exists(name):
+                text = self.storage.read(name)
+                if text is None or unsealed_line(text) is None:
+                    found[name] = "no line of JSON as it was written"
+        for table in (key, rejected_key(key)):
+            for name in (_part(table), *(_part(table, each) for each in self.segments(table))):
+                why = seal.fault(local(name), deep)
+                if why:
+                    found[name] = why
+        pointer = self.pointer(key)
+        if pointer is not None:
+            folder = self.version_folder(key, pointer.id)
+            for path, why in self.version_faults(key, pointer.id, deep).items():
+                inside = path.relative_to(folder).as_posix()
+                found[_name("_versions", *key, pointer.id, inside)] = why
+        return found
 
     def version(self, key: Key) -> Path:
-        """Return the folder of a version that its pointer names.
+        """Return the folder of a version that its pointer names, all of whose bytes are right.
 
         Raises:
-            ItemembError: If the asset was never made.
+            ItemembError: If the asset was never made, or is damaged.
         """
-        stamp = self.stamp(key)
+        stamp = self.pointer(key)
         if stamp is None:
             raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; itememb run makes it")
-        return self.version_folder(key, stamp.id)
+        folder = self.version_folder(key, stamp.id)
+        for path, why in self.version_faults(key, stamp.id, deep=True).items():
+            raise seal.DamagedError(path, why)
+        return folder
 
     def version_folder(self, key: Key, version: str) -> Path:
         """Return where the version of an id lies, whether it is there or not."""
         return self.storage.local(_name("_versions", *key, version))
+
+    def version_faults(self, key: Key, version: str, deep: bool = False) -> dict[Path, str]:
+        """Return the damaged files of a version, with what is wrong with each."""
+        return seal.folder_faults(self.version_folder(key, version), deep)
 
     def checkpoint(self, key: Key) -> Path:
         """Return where a fit keeps how far it came, whether there is one or not."""
@@ -268,10 +301,11 @@ class Lake:
         The version before stays for readers that hold it, the parent for a new try; older ones are
         removed.
         """
-        before = self.stamp(key)
+        before = self.pointer(key)
         versions = _name("_versions", *key)
         with self.storage.staged(f"{versions}/{stamp.id}", folder=True) as staged:
             yield staged
+            seal.seal_folder(staged)
         self.storage.replace(_name(*key, POINTER), _line(stamp.to_json()))
         self.storage.remove(_name("_checkpoints", *key))
         keep = {stamp.id, stamp.parent, before.id if before else stamp.id}
@@ -293,8 +327,7 @@ class Lake:
     def record_check(self, key: Key, name: str, verdict: Mapping[str, Any]) -> None:
         """Keep a check's verdict, so that a failed one is not forgotten by the next run."""
         # A file a check: two of one asset may end at the same time, in two processes.
-        text = json.dumps(verdict, sort_keys=True, indent=1)
-        self.storage.replace(_name("_checks", *key, f"{name}.json"), _line(text))
+        self.storage.replace(_name("_checks", *key, f"{name}.json"), _line(sealed_line(verdict)))
 
     def checks(self, key: Key) -> dict[str, Any]:
         """Return the recorded verdicts of an asset's checks, by name; a broken one is none."""
@@ -304,11 +337,8 @@ class Lake:
         return {name: verdict for name, verdict in found.items() if verdict is not None}
 
     def _verdict(self, name: str) -> Any:
-        try:
-            verdict = json.loads(self.storage.read(name) or b"")
-        except ValueError:
-            return None
-        return verdict if isinstance(verdict, dict) and verdict.keys() >= _VERDICT else None
+        verdict = unsealed_line(self.storage.read(name) or b"")
+        return verdict if verdict is not None and verdict.keys() >= _VERDICT else None
 
 
 def _name(*parts: str) -> str:
@@ -326,10 +356,3 @@ def _months_stamp(key: Key) -> str:
 
 def _line(text: str) -> bytes:
     return f"{text}\n".encode()
-
-
-@lru_cache(maxsize=1 << 16)
-def _read_footer(path: str, _state: tuple[int, ...]) -> Stamp | None:
-    """Read a footer once a process: a file of the lake is replaced by another, never changed."""
-    text = (pq.read_metadata(path).metadata or {}).get(FOOTER_KEY)
-    return Stamp.parse(text) if text else None

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from itememb_dagster.lake.seal import seal
 from itememb_dagster.lake.stamps import FOOTER_KEY, Stamp
 from itememb_dagster.lake.store import Key, Lake, rejected_key
 
@@ -25,7 +26,7 @@ class StampedFile:
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.rows = 0
-        self._schema = schema
+        self._path, self._schema = path, schema
         self._waiting: list[pa.Table] = []
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
 
@@ -45,11 +46,12 @@ class StampedFile:
         self._waiting = [table.slice(end)] if end < table.num_rows else []
 
     def close(self, stamp: Stamp | None) -> None:
-        """Write what is left and the stamp, and close the file."""
+        """Write what is left and the stamp, close the file and seal it."""
         self._flush(whole=False)
         if stamp is not None:
             self._writer.add_key_value_metadata({FOOTER_KEY.decode(): stamp.to_json()})
         self._writer.close()
+        seal(self._path)
 
     def abort(self) -> None:
         """Close the file without a stamp (its staged name is removed by the caller)."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from itememb_core.raw import RawScan, scan
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
+from itememb_dagster.checks.gates import CHECKS
 from itememb_dagster.automation.runner import Outcome, Request, Runner
 from itememb_dagster.factory.compute import make_stage
 from itememb_dagster.factory.stage import Stage, StageContext
@@ -36,7 +37,7 @@ EDGES = '+key:"edges" or +key:"bridge_edges"'
 
 def make_days(stage: Stage, found: RawScan, lake: Lake, days: Sequence[date]) -> None:
     """Make and write days of one stage, as an asset does."""
-    planner = Planner(STAGES, lake, found, Settings())
+    planner = Planner(STAGES, CHECKS, lake, found, Settings())
     ctx = StageContext(
         settings=Settings(),
         days=tuple(days),

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from itememb_dagster.checks.gates import canonical_edges
-from itememb_dagster.factory.check import Verdict, judge_months
+from itememb_dagster.factory.check import Verdict
+from itememb_dagster.factory.judge import judge_months
 from itememb_dagster.lake import Lake, Stamp
 from itememb_dagster.lake.writer import write_file
 
@@ -33,7 +34,7 @@ class Judged:
         self.given, item = [], self.item
         type(item).code = code
         verdict, facts = judge_months(item, self.lake, {"edges": ibis.memtable(rows)}, force)
-        told = {"recipe": "", "passed": verdict.passed, "severity": "ERROR"}
+        told = {"version": "", "code": code, "passed": verdict.passed, "severity": "ERROR"}
         self.lake.record_check(KEY, item.name, told | facts)
         return verdict
 

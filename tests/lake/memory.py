@@ -22,6 +22,9 @@ class MemoryStorage:
         below = [name for name in self.files if name.startswith(start)]
         return sorted({name[len(start) :].partition("/")[0] for name in below})
 
+    def exists(self, name: str) -> bool:
+        return bool(self._below(name))
+
     def read(self, name: str) -> bytes | None:
         return self.files.get(checked(name))
 

@@ -1,6 +1,7 @@
 """What is stale: exactly what raw files, settings or code changed, and what depends on it."""
 
 import shutil
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from itememb_core.errors import ItemembError
 from itememb_core.raw import scan
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
+from itememb_dagster.checks.gates import CHECKS
+from itememb_dagster.factory.stage import Input
 from itememb_dagster.lake import Lake, Stamp
 from itememb_dagster.lake.staleness import Planner, ranges
 from itememb_dagster.lake.writer import write_file
@@ -30,7 +33,7 @@ def world(tiny_raw: Path, tmp_path: Path) -> tuple[Path, Lake]:
 
 
 def planner(raw: Path, lake: Lake, **settings) -> Planner:
-    return Planner(STAGES, lake, scan(raw, EPOCH), Settings(**settings))
+    return Planner(STAGES, CHECKS, lake, scan(raw, EPOCH), Settings(**settings))
 
 
 def pretend_days(plan: Planner) -> Planner:
@@ -41,7 +44,7 @@ def pretend_days(plan: Planner) -> Planner:
             if stage.daily:
                 stamp = plan.stamp(stage, day, plan.expected)
                 write_file(plan.lake, plan.lake.day(stage.key, day), [], schema, stamp)
-    return Planner(list(plan.stages.values()), plan.lake, plan.scan, plan.settings)
+    return Planner(list(plan.stages.values()), CHECKS, plan.lake, plan.scan, plan.settings)
 
 
 def pretend_made(plan: Planner) -> None:
@@ -207,22 +210,43 @@ def test_an_older_lake_opens_and_a_newer_one_is_told_with_both_versions(tmp_path
     assert lake.epoch() == EPOCH
     lake.prepare(EPOCH, [date(2017, 1, 3), date(2017, 1, 2)])
     note = lake.note()
-    assert (note.format, note.first_day, note.last_day) == (2, date(2017, 1, 2), date(2017, 1, 3))
-    (tmp_path / "lake.json").write_text('{"epoch": "2017-01-01", "format": 3}\n')
-    with pytest.raises(ItemembError, match=r"written in format 3, .* knows formats up to 2"):
+    assert (note.format, note.first_day, note.last_day) == (3, date(2017, 1, 2), date(2017, 1, 3))
+    (tmp_path / "lake.json").write_text('{"epoch": "2017-01-01", "format": 4}\n')
+    with pytest.raises(ItemembError, match=r"written in format 4, .* knows formats up to 3"):
         lake.prepare(EPOCH)
 
 
-def test_a_failed_error_check_makes_its_asset_stale_again(world):
+def unjudged(plan: Planner) -> set[str]:
+    return {item.name for item in plan.unjudged()}
+
+
+def test_what_lacks_a_verdict_is_judged_and_nothing_is_made_of_it_before(world):
     raw, lake = world
     pretend_made(planner(raw, lake))
     plan = planner(raw, lake)
-    stored = plan.stored(plan.stages["edges",], None)
-    verdict = {"recipe": stored, "passed": False, "severity": "WARN", "why": ""}
-    lake.record_check(("edges",), "some", verdict)
-    assert planner(raw, lake).stale_tables() == []
-    lake.record_check(("edges",), "some", verdict | {"severity": "ERROR"})
-    assert planner(raw, lake).stale_tables() == [("edges",)]
+    stage, (item,) = plan.stages["edges",], [c for c in CHECKS if c.asset == ("edges",)]
+    held = plan.held(stage, None)
+    good = {"version": held.id, "code": item.code, "passed": True, "severity": "ERROR", "why": ""}
+    bad = good | {"passed": False, "why": "3 not canonical"}
+    reader = replace(plan.stages["item_model",], inputs={"edges": Input(("edges",))}, gates=())
+
+    def refused(verdict: dict, why: str) -> bool:
+        lake.record_check(("edges",), item.name, verdict)
+        again = planner(raw, lake)
+        assert again.stale_tables() == []
+        with pytest.raises(ItemembError, match=f"edges.canonical_edges has not passed.*{why}"):
+            again.check_inputs(reader)
+        return item.name in unjudged(again)
+
+    assert unjudged(plan) == {c.name for c in CHECKS}
+    assert refused(good | {"version": "another"}, "not judged yet")
+    assert refused(good | {"code": "another"}, "not judged yet")
+    assert refused(bad, "3 not canonical")
+    for verdict in (bad | {"severity": "WARN"}, good):
+        lake.record_check(("edges",), item.name, verdict)
+        again = planner(raw, lake)
+        assert item.name not in unjudged(again)
+        again.check_inputs(reader)
 
 
 def test_days_without_holes_are_one_range():

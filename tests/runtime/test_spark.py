@@ -22,6 +22,7 @@ from itememb_core.settings import Settings
 from itememb_core.tables import clean_events, read_catalog, split_clean
 from itememb_core.users.histories import user_histories
 from itememb_dagster.assets import STAGES
+from itememb_dagster.checks.gates import CHECKS
 from itememb_dagster.lake import Lake
 from itememb_dagster.lake.staleness import Planner
 from itememb_dagster.lake.writer import write_file
@@ -97,7 +98,7 @@ def lakes(folder: Path, world: Path, spark_env: dict[str, str]) -> dict[str, Pat
 
 def write_links(world: Path, lake: Lake) -> None:
     """Link some receipt items to catalog items, as if that stage had run."""
-    plan = Planner(STAGES, lake, raw.scan(world, EPOCH), Settings())
+    plan = Planner(STAGES, CHECKS, lake, raw.scan(world, EPOCH), Settings())
     stage = plan.stages["cross_domain_links",]
     met = pq.read_table(lake.root / "receipts", columns=["item_id"])["item_id"].to_pylist()
     catalog = pq.read_table(lake.root / "catalog", columns=["item_id", "domain"]).to_pylist()

@@ -13,6 +13,8 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
 # Files go to the two processes in the order that conftest gives them: the longest first.
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
+# Without bytecode every process compiles Dagster anew, which takes seconds; the folder is ours.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test test-all ui lint docs bench bench-scale clean
 

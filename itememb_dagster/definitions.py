@@ -87,9 +87,7 @@ def _build(
         "lake": LakeIOManager(root=place.lake, engine=place.engine),
     }
     return dg.Definitions(
-        assets=[
-            build_asset(stage, STAGES, CHECKS, days, waiting[stage.name]) for stage in STAGES
-        ],
+        assets=[build_asset(stage, STAGES, CHECKS, days, waiting[stage.name]) for stage in STAGES],
         asset_checks=[build_check(item) for item in CHECKS],
         jobs=list(jobs),
         schedules=build_schedules(STAGES, CHECKS, jobs),

@@ -122,7 +122,7 @@ def stale_requests(planner: Planner) -> list[dg.RunRequest]:
 
 
 def rest_request(planner: Planner) -> dg.RunRequest | None:
-    """Return a run request for what is stale or not judged of the stages without days, if any is."""
+    """Return a run request for the stages without days that are stale or not judged, if any is."""
     stale = planner.stale_tables()
     checks = planner.checks_due(stale)
     if not stale and not checks:

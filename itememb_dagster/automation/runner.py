@@ -263,20 +263,33 @@ class Runner:
                 tags={**tags, **own},
             )
 
-    def _remove_damaged(self, deep: bool) -> None:
-        """Name and remove what is damaged in the lake, so that it is made again.
+    def _remove_damaged(self, selected: set[Key], deep: bool) -> bool:
+        """Name and remove what is damaged in the lake; return whether this run makes it again.
 
         Args:
+            selected: What this run makes: nothing may be made of what lacks a damaged part.
             deep: Whether to look at all bytes.
         """
+        known = len(self.outcome.errors)
         for done, stage in enumerate(STAGES, start=1):
             for name, why in self.lake.faults(stage.key, deep).items():
                 self.lake.storage.remove(name)
-                self.outcome.warnings.append(
-                    f"{self.lake.root / name}{DAMAGED}{why}); removed, to be made again"
-                )
+                line = f"{self.lake.root / name}{DAMAGED}{why}); removed"
+                if stage.key in selected:
+                    self.outcome.warnings.append(f"{line}, to be made again")
+                else:
+                    self.outcome.errors.append(f"{line}; itememb run without --select makes it")
             if deep:
                 self.request.shown("verify", done, len(STAGES))
+        return len(self.outcome.errors) == known
+
+    def _make_whole(self, selected: set[Key]) -> None:
+        """Make what is stale, and once more what was found damaged when it was read."""
+        self._make(selected)
+        met = any(DAMAGED in error for error in self.outcome.errors)
+        if met and self._remove_damaged(selected, deep=True):
+            self.outcome.errors.clear()
+            self._make(selected)
 
     def _make(self, selected: set[Key]) -> None:
         """Make days, then the rest unless a day failed."""
@@ -347,13 +360,9 @@ class Runner:
         selected = self._selected()
         sampler = Sampler()
         with _environment(self._variables()), self._reports(), self._written():
-            if not self.older:  # what has no seal yet is not damaged
-                self._remove_damaged(self.request.verify)
-            self._make(selected)
-            if any(DAMAGED in error for error in self.outcome.errors):
-                self.outcome.errors.clear()
-                self._remove_damaged(deep=True)
-                self._make(selected)
+            # What has no seal yet is not damaged.
+            if self.older or self._remove_damaged(selected, self.request.verify):
+                self._make_whole(selected)
         self.outcome.recorder.peak_bytes = sampler.stop()
         self.outcome.seconds = time.perf_counter() - began
         if self.outcome.asset_days or self.outcome.tables:
@@ -389,5 +398,6 @@ class Runner:
             )
         if note is None and any(self.lake.parts(stage.key) for stage in STAGES):
             self.outcome.warnings.append(
-                f"{self.lake.root / NOTE}: gone; written again with epoch {self.request.place.epoch}"
+                f"{self.lake.root / NOTE}: gone; it is written again with epoch "
+                f"{self.request.place.epoch}"
             )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
               help="A setting: seed=1, holdout_days=7, item_model.dim=64. Repeatable.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Make what is up to date, too.")
 @click.option("--verify", is_flag=True,
-              help="Look at all bytes of the lake first; what is damaged is made again.")  # fmt: skip
+              help="Look at all bytes of the lake; what is damaged is made again.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), envvar="ITEMEMB_WORKERS",
               default=lambda: min(os.cpu_count() or 1, 2),
               help="Processes that stages run in, side by side, with the cores shared among them; "

@@ -143,8 +143,7 @@ def _deep(path: str, _state: tuple[int, ...]) -> str | None:
 
 
 def metadata(path: Path) -> dict[bytes, bytes] | None:
-    """Return the metadata in a Parquet file's footer; None: there is no such file, or no whole one.
-    """
+    """Return the metadata in a Parquet file's footer; None where there is no such whole file."""
     try:
         found = _metadata(str(path), _state(path))
     except (FileNotFoundError, NotADirectoryError):
@@ -209,7 +208,9 @@ def folder_faults(folder: Path, deep: bool = False) -> dict[Path, str]:
         read = None
     if read is None:
         return {listing: "no list of the version's files"}
-    faults = {folder / name: _fault(folder / name, *kept, deep) for name, kept in read["files"].items()}
+    faults = {
+        folder / name: _fault(folder / name, *kept, deep) for name, kept in read["files"].items()
+    }
     return {path: why for path, why in faults.items() if why}
 
 

@@ -116,9 +116,7 @@ class Sources:
         if name not in self._followed:
             module = self.module(name)
             assert module is not None
-            found = {
-                symbol for chain in module.chains for symbol in self._target(module, *chain)
-            }
+            found = {symbol for chain in module.chains for symbol in self._target(module, *chain)}
             for target in module.imported.values():
                 if target[1] is not None:  # an imported module counts by what is used of it
                     found |= set(self.resolved(*target))

@@ -171,6 +171,8 @@ class Lake:
             ItemembError: It was written by a newer version, or is broken.
         """
         text = self.storage.read(NOTE)
+        if text is None and self.storage.exists(NOTE):
+            text = b""  # a folder, say
         return None if text is None else LakeNote.from_json(text, self.root)
 
     def epoch(self) -> date:

@@ -211,7 +211,7 @@ def test_a_damaged_file_has_no_stamp_wherever_it_is_damaged(tmp_path: Path):
     for at in range(len(content)):
         lake.part(KEY).write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
         assert lake.stamp(KEY) is None or at < footer
-        (name, _why), = lake.faults(KEY, deep=True).items()
+        ((name, _why),) = lake.faults(KEY, deep=True).items()
         assert name == "things/part.parquet"
     for length in range(0, len(content), 11):
         lake.part(KEY).write_bytes(content[:length])

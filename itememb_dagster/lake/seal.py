@@ -30,6 +30,9 @@ CONTENTS: Final = "contents.json"
 #: In each error of a damaged file.
 DAMAGED: Final = ": damaged ("
 
+#: Of a file that nothing sealed: an older lake's.
+NO_SEAL: Final = "no seal before its footer"
+
 _MAGIC: Final = b"itemembS"
 _HASH_BYTES: Final = 16
 #: Magic, bytes before the seal, their hash, the hash of the footer with its length and magic.
@@ -101,7 +104,7 @@ def _open_tail(path: str, deep: bool) -> bytes | str:
         sealed, footer = found
         magic, length, data, short = _SEAL.unpack(sealed)
         if magic != _MAGIC:
-            return "no seal before its footer"
+            return NO_SEAL
         if length != size - len(footer) - _SEAL.size or short != _short(footer):
             return "its footer is not as it was written"
         if deep:
@@ -169,7 +172,7 @@ def fault(path: Path, deep: bool = False) -> str | None:
 
 
 def check_files(paths: Iterable[Path]) -> None:
-    """Look at all bytes of Parquet files that are about to be read.
+    """Look at all bytes of Parquet files that are about to be read; an older lake's have no seal.
 
     Raises:
         DamagedError: One is not as it was written.
@@ -177,7 +180,7 @@ def check_files(paths: Iterable[Path]) -> None:
     paths = list(paths)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets other threads run
         for path, why in zip(paths, pool.map(lambda p: fault(p, deep=True), paths), strict=True):
-            if why:
+            if why and why != NO_SEAL:
                 raise DamagedError(path, why)
 
 

@@ -179,7 +179,7 @@ def test_a_run_on_an_older_lake_says_that_all_is_made_again(tiny_raw, tmp_path):
     (lake / "lake.json").write_text('{"epoch": "2017-01-01"}\n')
     only = {"select": 'key:"users"', "end": date(2017, 1, 2)}
     (warning,) = run(tiny_raw, lake, **only).warnings
-    assert "written in format 1, now 2" in warning
+    assert "written in format 1, now 3" in warning
     assert run(tiny_raw, lake, **only).warnings == []
 
 

@@ -20,12 +20,14 @@ import dagster as dg
 
 from itememb_core.errors import UsageError
 from itememb_core.progress import Progress, silent
-from itememb_core.raw import RawScan, scan
+from itememb_core.raw import RawScan
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
+from itememb_dagster.assets.items import ALIGNED_TO
 from itememb_dagster.automation.jobs import DAYS_JOB, REST_JOB, range_tags
+from itememb_dagster.automation.killed import end_killed_runs, lake_tag
 from itememb_dagster.definitions import build_defs, job_of
-from itememb_dagster.factory.asset import FORCE_TAG
+from itememb_dagster.factory.asset import FORCE_TAG, FRESH_TAG
 from itememb_dagster.lake import Key, Lake
 from itememb_dagster.lake.io_manager import WRITER_TAG
 from itememb_dagster.lake.lock import sweep_scratch
@@ -36,6 +38,7 @@ from itememb_dagster.runtime.executor import WORKERS, start_fork_server
 from itememb_dagster.runtime.place import EMBEDDED, Place
 from itememb_dagster.runtime.profiling import Recorder, Sampler
 from itememb_dagster.runtime.reporting import ADDRESS_TAG, Listener, listening
+from itememb_dagster.runtime.resources import scan_raw
 
 INTERRUPTED: Final = "interrupted; run again to go on with what is not made yet"
 
@@ -53,6 +56,7 @@ class Request:
         end: Last day to make.
         select: Dagster's asset selection syntax; None: everything.
         force: Make what is up to date, too.
+        fresh: Align new versions with nothing.
         workers: Steps side by side, each a process; 1: in this one. With more a script needs
             the usual ``if __name__ == "__main__"``.
         shown: Where progress is shown.
@@ -64,6 +68,7 @@ class Request:
     end: date | None = None
     select: str | None = None
     force: bool = False
+    fresh: bool = False
     workers: int = 1
     shown: Progress = silent
 
@@ -77,6 +82,7 @@ class Outcome:
         tables: Stages without days made.
         errors: One line for each failure; the run is good only when there is none.
         warnings: One line for each check that warned.
+        notes: One line for each version that depends on the one before.
         seconds: Of the whole run.
         dagster_seconds: Of those, without any stage running: Dagster's own (its event log, mostly).
     """
@@ -85,6 +91,7 @@ class Outcome:
     tables: int = 0
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     dagster_seconds: float = 0.0
     recorder: Recorder = field(default_factory=Recorder)
@@ -161,7 +168,7 @@ class Runner:
     def __init__(self, request: Request) -> None:
         self.request = request
         place = request.place
-        self.scan: RawScan = scan(place.raw, place.epoch, request.settings.domains)
+        self.scan: RawScan = scan_raw(place.raw, place.epoch, request.settings.domains)
         self.lake = Lake(Path(place.lake))
         self.outcome = Outcome()
         self.writer = uuid.uuid4().hex
@@ -197,7 +204,7 @@ class Runner:
             raise UsageError(f"{options}: the first day is after the last")
         if not days:
             raise UsageError(
-                f"{options}: no such days in raw {self.scan.root}, "
+                f"{options}: no such days in raw {self.request.place.raw}, "
                 f"which holds {planner.days[0]} to {planner.days[-1]}"
             )
         return days
@@ -233,8 +240,9 @@ class Runner:
             "engine": place.engine,
         }
         own = {WRITER_TAG: self.writer, ADDRESS_TAG: self.listener.address}
-        if self.request.force:
-            own[FORCE_TAG] = "true"
+        own |= lake_tag(self.lake)
+        own |= {FORCE_TAG: "true"} if self.request.force else {}
+        own |= {FRESH_TAG: "true"} if self.request.fresh else {}
         with dg.DagsterInstance.get() as instance:
             return dg.execute_job(
                 dg.build_reconstructable_job(
@@ -299,6 +307,15 @@ class Runner:
         keys = [key for key in stale if key in selected]
         if keys and self._execute(REST_JOB, keys, {}):
             self.outcome.tables += len(keys)
+            self.outcome.notes += self._alignments(keys)
+
+    def _alignments(self, keys: Iterable[Key]) -> Iterator[str]:
+        """Say which of the versions that were made depend on the version before."""
+        for key in keys:
+            before = (stamp.counts if (stamp := self.lake.stamp(key)) else {}).get(ALIGNED_TO)
+            if before:
+                name = "/".join(key)
+                yield f"{name} is aligned to the version before ({before}); --fresh aligns with nothing"
 
     def run(self) -> Outcome:
         """Run days, then the rest unless a day failed.
@@ -332,6 +349,7 @@ class Runner:
     def _written(self) -> Iterator[None]:
         """Be the lake's writer."""
         with self.lake.writing(writer=self.writer):
+            end_killed_runs(self.lake)
             note = self.lake.note()
             if note is not None and note.format < FORMAT:
                 self.outcome.warnings.append(

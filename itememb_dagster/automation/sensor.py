@@ -11,7 +11,6 @@ from datetime import date
 import dagster as dg
 
 from itememb_core.errors import ItemembError
-from itememb_core.raw import listing_digest
 from itememb_dagster.automation.jobs import (
     RESOURCES,
     Job,
@@ -71,7 +70,7 @@ def build_sensor(stages: Sequence[Stage], jobs: Sequence[Job]) -> dg.SensorDefin
     def raw_files(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         cursor = Cursor.read(context.cursor)
         try:
-            listing = listing_digest(context.resources.raw.root)
+            listing = context.resources.raw.listing()
             if listing == cursor.rest:
                 return _skip("no raw file is new, changed or removed", cursor)
             if listing != cursor.seen:

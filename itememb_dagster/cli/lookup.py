@@ -1,6 +1,7 @@
 """``itememb similar``, ``links``, ``recommend`` and ``export``: what a made lake answers."""
 
 import shutil
+import stat
 from pathlib import Path
 
 import click
@@ -20,7 +21,13 @@ from itememb_dagster.runtime.place import Place
 
 def _lake(lake: str | None) -> Lake:
     found = Lake(Path(Place.from_env(lake=lake).lake))
-    if not found.root.is_dir():
+    try:
+        there = stat.S_ISDIR(found.root.stat().st_mode)
+    except FileNotFoundError:
+        there = False
+    except OSError as error:
+        raise ItemembError(f"lake {found.root}: cannot be read ({error.strerror})") from error
+    if not there:
         raise ItemembError(f"lake {found.root}: no such folder; itememb run makes it")
     return found
 

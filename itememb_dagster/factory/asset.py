@@ -30,6 +30,9 @@ RESOURCES = {"settings", "raw", "lake"}
 #: Tag of a run that makes what is up to date, too: every month of a table by month.
 FORCE_TAG: Final = "itememb/force"
 
+#: Tag of a run whose versions start from none and are aligned with none.
+FRESH_TAG: Final = "itememb/fresh"
+
 #: Dagster's tag: of the steps that are ready, the one of the highest number goes first.
 PRIORITY_TAG: Final = "dagster/priority"
 
@@ -135,7 +138,7 @@ def _planner(context: AssetExecutionContext, stages: Sequence[Stage]) -> Planner
     scan = resources.raw.scan(settings)
     lake = resources.lake.lake
     lake.prepare(scan.epoch)
-    return Planner(stages, lake, scan, settings)
+    return Planner(stages, lake, scan, settings, FRESH_TAG in context.run.tags)
 
 
 def facts(ctx: StageContext, stage: Stage) -> dict[str, Any]:

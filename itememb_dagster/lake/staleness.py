@@ -44,10 +44,15 @@ class Planner:
     """Knows every stage's stamp as it should be and as it is."""
 
     def __init__(
-        self, stages: Sequence[Stage], lake: Lake, scan: RawScan, settings: Settings
+        self,
+        stages: Sequence[Stage],
+        lake: Lake,
+        scan: RawScan,
+        settings: Settings,
+        fresh: bool = False,
     ) -> None:
         self.stages = {s.key: s for s in stages}
-        self.lake, self.scan, self.settings = lake, scan, settings
+        self.lake, self.scan, self.settings, self.fresh = lake, scan, settings, fresh
         self.days = lake_days(scan)
         self._expected: dict[tuple[Key, date | None], str] = {}
         self._held: dict[tuple[Key, date | None], Stamp | None] = {}
@@ -170,10 +175,10 @@ class Planner:
         """Return the stamp of a version with the version that it starts from.
 
         That is the current one; a version that is made again keeps its own, so that the bytes are
-        the same. One that is no more in the lake is none.
+        the same. One that is no more in the lake is none; with ``fresh`` there is none.
         """
         current = self.lake.stamp(stage.key)
-        if current is None:
+        if current is None or self.fresh:
             return stamp
         parent = current.parent if current.recipe == stamp.recipe else current.id
         there = parent is not None and self.lake.version_folder(stage.key, parent).is_dir()

@@ -133,16 +133,15 @@ def _parts(url: str) -> tuple[str, str | None, str]:
 
 def _blanked(url: str) -> str:
     """The URL with ``***`` for each secret that is spelled out."""
-    shown = []
-    for link in url.split("::"):
-        protocol, login, _ = _parts(link)
-        if login is not None and _VARIABLE.sub("", login.partition(":")[2]):
-            user = login.partition(":")[0]
-            link = link.replace(f"{login}@", f"{user}:{_HIDDEN}@", 1)
-        if protocol:
-            link = _PARAMETER.sub(_blanked_parameter, link)
-        shown.append(link)
-    return "::".join(shown)
+    return "::".join(map(_blanked_link, url.split("::")))
+
+
+def _blanked_link(link: str) -> str:
+    protocol, login, _ = _parts(link)
+    if login is not None and _VARIABLE.sub("", login.partition(":")[2]):
+        user = login.partition(":")[0]
+        link = link.replace(f"{login}@", f"{user}:{_HIDDEN}@", 1)
+    return _PARAMETER.sub(_blanked_parameter, link) if protocol else link
 
 
 def _blanked_parameter(found: re.Match[str]) -> str:

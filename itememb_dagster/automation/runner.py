@@ -314,8 +314,8 @@ class Runner:
         for key in keys:
             before = (stamp.counts if (stamp := self.lake.stamp(key)) else {}).get(ALIGNED_TO)
             if before:
-                name = "/".join(key)
-                yield f"{name} is aligned to the version before ({before}); --fresh aligns with nothing"
+                name = f"{'/'.join(key)} is aligned to the version before ({before})"
+                yield f"{name}; --fresh aligns with nothing"
 
     def run(self) -> Outcome:
         """Run days, then the rest unless a day failed.

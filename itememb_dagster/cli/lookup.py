@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError, UsageError
 from itememb_core.services import CHANNELS
-from itememb_dagster.cli.options import k_option, lake_option
+from itememb_dagster.cli.options import Folder, k_option, lake_option
 from itememb_dagster.cli.show import show_rows
 from itememb_dagster.cli.text import plain
 from itememb_dagster.lake import Lake
@@ -113,7 +113,7 @@ def recommend(user: int, lake: str | None, k: int) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", type=Folder(path_type=Path, file_okay=False))
 @lake_option
 def export(folder: Path, lake: str | None) -> None:
     """Write single files by the notebook's names to FOLDER."""

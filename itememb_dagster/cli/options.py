@@ -31,6 +31,16 @@ _SIZE: Final = re.compile(r"[0-9]+(\.[0-9]+)?\s*([KMGT]i?)?B", re.IGNORECASE)
 MOST: Final = 2**31 - 1
 
 
+class Folder(click.Path):
+    """A folder to write; an empty word (a variable that is not set, say) is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if not str(value):
+            self.fail("found '', expected a folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def lake_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--lake``."""
     return click.option("--lake", help="Folder of the lake. [ITEMEMB_LAKE, data/lake]")(command)

@@ -54,7 +54,8 @@ def test_a_login_goes_to_the_file_system_by_its_own_names():
 
 
 @pytest.mark.parametrize(
-    ("url", "named"), [("s3://${NONE}:${KEY}@b/x", "NONE"), ("${}", "no name"), ("a${KEY", "without")]
+    ("url", "named"),
+    [("s3://${NONE}:${KEY}@b/x", "NONE"), ("${}", "no name"), ("a${KEY", "without")],
 )
 def test_a_variable_that_is_not_set_is_named(url, named):
     for read in (expanded, opened):
@@ -65,6 +66,8 @@ def test_a_variable_that_is_not_set_is_named(url, named):
 
 def test_values_are_hidden_in_every_spelling():
     url = "s3://${KEY}:${SECRET}@bucket/${STAGE}"
-    text = 'AKIA1 a/b@c+d:e"é a/b%40c%2Bd%3Ae%22%C3%A9 a%2Fb%40c%2Bd%3Ae%22%C3%A9 a/b@c+d:e\\"\\u00e9'
+    text = (
+        'AKIA1 a/b@c+d:e"é a/b%40c%2Bd%3Ae%22%C3%A9 a%2Fb%40c%2Bd%3Ae%22%C3%A9 a/b@c+d:e\\"\\u00e9'
+    )
     assert hidden(text, url, SET) == "${KEY} ${SECRET} ${SECRET} ${SECRET} ${SECRET}"
     assert hidden("text", "s3://bucket", SET) == "text"

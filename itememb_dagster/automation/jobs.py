@@ -9,6 +9,7 @@ from itememb_core.errors import ItemembError
 from itememb_core.settings import Settings
 from itememb_dagster.factory.stage import Stage
 from itememb_dagster.lake.staleness import Planner, ranges
+from itememb_dagster.runtime.place import hiding
 
 DAYS_JOB: Final = "days"
 REST_JOB: Final = "rest"
@@ -63,10 +64,10 @@ def build_schedules(stages: Sequence[Stage], jobs: Sequence[Job]) -> list[dg.Sch
     )
     def stale_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         try:
-            planner = planner_of(context.resources, stages)
+            with hiding(context.resources.raw.root):
+                found = stale_requests(planner_of(context.resources, stages))
         except ItemembError as error:
             return dg.SkipReason(str(error))
-        found = stale_requests(planner)
         return found or dg.SkipReason("every day is up to date")
 
     @dg.schedule(
@@ -77,7 +78,8 @@ def build_schedules(stages: Sequence[Stage], jobs: Sequence[Job]) -> list[dg.Sch
     )
     def weekly_rest(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            found = rest_request(planner_of(context.resources, stages))
+            with hiding(context.resources.raw.root):
+                found = rest_request(planner_of(context.resources, stages))
         except ItemembError as error:
             return dg.SkipReason(str(error))
         return found or dg.SkipReason("everything after the days is up to date")

@@ -35,7 +35,7 @@ from itememb_dagster.lake.staleness import Planner, ranges
 from itememb_dagster.lake.store import FORMAT
 from itememb_dagster.runtime.engine import connect
 from itememb_dagster.runtime.executor import WORKERS, start_fork_server
-from itememb_dagster.runtime.place import EMBEDDED, Place
+from itememb_dagster.runtime.place import EMBEDDED, Place, hiding
 from itememb_dagster.runtime.profiling import Recorder, Sampler
 from itememb_dagster.runtime.reporting import ADDRESS_TAG, Listener, listening
 from itememb_dagster.runtime.resources import scan_raw
@@ -326,7 +326,8 @@ class Runner:
         began = time.perf_counter()
         selected = self._selected()
         sampler = Sampler()
-        with _environment(self._variables()), self._reports(), self._written():
+        shown = hiding(self.request.place.raw)
+        with shown, _environment(self._variables()), self._reports(), self._written():
             self.make_days(selected)
             if not self.outcome.errors:
                 self.make_rest(selected)

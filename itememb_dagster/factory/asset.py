@@ -20,7 +20,7 @@ from itememb_dagster.lake.io_manager import Written
 from itememb_dagster.lake.staleness import Planner
 from itememb_dagster.runtime.engine import connect
 from itememb_dagster.runtime.executor import end_with_parent, worker_count
-from itememb_dagster.runtime.place import EMBEDDED
+from itememb_dagster.runtime.place import EMBEDDED, hiding
 from itememb_dagster.runtime.profiling import StageWatch
 from itememb_dagster.runtime.reporting import reports_of
 from itememb_dagster.runtime.threads import limited_to, threads_of
@@ -103,7 +103,8 @@ def run_stage(
     end_with_parent()
     watch = StageWatch(stage.name)
     try:
-        return _computed(context, stage, _planner(context, stages), inputs, watch)
+        with hiding(context.resources.raw.root):
+            return _computed(context, stage, _planner(context, stages), inputs, watch)
     except BaseException as error:
         watch.stop()
         if isinstance(error, ItemembError):

@@ -51,11 +51,6 @@ class RawResource(dg.ConfigurableResource[None]):
             digest = listing_digest(opened_root(self.root))
             return _scan(self.root, date.fromisoformat(self.epoch), settings.domains, digest)
 
-    def listing(self) -> str:
-        """Return the digest of a listing of the raw files."""
-        with hiding(self.root):
-            return listing_digest(opened_root(self.root))
-
 
 @lru_cache(maxsize=4)
 def _scan(root: str, epoch: date, domains: DomainSettings, _digest: str) -> RawScan:

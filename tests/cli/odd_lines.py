@@ -2,7 +2,7 @@
 
 Words that begin with ``@`` are replaced: ``@lake`` a finished lake, ``@bare`` a lake without any
 table, ``@raw`` a raw folder, ``@empty`` an empty folder, ``@file`` a file, ``@missing`` nothing,
-``@fifo`` a named pipe, ``@loop`` a link to itself.
+``@fifo`` a named pipe, ``@loop`` a link to itself, ``@locked`` a folder of somebody else.
 """
 
 from collections.abc import Iterator, Mapping
@@ -103,6 +103,22 @@ def lines() -> Iterator[Line]:
     yield from _places()
     yield from _demo_and_ui()
     yield from _variables()
+
+
+def processes() -> Iterator[Line]:
+    """Yield the lines that are processes of their own, of a user whom ``@locked`` refuses."""
+    yield Line(("run", "--raw", "@locked", "--lake", "@missing"), FAILED)
+    yield Line(("run", "--raw", "@locked/raw", "--lake", "@missing"), FAILED)
+    yield Line(("run", "--raw", "@raw", "--lake", "@locked"), FAILED)
+    yield Line(("run", "--raw", "@raw", "--lake", "@locked/lake"), FAILED)
+    yield Line(RUN, FAILED, {"DAGSTER_HOME": "@locked"})
+    yield Line(RUN, FAILED, {"DAGSTER_HOME": "@file"})
+    yield Line(("run", "--lake", "@missing"), FAILED, {"ITEMEMB_RAW": "s3://bucket/raw"})
+    yield Line((*RUN, "--set", "seed=[1"), WRONG)
+    yield Line(("similar", "x", "--lake", "@locked"), FAILED)
+    yield Line(("export", "@locked/x", "--lake", "@lake"), FAILED)
+    yield Line(("demo", "@locked/x", "--households", "0.01"), FAILED)
+    yield Line(("similar", "x", "--lake", "@lake"), WRONG, {"OMP_NUM_THREADS": "abc"})
 
 
 def _words() -> Iterator[Line]:

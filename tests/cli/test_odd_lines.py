@@ -1,7 +1,10 @@
 """No command line ends in a traceback: each says in a few lines what is wrong, and by its code."""
 
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -10,10 +13,11 @@ import pytest
 
 from itememb_dagster.automation.runner import Runner
 from tests.cli.conftest import Itememb
-from tests.cli.odd_lines import OK, Line, lines
+from tests.cli.odd_lines import OK, Line, lines, processes
 
 #: Most lines of an error: a usage, an empty line and what is wrong.
 LONGEST = 5
+ROOT = Path(__file__).parents[2]
 LINES = [*lines()]
 
 
@@ -41,6 +45,18 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+def checked(line: Line, code: int, out: str, err: str) -> None:
+    """Check how a line ended."""
+    shown = out + err
+    assert code == line.code, shown
+    assert shown.strip()
+    assert "Traceback" not in shown
+    assert "hunter2" not in shown
+    assert not set(shown) & {*map(chr, range(32))} - {"\n"}
+    if line.code != OK:
+        assert len(err.strip().splitlines()) <= LONGEST, err
+
+
 def filled(word: str, places: dict[str, str]) -> str:
     """A word with what it stands for."""
     for name, path in places.items():
@@ -58,11 +74,44 @@ def test_an_odd_line_ends_as_it_should(line: Line, itememb: Itememb, places: dic
     for name, value in line.env.items():
         os.environ[name] = filled(value, places)
     ended = itememb(*(filled(word, places) for word in line.words))
-    shown = ended.out + ended.err
-    assert ended.code == line.code, shown
-    assert shown.strip()
-    assert "Traceback" not in shown
-    assert "hunter2" not in shown
-    assert not set(shown) & {*map(chr, range(32))} - {"\n"}
-    if line.code != OK:
-        assert len(ended.err.splitlines()) <= LONGEST, ended.err
+    checked(line, *ended)
+
+
+#: Calls the command as nobody, whom root's folders refuse.
+AS_NOBODY = """
+import os, sys
+if os.getuid() == 0:
+    os.setgid(65534), os.setuid(65534)
+from itememb_dagster.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def open_places(places: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The places where anybody may read and write, and ``@locked``, which is root's."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o777)
+        (root / "file").write_text("text")
+        for what in ("lake", "raw"):
+            shutil.copytree(places[f"@{what}"], root / what)
+        (root / "locked").mkdir(mode=0o000)
+        yield {f"@{n}": str(root / n) for n in ("lake", "raw", "file", "locked", "missing")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [*processes()], ids=str)
+def test_an_odd_process_ends_as_it_should(line: Line, open_places: dict[str, str]):
+    home = Path(open_places["@raw"]).parent / "home"
+    variables = {"PYTHONPATH": str(ROOT), "DAGSTER_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    given = {name: filled(value, open_places) for name, value in line.env.items()}
+    done = subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, *(filled(word, open_places) for word in line.words)],
+        cwd=home.parent,
+        env={**variables, **given},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    checked(line, done.returncode, done.stdout, done.stderr)

@@ -2,7 +2,7 @@
 
 Words that begin with ``@`` are replaced: ``@lake`` a finished lake, ``@bare`` a lake without any
 table, ``@raw`` a raw folder, ``@empty`` an empty folder, ``@file`` a file, ``@missing`` nothing,
-``@fifo`` a named pipe, ``@loop`` a link to itself, ``@locked`` a folder of somebody else.
+``@fifo`` a named pipe, ``@loop`` a link to itself, ``@locked`` a folder that nobody may read.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,10 +1,8 @@
 """No command line ends in a traceback: each says in a few lines what is wrong, and by its code."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -77,38 +75,36 @@ def test_an_odd_line_ends_as_it_should(line: Line, itememb: Itememb, places: dic
     checked(line, *ended)
 
 
-#: Calls the command as nobody, whom root's folders refuse.
-AS_NOBODY = """
-import os, sys
+#: Calls the command; where this is root, without what lets root read any folder.
+REFUSABLE = """
+import ctypes, os, sys
 if os.getuid() == 0:
-    os.setgid(65534), os.setuid(65534)
-from itememb_dagster.cli import main
-main()
+    drop, dac_override, dac_read_search = 24, 1, 2
+    for capability in (dac_override, dac_read_search):
+        ctypes.CDLL(None).prctl(drop, capability, 0, 0, 0)
+command = "from itememb_dagster.cli import main; main()"
+os.execv(sys.executable, [sys.executable, "-c", command, *sys.argv[1:]])
 """
 
 
 @pytest.fixture
-def open_places(places: dict[str, str]) -> Iterator[dict[str, str]]:
-    """The places where anybody may read and write, and ``@locked``, which is root's."""
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        root.chmod(0o777)
-        (root / "file").write_text("text")
-        for what in ("lake", "raw"):
-            shutil.copytree(places[f"@{what}"], root / what)
-        (root / "locked").mkdir(mode=0o000)
-        yield {f"@{n}": str(root / n) for n in ("lake", "raw", "file", "locked", "missing")}
+def with_locked(places: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The places, and ``@locked``, which nobody may read."""
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o000)
+    yield {**places, "@locked": str(locked)}
+    locked.chmod(0o700)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", [*processes()], ids=str)
-def test_an_odd_process_ends_as_it_should(line: Line, open_places: dict[str, str]):
-    home = Path(open_places["@raw"]).parent / "home"
+def test_an_odd_process_ends_as_it_should(line: Line, with_locked: dict[str, str], tmp_path: Path):
+    home = tmp_path / "home"
     variables = {"PYTHONPATH": str(ROOT), "DAGSTER_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    given = {name: filled(value, open_places) for name, value in line.env.items()}
+    given = {name: filled(value, with_locked) for name, value in line.env.items()}
     done = subprocess.run(
-        [sys.executable, "-c", AS_NOBODY, *(filled(word, open_places) for word in line.words)],
-        cwd=home.parent,
+        [sys.executable, "-c", REFUSABLE, *(filled(word, with_locked) for word in line.words)],
+        cwd=tmp_path,
         env={**variables, **given},
         capture_output=True,
         text=True,

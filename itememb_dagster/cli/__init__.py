@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from importlib import import_module
+from io import StringIO
 from typing import Final
 
 import click
@@ -90,8 +91,10 @@ def main() -> None:
         click.echo(f"error: {plain(str(error))}", err=True)
         sys.exit(WRONG_USE if isinstance(error, UsageError) else FAILED)
     except click.ClickException as error:
-        error.message = plain(error.message)
-        error.show()
+        shown = StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines():
+            click.echo(plain(line), err=True)
         sys.exit(error.exit_code)
     except OSError as error:  # of a path that nothing else looked at
         name = f"{error.filename}: " if error.filename else ""

@@ -259,7 +259,10 @@ class Settings(StageSettings):
 
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random draw.")
     holdout_days: int = Field(
-        28, ge=0, description="Days at the end that the backtest does not see; 0: no temporal test."
+        28,
+        ge=0,
+        le=36_500,
+        description="Days at the end that the backtest does not see; 0: no temporal test.",
     )
     domains: DomainSettings = DomainSettings()
     copurchase_edges: CopurchaseSettings = CopurchaseSettings()

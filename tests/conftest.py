@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from itememb_dagster.automation.runner import Outcome, Request, Runner
+from itememb_dagster.automation.outcome import Outcome
+from itememb_dagster.automation.runner import Request, Runner
 from itememb_dagster.cli.options import parse_settings
 from itememb_dagster.runtime.home import use_dagster_home
 from itememb_dagster.runtime.place import Place

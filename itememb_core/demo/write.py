@@ -68,14 +68,14 @@ def write_demo(raw: Path, settings: DemoSettings, progress: Progress = silent) -
         ItemembError: The folder is not empty or cannot be written, or the data are not installed.
     """
     raw = raw.absolute()
-    if raw.is_file() or (raw.is_dir() and any(raw.iterdir())):
-        raise ItemembError(f"demo folder {raw}: not empty, expected an empty or a new folder")
-    source = read_source(settings)
-    world = make_world(source, settings)
     staging = raw.parent / f"_{raw.name}.staging"
     try:
+        if raw.is_symlink() or (raw.exists() and (not raw.is_dir() or any(raw.iterdir()))):
+            raise ItemembError(f"demo folder {raw}: not empty, expected an empty or a new folder")
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
+        source = read_source(settings)
+        world = make_world(source, settings)
         summary = _write(staging, source, world, settings, progress)
         staged_truth = staging / "truth.parquet"
         pq.write_table(tables.truth(source, world), staged_truth)

@@ -114,6 +114,8 @@ def sparse_ranks(
 def _at(
     counts: "csr_array", rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> NDArray[np.float64]:
+    if not len(rows):  # of none, some versions of SciPy give a sparse array
+        return np.empty(0)
     return np.asarray(counts[rows, columns], np.float64).ravel()
 
 

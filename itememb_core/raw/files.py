@@ -114,8 +114,15 @@ class RawScan:
 
 
 def filesystem(root: str) -> tuple["AbstractFileSystem", str]:
-    """The fsspec file system of a folder and the folder's path in it."""
-    fs, path = url_to_fs(root)
+    """The fsspec file system of a folder and the folder's path in it.
+
+    Raises:
+        ItemembError: No file system takes the URL, or its package is not installed.
+    """
+    try:
+        fs, path = url_to_fs(root)
+    except Exception as error:  # whatever a file system of any package finds wrong
+        raise ItemembError(f"raw folder {root}: cannot be opened ({_one_line(error)})") from error
     return fs, path.rstrip("/")
 
 
@@ -128,13 +135,23 @@ def canonical_root(raw: str) -> str:
     """Absolute path of a local folder, or the URL as the file system itself spells it.
 
     Raises:
-        ItemembError: There is no such folder.
+        ItemembError: There is no such folder, or it cannot be listed.
     """
     fs, path = filesystem(raw)
-    fs.invalidate_cache()
-    if not fs.isdir(path):
-        raise ItemembError(f"raw folder {raw}: found nothing there, expected a folder of files")
-    return path if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
+    try:
+        fs.invalidate_cache()
+        there = fs.isdir(path)
+        if there:
+            fs.ls(path)
+    except Exception as error:  # as above
+        raise ItemembError(f"raw folder {raw}: cannot be listed ({_one_line(error)})") from error
+    if not there:
+        raise ItemembError(f"raw folder {raw}: found no folder there, expected one of raw files")
+    if isinstance(fs, LocalFileSystem):
+        return path
+    root = str(fs.unstrip_protocol(path))
+    # Some leave the host out of it.
+    return root if filesystem(root)[0] == fs else raw.rstrip("/")
 
 
 def list_folder(root: str, folder: str = "") -> dict[str, int | None]:

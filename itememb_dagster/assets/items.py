@@ -23,6 +23,9 @@ from itememb_core.items.vocabulary import build_vocabulary
 from itememb_core.settings import ItemModelSettings
 from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSpec, stage
 
+#: Among a version's counts: the version that it is turned to.
+ALIGNED_TO: Final = "aligned_to"
+
 BACKTEST_EDGES: Final = {"edges": Input((BACKTEST, "edges"))}
 BACKTEST_NODES: Final = {"vocabulary": Input((BACKTEST, "vocabulary"))}
 
@@ -134,6 +137,16 @@ def drift_facts(version: ModelVersion) -> dict[str, str]:
     }
 
 
+def _record_alignment(ctx: StageContext, version: ModelVersion) -> None:
+    """Say to which version this one was turned: its numbers depend on it."""
+    if ctx.parent and not version.reason:
+        ctx.counts[ALIGNED_TO] = ctx.parent.name
+        ctx.metadata["alignment"] = (
+            f"to the version before ({ctx.parent.name}); itememb run --fresh, or the run tag "
+            "itememb/fresh, aligns with nothing"
+        )
+
+
 @stage(
     key=(BACKTEST, "item_model"),
     group=BACKTEST,
@@ -201,6 +214,7 @@ def item_model(
     )
     version = aligned(_record(ctx, model), vocabulary, parent, seed)
     ctx.metadata |= drift_facts(version)
+    _record_alignment(ctx, version)
     return version
 
 

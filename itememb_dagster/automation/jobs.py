@@ -10,6 +10,7 @@ from itememb_core.settings import Settings
 from itememb_dagster.factory.check import Check
 from itememb_dagster.factory.stage import Stage
 from itememb_dagster.lake.staleness import Planner, ranges
+from itememb_dagster.runtime.place import hiding
 
 DAYS_JOB: Final = "days"
 REST_JOB: Final = "rest"
@@ -66,10 +67,10 @@ def build_schedules(
     )
     def stale_days(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         try:
-            planner = planner_of(context.resources, stages, checks)
+            with hiding(context.resources.raw.root):
+                found = stale_requests(planner_of(context.resources, stages, checks))
         except ItemembError as error:
             return dg.SkipReason(str(error))
-        found = stale_requests(planner)
         return found or dg.SkipReason("every day is up to date")
 
     @dg.schedule(
@@ -80,7 +81,8 @@ def build_schedules(
     )
     def weekly_rest(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            found = rest_request(planner_of(context.resources, stages, checks))
+            with hiding(context.resources.raw.root):
+                found = rest_request(planner_of(context.resources, stages, checks))
         except ItemembError as error:
             return dg.SkipReason(str(error))
         return found or dg.SkipReason("everything after the days is up to date")

@@ -5,28 +5,29 @@ What does not belong here: printing (the command's), computing (the core's), how
 """
 
 import os
-import re
-import signal
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
 
 import dagster as dg
 
 from itememb_core.errors import UsageError
 from itememb_core.progress import Progress, silent
-from itememb_core.raw import RawScan, scan
+from itememb_core.raw import RawScan
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
+from itememb_dagster.assets.items import ALIGNED_TO
+from itememb_dagster.automation.blame import named_files
 from itememb_dagster.automation.jobs import DAYS_JOB, REST_JOB, check_key, range_tags
+from itememb_dagster.automation.killed import end_killed_runs, lake_tag
+from itememb_dagster.automation.outcome import Outcome, failures_of
 from itememb_dagster.checks.gates import CHECKS
 from itememb_dagster.definitions import build_defs, job_of
-from itememb_dagster.factory.asset import FORCE_TAG
+from itememb_dagster.factory.asset import FORCE_TAG, FRESH_TAG
 from itememb_dagster.factory.check import Check
 from itememb_dagster.lake import Key, Lake
 from itememb_dagster.lake.io_manager import WRITER_TAG
@@ -36,15 +37,10 @@ from itememb_dagster.lake.staleness import Planner, ranges
 from itememb_dagster.lake.store import FORMAT, NOTE
 from itememb_dagster.runtime.engine import connect
 from itememb_dagster.runtime.executor import WORKERS, start_fork_server
-from itememb_dagster.runtime.place import EMBEDDED, Place
-from itememb_dagster.runtime.profiling import Recorder, Sampler
+from itememb_dagster.runtime.place import EMBEDDED, Place, hiding
+from itememb_dagster.runtime.profiling import Sampler
 from itememb_dagster.runtime.reporting import ADDRESS_TAG, Listener, listening
-
-INTERRUPTED: Final = "interrupted; run again to go on with what is not made yet"
-
-#: What Dagster says of a process that ended without a word.
-_DIED: Final = re.compile(r"(?<=terminated by )signal \d+|(?<=exited with )code \d+")
-_KILLED: Final = f"signal {int(signal.SIGKILL)}"
+from itememb_dagster.runtime.resources import scan_raw
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,7 @@ class Request:
         select: Dagster's asset selection syntax; None: everything.
         force: Make what is up to date, too.
         verify: Look at all bytes of the lake first; what is damaged is made again.
+        fresh: Align new versions with nothing.
         workers: Steps side by side, each a process; 1: in this one. With more a script needs
             the usual ``if __name__ == "__main__"``.
         shown: Where progress is shown.
@@ -69,52 +66,9 @@ class Request:
     select: str | None = None
     force: bool = False
     verify: bool = False
+    fresh: bool = False
     workers: int = 1
     shown: Progress = silent
-
-
-@dataclass
-class Outcome:
-    """What a run did.
-
-    Attributes:
-        asset_days: Asset-days made.
-        tables: Stages without days made.
-        judged: Checks judged of what was made before.
-        errors: One line for each failure; the run is good only when there is none.
-        warnings: One line for each check that warned.
-        seconds: Of the whole run.
-        dagster_seconds: Of those, without any stage running: Dagster's own (its event log, mostly).
-    """
-
-    asset_days: int = 0
-    tables: int = 0
-    judged: int = 0
-    errors: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    dagster_seconds: float = 0.0
-    recorder: Recorder = field(default_factory=Recorder)
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether a person or the system stopped it."""
-        return any(error.endswith(INTERRUPTED) for error in self.errors)
-
-    @property
-    def reasons(self) -> dict[str, str]:
-        """Why stages had nothing to do, by stage."""
-        return self.recorder.reasons
-
-
-def _death(result: dg.JobExecutionResult, step: str | None) -> str | None:
-    """Return how a step's process died, where it did; Dagster logs it in another event."""
-    for event in result.all_events:
-        death = _DIED.search(event.message or "") if event.step_key == step else None
-        if death:
-            hint = ", perhaps because memory ran out" if death.group() == _KILLED else ""
-            return f"its process died ({death.group()}{hint}); run again to go on"
-    return None
 
 
 @contextmanager
@@ -132,43 +86,13 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _root_message(error: Any) -> str:
-    """Return the first line of the innermost cause of a serialized error."""
-    while getattr(error, "cause", None):
-        error = error.cause
-    text = str(error.message).strip()
-    if "DagsterExecutionInterruptedError" in text:
-        return INTERRUPTED
-    name, _, rest = text.partition(": ")
-    return (rest if name.endswith(("Failure", "ItemembError")) else text).splitlines()[0]
-
-
-def _failures(result: dg.JobExecutionResult) -> Iterable[str]:
-    """Yield one line for each failed step, or for the run where no step failed."""
-    steps = any(event.is_step_failure for event in result.all_events)
-    for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            message = data.user_failure_data.description if data.user_failure_data else None
-            message = message or _death(result, event.step_key) or _root_message(data.error)
-            name = event.step_key.replace("__", "/") if event.step_key else "run"
-            yield f"{name}: {message}"
-        elif (
-            not steps
-            and event.is_run_failure
-            and event.job_failure_data
-            and event.job_failure_data.error
-        ):
-            yield _root_message(event.job_failure_data.error)
-
-
 class Runner:
     """One command's run over one place."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
         place = request.place
-        self.scan: RawScan = scan(place.raw, place.epoch, request.settings.domains)
+        self.scan: RawScan = scan_raw(place.raw, place.epoch, request.settings.domains)
         self.lake = Lake(Path(place.lake))
         self.outcome = Outcome()
         self.writer = uuid.uuid4().hex
@@ -205,7 +129,7 @@ class Runner:
             raise UsageError(f"{options}: the first day is after the last")
         if not days:
             raise UsageError(
-                f"{options}: no such days in raw {self.scan.root}, "
+                f"{options}: no such days in raw {self.request.place.raw}, "
                 f"which holds {planner.days[0]} to {planner.days[-1]}"
             )
         return days
@@ -219,10 +143,10 @@ class Runner:
             # If it cannot start: one error, not one a stage.
             connect(self.request.place.engine, self.lake.root)
         result = self._result(job, keys, checks, tags)
-        failures = list(_failures(result))
+        failures = list(failures_of(result))
         if not result.success and not failures:
             failures = [f"job {job}: the run failed, no step says why"]
-        self.outcome.errors += failures
+        self.outcome.errors += [*failures, *named_files(failures, self.planner(), keys)]
         for check in result.get_asset_check_evaluations():
             if not check.passed:
                 name = f"{'/'.join(check.asset_key.path)}.{check.check_name}"
@@ -243,8 +167,9 @@ class Runner:
             "engine": place.engine,
         }
         own = {WRITER_TAG: self.writer, ADDRESS_TAG: self.listener.address}
-        if self.request.force:
-            own[FORCE_TAG] = "true"
+        own |= lake_tag(self.lake)
+        own |= {FORCE_TAG: "true"} if self.request.force else {}
+        own |= {FRESH_TAG: "true"} if self.request.fresh else {}
         with dg.DagsterInstance.get() as instance:
             return dg.execute_job(
                 dg.build_reconstructable_job(
@@ -349,6 +274,15 @@ class Runner:
         if (keys or due) and self._execute(REST_JOB, keys, due, {}):
             self.outcome.tables += len(keys)
             self.outcome.judged += sum(item.asset not in keys for item in due)
+            self.outcome.notes += self._alignments(keys)
+
+    def _alignments(self, keys: Iterable[Key]) -> Iterator[str]:
+        """Say which of the versions that were made depend on the version before."""
+        for key in keys:
+            before = (stamp.counts if (stamp := self.lake.stamp(key)) else {}).get(ALIGNED_TO)
+            if before:
+                name = f"{'/'.join(key)} is aligned to the version before ({before})"
+                yield f"{name}; --fresh aligns with nothing"
 
     def run(self) -> Outcome:
         """Run days, then the rest unless a day failed.
@@ -359,7 +293,8 @@ class Runner:
         began = time.perf_counter()
         selected = self._selected()
         sampler = Sampler()
-        with _environment(self._variables()), self._reports(), self._written():
+        shown = hiding(self.request.place.raw)
+        with shown, _environment(self._variables()), self._reports(), self._written():
             # What has no seal yet is not damaged.
             if self.older or self._remove_damaged(selected, self.request.verify):
                 self._make_whole(selected)
@@ -382,6 +317,7 @@ class Runner:
     def _written(self) -> Iterator[None]:
         """Be the lake's writer."""
         with self.lake.writing(writer=self.writer):
+            end_killed_runs(self.lake)
             self._look_at_note()
             self.lake.prepare(self.request.place.epoch, self.scan.days)
             yield

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
+from typing import Any
 
 import dagster as dg
 
@@ -23,6 +24,8 @@ from itememb_dagster.automation.jobs import (
 from itememb_dagster.factory.check import Check
 from itememb_dagster.factory.stage import Stage
 from itememb_dagster.lake.staleness import Planner, day_range
+from itememb_dagster.runtime.place import hiding
+from itememb_dagster.runtime.resources import opened_root
 
 
 @dataclass(frozen=True)
@@ -74,19 +77,27 @@ def build_sensor(
     def raw_files(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         cursor = Cursor.read(context.cursor)
         try:
-            listing = listing_digest(context.resources.raw.root)
-            if listing == cursor.rest:
-                return _skip("no raw file is new, changed or removed", cursor)
-            if listing != cursor.seen:
-                # Files may still be being copied: they are read when a second look is the same.
-                return _skip("raw files changed since the last look", replace(cursor, seen=listing))
-            planner = planner_of(context.resources, stages, checks)
-            request = request_days if listing != cursor.days else request_rest
-            return request(planner, cursor)
+            with hiding(context.resources.raw.root):
+                return _look(context.resources, stages, checks, cursor)
         except ItemembError as error:
             return _skip(str(error), cursor)
 
     return raw_files
+
+
+def _look(
+    resources: Any, stages: Sequence[Stage], checks: Sequence[Check], cursor: Cursor
+) -> dg.SensorResult:
+    """Return what a look at the raw files requests."""
+    listing = listing_digest(opened_root(resources.raw.root))
+    if listing == cursor.rest:
+        return _skip("no raw file is new, changed or removed", cursor)
+    if listing != cursor.seen:
+        # Files may still be being copied: they are read when a second look is the same.
+        return _skip("raw files changed since the last look", replace(cursor, seen=listing))
+    planner = planner_of(resources, stages, checks)
+    request = request_days if listing != cursor.days else request_rest
+    return request(planner, cursor)
 
 
 def _skip(why: str, cursor: Cursor) -> dg.SensorResult:

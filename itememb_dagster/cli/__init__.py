@@ -2,8 +2,10 @@
 
 import atexit
 import os
+import re
 import sys
 from importlib import import_module
+from io import StringIO
 from typing import Final
 
 import click
@@ -24,6 +26,9 @@ COMMANDS: Final = {
     "export": ("lookup", "Write single files by the notebook's names to FOLDER."),
     "ui": ("ui", "Open the Dagster UI: the graph, what is materialized, checks, schedules."),
 }
+
+#: What the libraries take; a larger one overflows in them.
+_THREADS: Final = re.compile("0*[1-9][0-9]{0,4}")
 
 #: Exit codes.
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -64,7 +69,7 @@ def _check_threads() -> None:
         UsageError: If it is none; libraries ignore it or fail deep inside.
     """
     text = os.environ.get("OMP_NUM_THREADS") or "1"  # one for each level of nesting, by commas
-    if not all(part.strip().isdecimal() and int(part) for part in text.split(",")):
+    if not all(_THREADS.fullmatch(part.strip()) for part in text.split(",")):
         raise UsageError(f"OMP_NUM_THREADS: found {text!r}, expected a number from 1")
 
 
@@ -86,8 +91,15 @@ def main() -> None:
         click.echo(f"error: {plain(str(error))}", err=True)
         sys.exit(WRONG_USE if isinstance(error, UsageError) else FAILED)
     except click.ClickException as error:
-        error.show()
+        shown = StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines():
+            click.echo(plain(line), err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # of a path that nothing else looked at
+        name = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {plain(f'{name}{error.strerror or error}')}", err=True)
+        sys.exit(FAILED)
     except click.Abort:
         click.echo("stopped", err=True)
         sys.exit(INTERRUPTED)

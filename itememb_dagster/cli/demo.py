@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from itememb_core.demo import write_demo
 from itememb_core.demo.settings import DemoSettings
 from itememb_core.errors import UsageError
+from itememb_dagster.cli.options import Folder
 from itememb_dagster.cli.show import progress_bars
 from itememb_dagster.runtime.place import Place
 
@@ -34,7 +35,7 @@ def _options(command: click.Command) -> click.Command:
 
 
 @click.command()
-@click.argument("raw", type=click.Path(path_type=Path))
+@click.argument("raw", type=Folder(path_type=Path))
 def demo(raw: Path, **options: Any) -> None:
     """Write the demo's raw data to RAW, and its truth table beside it.
 

@@ -1,6 +1,7 @@
 """``itememb similar``, ``links``, ``recommend`` and ``export``: what a made lake answers."""
 
 import shutil
+import stat
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError, UsageError
 from itememb_core.services import CHANNELS
-from itememb_dagster.cli.options import k_option, lake_option
+from itememb_dagster.cli.options import Folder, k_option, lake_option
 from itememb_dagster.cli.show import show_rows
 from itememb_dagster.cli.text import plain
 from itememb_dagster.lake import Lake
@@ -20,7 +21,13 @@ from itememb_dagster.runtime.place import Place
 
 def _lake(lake: str | None) -> Lake:
     found = Lake(Path(Place.from_env(lake=lake).lake))
-    if not found.root.is_dir():
+    try:
+        there = stat.S_ISDIR(found.root.stat().st_mode)
+    except FileNotFoundError:
+        there = False
+    except OSError as error:
+        raise ItemembError(f"lake {found.root}: cannot be read ({error.strerror})") from error
+    if not there:
         raise ItemembError(f"lake {found.root}: no such folder; itememb run makes it")
     return found
 
@@ -106,7 +113,7 @@ def recommend(user: int, lake: str | None, k: int) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", type=Folder(path_type=Path, file_okay=False))
 @lake_option
 def export(folder: Path, lake: str | None) -> None:
     """Write single files by the notebook's names to FOLDER."""

@@ -1,15 +1,44 @@
 """Options that several commands share, and the parsing of ``--set key=value``."""
 
+import difflib
+import os
+import re
+import stat
 from collections.abc import Callable
 from datetime import date
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import click
 import yaml
 
-from itememb_core.errors import UsageError
+from itememb_core.errors import ItemembError, UsageError
 from itememb_core.settings import Settings
+from itememb_dagster.cli.text import plain
 from itememb_dagster.runtime.place import settings_from
+
+#: What a command reads of the environment.
+VARIABLES: Final = tuple(
+    f"ITEMEMB_{name}"
+    for name in (
+        *("RAW", "LAKE", "EPOCH", "ENGINE", "WORKERS", "MEMORY", "SPARK_MASTER"),
+        "PARITY_HOUSEHOLDS",
+    )
+)
+_SIZE: Final = re.compile(r"[0-9]+(\.[0-9]+)?\s*([KMGT]i?)?B", re.IGNORECASE)
+
+#: The largest number that every library takes.
+MOST: Final = 2**31 - 1
+
+
+class Folder(click.Path):
+    """A folder to write; an empty word (a variable that is not set, say) is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if not str(value):
+            self.fail("found '', expected a folder", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def lake_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,8 +53,40 @@ def raw_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def k_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``-k``."""
-    kind = click.IntRange(1)
+    kind = click.IntRange(1, MOST)
     return click.option("-k", type=kind, default=10, show_default=True, help="How many.")(command)
+
+
+def check_lake(lake: str) -> None:
+    """Check that a lake is a folder, or that there is nothing yet.
+
+    Raises:
+        ItemembError: It is a file, or cannot be reached.
+    """
+    try:
+        is_folder = stat.S_ISDIR(Path(lake).stat().st_mode)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ItemembError(f"lake {lake}: cannot be read ({error.strerror})") from error
+    if not is_folder:
+        raise ItemembError(f"lake {lake}: found a file, expected a folder")
+
+
+def check_variables() -> None:
+    """Check the environment's ``ITEMEMB_MEMORY``, and warn of variables that nothing reads.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    memory = os.environ.get("ITEMEMB_MEMORY") or "2GB"
+    if not _SIZE.fullmatch(memory) or not float(re.split("[^0-9.]", memory)[0]):
+        raise UsageError(f"ITEMEMB_MEMORY: found {memory!r}, expected a size such as 2GB")
+    for name in sorted(os.environ):
+        near = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.0)
+        if name.startswith("ITEMEMB_") and name not in VARIABLES:
+            line = f"warning: {name}: no such variable, it is ignored; close: {near[0]}"
+            click.echo(plain(line), err=True)
 
 
 def day(text: str | None, option: str) -> date | None:

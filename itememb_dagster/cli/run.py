@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from itememb_dagster.cli.options import day, lake_option, parse_settings, raw_option
+from itememb_dagster.cli.options import (
+    MOST,
+    check_lake,
+    check_variables,
+    day,
+    lake_option,
+    parse_settings,
+    raw_option,
+)
 from itememb_dagster.cli.show import progress_bars
 from itememb_dagster.cli.summary import closing_tables
+from itememb_dagster.cli.text import plain
 from itememb_dagster.runtime.home import use_dagster_home
-from itememb_dagster.runtime.place import Place
+from itememb_dagster.runtime.place import Place, without_secrets
 
 if TYPE_CHECKING:
-    from itememb_dagster.automation.runner import Outcome, Runner
+    from itememb_dagster.automation.outcome import Outcome
+    from itememb_dagster.automation.runner import Runner
 
 
 @click.command()
@@ -31,7 +41,9 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Make what is up to date, too.")
 @click.option("--verify", is_flag=True,
               help="Look at all bytes of the lake; what is damaged is made again.")  # fmt: skip
-@click.option("--workers", type=click.IntRange(1), envvar="ITEMEMB_WORKERS",
+@click.option("--fresh", is_flag=True,
+              help="Align new versions with nothing, as in a new lake.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1, MOST), envvar="ITEMEMB_WORKERS",
               default=lambda: min(os.cpu_count() or 1, 2),
               help="Processes that stages run in, side by side, with the cores shared among them; "
               "1: in the command's own. [ITEMEMB_WORKERS, 2]")  # fmt: skip
@@ -46,6 +58,7 @@ def run(
     assignments: tuple[str, ...],
     force: bool,
     verify: bool,
+    fresh: bool,
     workers: int,
 ) -> None:
     """Materialize days, then the rest, redoing only what changed.
@@ -55,13 +68,14 @@ def run(
     place = Place.from_env(raw, lake, epoch, engine)
     settings = parse_settings(assignments)
     first, last = day(start, "--start"), day(end, "--end")
+    check_variables()
+    check_lake(place.lake)
     use_dagster_home()
     from itememb_dagster.automation.runner import Request, Runner
 
     with progress_bars() as shown:
-        runner = Runner(
-            Request(place, settings, first, last, select, force, verify, workers, shown)
-        )
+        asked = Request(place, settings, first, last, select, force, verify, fresh, workers, shown)
+        runner = Runner(asked)
         outcome = runner.run()
     _show(runner, outcome)
     if outcome.errors:
@@ -71,6 +85,10 @@ def run(
 
 def _show(runner: "Runner", outcome: "Outcome") -> None:
     """Show what the lake holds, what the run took, and what went wrong."""
+
+    def shown(line: str) -> str:
+        return plain(without_secrets(line, runner.request.place.raw))
+
     console = Console()
     for table in closing_tables(runner.lake, outcome):
         console.print(table)
@@ -79,11 +97,13 @@ def _show(runner: "Runner", outcome: "Outcome") -> None:
     elif not outcome.asset_days and not outcome.tables and not outcome.errors:
         console.print("nothing to do: the lake is up to date")
     for name, why in outcome.reasons.items():
-        console.print(f"nothing to do in {name}: {why}")
+        click.echo(plain(f"nothing to do in {name}: {why}"))
+    for line in outcome.notes:
+        click.echo(plain(line))
     for line in outcome.warnings:
-        click.echo(f"warning: {line}", err=True)
+        click.echo(shown(f"warning: {line}"), err=True)
     for line in outcome.errors:
-        click.echo(f"error: {line}", err=True)
+        click.echo(shown(f"error: {line}"), err=True)
 
 
 def _hint(lake: str) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from itememb_dagster.lake import Key, Lake
 
 if TYPE_CHECKING:  # it takes seconds to import
-    from itememb_dagster.automation.runner import Outcome
+    from itememb_dagster.automation.outcome import Outcome
 
 MIB: Final = 1 << 20
 

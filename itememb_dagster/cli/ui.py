@@ -8,29 +8,40 @@ from pathlib import Path
 import click
 
 from itememb_core.errors import ItemembError
-from itememb_dagster.cli.options import lake_option, raw_option
+from itememb_dagster.cli.options import check_lake, check_variables, lake_option, raw_option
+from itememb_dagster.cli.text import plain
 from itememb_dagster.runtime.home import use_dagster_home
 from itememb_dagster.runtime.place import Place
 
 
 def _note_days(place: Place) -> None:
     """Let a new lake know raw's days, so that the UI has them before the first run."""
-    from itememb_core.raw import scan
     from itememb_dagster.lake import Lake
+    from itememb_dagster.runtime.resources import scan_raw
 
     try:
-        Lake(Path(place.lake)).prepare(place.epoch, scan(place.raw, place.epoch).days)
+        days = scan_raw(place.raw, place.epoch).days
     except ItemembError as error:
-        click.echo(f"warning: {error}", err=True)
+        click.echo(plain(f"warning: {error}"), err=True)
+        days = []
+    Lake(Path(place.lake)).prepare(place.epoch, days)
 
 
 @click.command()
 @raw_option
 @lake_option
-@click.option("--port", default=3000, show_default=True, help="Port on 127.0.0.1.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=3000,
+    show_default=True,
+    help="Port on 127.0.0.1.",
+)
 def ui(raw: str | None, lake: str | None, port: int) -> None:
     """Open the Dagster UI: the graph, what is materialized, checks, schedules."""
     place = Place.from_env(raw, lake)
+    check_variables()
+    check_lake(place.lake)
     use_dagster_home()
     _note_days(place)
     os.environ |= place.variables

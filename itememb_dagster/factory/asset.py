@@ -21,7 +21,7 @@ from itememb_dagster.lake.io_manager import Written
 from itememb_dagster.lake.staleness import Planner
 from itememb_dagster.runtime.engine import connect
 from itememb_dagster.runtime.executor import end_with_parent, worker_count
-from itememb_dagster.runtime.place import EMBEDDED
+from itememb_dagster.runtime.place import EMBEDDED, hiding
 from itememb_dagster.runtime.profiling import StageWatch
 from itememb_dagster.runtime.reporting import reports_of
 from itememb_dagster.runtime.threads import limited_to, threads_of
@@ -30,6 +30,9 @@ RESOURCES = {"settings", "raw", "lake"}
 
 #: Tag of a run that makes what is up to date, too: every month of a table by month.
 FORCE_TAG: Final = "itememb/force"
+
+#: Tag of a run whose versions start from none and are aligned with none.
+FRESH_TAG: Final = "itememb/fresh"
 
 #: Dagster's tag: of the steps that are ready, the one of the highest number goes first.
 PRIORITY_TAG: Final = "dagster/priority"
@@ -105,7 +108,9 @@ def run_stage(
     end_with_parent()
     watch = StageWatch(stage.name)
     try:
-        return _computed(context, stage, _planner(context, stages, checks), inputs, watch)
+        with hiding(context.resources.raw.root):
+            planner = _planner(context, stages, checks)
+            return _computed(context, stage, planner, inputs, watch)
     except BaseException as error:
         watch.stop()
         if isinstance(error, ItemembError):
@@ -143,7 +148,7 @@ def _planner(
     scan = resources.raw.scan(settings)
     lake = resources.lake.lake
     lake.prepare(scan.epoch)
-    return Planner(stages, checks, lake, scan, settings)
+    return Planner(stages, checks, lake, scan, settings, FRESH_TAG in context.run.tags)
 
 
 def facts(ctx: StageContext, stage: Stage) -> dict[str, Any]:

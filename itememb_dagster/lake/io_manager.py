@@ -203,6 +203,25 @@ def save_whole(lake: Lake, made: Made) -> dict[str, Any]:
     return {"rows": save_table(lake, made)}
 
 
+def save_version(lake: Lake, made: Made) -> None:
+    """Write a version.
+
+    Raises:
+        ItemembError: It cannot be written, as on a full disk.
+    """
+    target = lake.version_folder(made.stage.key, made.stamps[None].id)
+    try:
+        with lake.new_version(made.stage.key, made.stamps[None]) as folder:
+            made.value.save(folder)
+    except ItemembError:
+        raise
+    except Exception as error:  # each library that writes a model has its own
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ItemembError(
+            f"{target}: cannot be written ({why}); the version before stays"
+        ) from error
+
+
 class LakeIOManager(dg.ConfigurableIOManager):
     """Reads and writes the lake's tables and versions.
 
@@ -250,8 +269,7 @@ class LakeIOManager(dg.ConfigurableIOManager):
 
     def _write(self, context: dg.OutputContext, made: Made) -> Iterator[DagsterEvent]:
         if made.stage.table is None:
-            with self.lake.new_version(made.stage.key, made.stamps[None]) as folder:
-                made.value.save(folder)
+            save_version(self.lake, made)
         elif made.stage.daily:
             yield from self._handle_days(context, made)
         else:

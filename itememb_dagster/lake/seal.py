@@ -212,7 +212,7 @@ def folder_faults(folder: Path, deep: bool = False) -> dict[Path, str]:
     if read is None:
         return {listing: "no list of the version's files"}
     faults = {
-        folder / name: _fault(folder / name, *kept, deep) for name, kept in read["files"].items()
+        folder / name: _fault(folder / name, kept[0], kept[1], deep) for name, kept in read["files"].items()
     }
     return {path: why for path, why in faults.items() if why}
 

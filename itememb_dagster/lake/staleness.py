@@ -51,9 +51,10 @@ class Planner:
         lake: Lake,
         scan: RawScan,
         settings: Settings,
+        fresh: bool = False,
     ) -> None:
         self.stages, self.checks = {s.key: s for s in stages}, tuple(checks)
-        self.lake, self.scan, self.settings = lake, scan, settings
+        self.lake, self.scan, self.settings, self.fresh = lake, scan, settings, fresh
         self.days = lake_days(scan)
         self._expected: dict[tuple[Key, date | None], str] = {}
         self._held: dict[tuple[Key, date | None], Stamp | None] = {}
@@ -176,10 +177,10 @@ class Planner:
         """Return the stamp of a version with the version that it starts from.
 
         That is the current one; a version that is made again keeps its own, so that the bytes are
-        the same. One that is no more in the lake is none.
+        the same. One that is no more in the lake is none; with ``fresh`` there is none.
         """
         current = self.lake.pointer(stage.key)  # a damaged version is made again, as it was
-        if current is None:
+        if current is None or self.fresh:
             return stamp
         parent = current.parent if current.recipe == stamp.recipe else current.id
         there = parent is not None and not self.lake.version_faults(stage.key, parent)

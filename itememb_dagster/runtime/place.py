@@ -5,14 +5,18 @@ What does not belong here: Dagster, and what takes long to import; every command
 
 import difflib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from traceback import format_exception
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from itememb_core.errors import UsageError
+from itememb_core.errors import ItemembError, UsageError
 from itememb_core.settings import Settings
+from itememb_core.urls import check_url, hidden
 
 DEFAULT_EPOCH: Final = "2017-01-01"
 
@@ -24,7 +28,14 @@ ENGINES: Final = (EMBEDDED, SPARK)
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run reads and writes, and on which engine."""
+    """Where a run reads and writes, and on which engine.
+
+    Attributes:
+        raw: Folder or URL as people write it, with ``${NAME}`` for what nobody may see.
+        lake: Folder.
+        epoch: Day 0 of raw.
+        engine: One of ``ENGINES``.
+    """
 
     raw: str
     lake: str
@@ -52,7 +63,8 @@ class Place:
         """Fill what is not given from ``ITEMEMB_RAW``, ``_LAKE``, ``_EPOCH`` and ``_ENGINE``.
 
         Raises:
-            UsageError: If the epoch is no date or the engine unknown.
+            UsageError: If the epoch is no date, the engine unknown, the lake a URL, or raw's URL
+                holds a secret.
         """
         env = os.environ.get
         text = epoch or env("ITEMEMB_EPOCH", DEFAULT_EPOCH)
@@ -60,12 +72,38 @@ class Place:
             day = date.fromisoformat(text)
         except ValueError as error:
             raise UsageError(f"epoch: found {text!r}, expected YYYY-MM-DD") from error
+        raw = raw or env("ITEMEMB_RAW") or "data/raw"
+        lake = check_url("lake", lake or env("ITEMEMB_LAKE") or "data/lake")
+        if "://" in lake:
+            raise UsageError(f"lake {lake}: found a URL, expected a folder")
         return cls(
-            raw or env("ITEMEMB_RAW", "data/raw"),
-            lake or env("ITEMEMB_LAKE", "data/lake"),
+            check_url("raw", raw),
+            lake,
             day,
             checked_engine(engine or env("ITEMEMB_ENGINE", EMBEDDED)),
         )
+
+
+def without_secrets(text: str, raw: str | None = None) -> str:
+    """Return a text with ``${NAME}`` in the place of what raw's URL gets from the environment."""
+    return hidden(text, raw or os.environ.get("ITEMEMB_RAW", ""), os.environ)
+
+
+@contextmanager
+def hiding(raw: str) -> Iterator[None]:
+    """Let no exception out that shows what raw's URL gets from the environment.
+
+    Raises:
+        ItemembError: In the place of such an exception.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = "\n".join(format_exception(error))
+        if without_secrets(found, raw) == found:
+            raise
+        kind = type(error) if isinstance(error, ItemembError) else ItemembError
+        raise kind(without_secrets(str(error), raw)) from None
 
 
 def checked_engine(engine: str) -> str:

@@ -3,16 +3,19 @@
 The settings resource is generated from ``itememb_core.settings``: there is no second list.
 """
 
+import os
 from datetime import date
 from functools import lru_cache
 from typing import Any, Final
 
 import dagster as dg
+from fsspec.config import conf as fsspec_options
 from pydantic import BaseModel, create_model
 
 from itememb_core.raw import RawScan, listing_digest, scan
 from itememb_core.settings import DomainSettings, Settings
-from itememb_dagster.runtime.place import DEFAULT_EPOCH
+from itememb_core.urls import opened
+from itememb_dagster.runtime.place import DEFAULT_EPOCH, hiding
 
 
 def _config_class(model: type[BaseModel], base: type[Any]) -> type[Any]:
@@ -35,7 +38,7 @@ class RawResource(dg.ConfigurableResource[None]):
     """The raw folder.
 
     Attributes:
-        root: Folder or fsspec URL.
+        root: Folder or fsspec URL; ``${NAME}`` in it is a variable, read where it is opened.
         epoch: Day 0 of raw timestamps and numbered files, ``YYYY-MM-DD``.
     """
 
@@ -44,11 +47,30 @@ class RawResource(dg.ConfigurableResource[None]):
 
     def scan(self, settings: Settings) -> RawScan:
         """List the raw files."""
-        digest = listing_digest(self.root)
-        return _scan(self.root, date.fromisoformat(self.epoch), settings.domains, digest)
+        with hiding(self.root):
+            digest = listing_digest(opened_root(self.root))
+            return _scan(self.root, date.fromisoformat(self.epoch), settings.domains, digest)
 
 
 @lru_cache(maxsize=4)
 def _scan(root: str, epoch: date, domains: DomainSettings, _digest: str) -> RawScan:
     """Scan a listing once: every stage needs it, and files of many days have to be opened."""
-    return scan(root, epoch, domains)
+    return scan_raw(root, epoch, domains)
+
+
+def scan_raw(root: str, epoch: date, domains: DomainSettings | None = None) -> RawScan:
+    """List the files of a raw folder or URL in which ``${NAME}`` may stand.
+
+    Raises:
+        ItemembError: As ``scan``; it shows no variable's value.
+    """
+    with hiding(root):
+        return scan(opened_root(root), epoch, domains)
+
+
+def opened_root(root: str) -> str:
+    """Return the URL to open; the login in it goes to the file systems of this process."""
+    found = opened(root, os.environ)
+    if found.options:
+        fsspec_options.setdefault(found.protocol, {}).update(found.options)
+    return found.url

@@ -19,7 +19,8 @@ from pathlib import Path
 from itememb_core.raw import RawScan, scan
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
-from itememb_dagster.automation.runner import Outcome, Request, Runner
+from itememb_dagster.automation.outcome import Outcome
+from itememb_dagster.automation.runner import Request, Runner
 from itememb_dagster.checks.gates import CHECKS
 from itememb_dagster.factory.compute import make_stage
 from itememb_dagster.factory.stage import Stage, StageContext

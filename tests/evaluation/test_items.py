@@ -289,6 +289,16 @@ def test_next_baskets_by_hand():
     assert found["random", "recall@20"] == pytest.approx(20 / 201)
 
 
+def test_next_baskets_of_users_without_a_history_are_no_figures():
+    words = vocabulary()
+    later = baskets(("receipts", "b1", "i100", 2), ("receipts", "b1", "i150", 2))
+    space = Space(embeddings(words), words, KNOWN)
+    for history in (histories(), histories((1, "receipts", "i100"))):
+        made = item_evaluation(space, draw_queries(words, later, 0), history, CATALOG, 0)
+        assert made.queries == 1
+        assert not any("next basket" in name for name in made.table["slice"].to_pylist())
+
+
 def test_pairs_hold_only_items_seen_in_the_channel():
     words = vocabulary()
     rows = baskets(

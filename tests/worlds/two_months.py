@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
-from itememb_dagster.automation.runner import Outcome, Request, Runner
+from itememb_dagster.automation.outcome import Outcome
+from itememb_dagster.automation.runner import Request, Runner
 from itememb_dagster.cli.options import parse_settings
 from itememb_dagster.runtime.place import Place
 from tests.worlds.tiny import FOLDERS, write_tiny_world

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
 from itememb_core.raw.columns import Column, canonical_column, out_of_range, signature
-from itememb_core.raw.files import RawFile, RawScan, filesystem, is_local
+from itememb_core.raw.files import RawFile, RawScan
+from itememb_core.raw.listing import filesystem, is_local
 
 #: What every layout's events come to, before cleaning. ``file_day``: the day the file claims, or
 #: the row's own day in a file of many. ``status_timestamp``: since when the status is known.

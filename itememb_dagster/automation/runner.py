@@ -20,7 +20,7 @@ import dagster as dg
 
 from itememb_core.errors import UsageError
 from itememb_core.progress import Progress, silent
-from itememb_core.raw import RawScan, scan
+from itememb_core.raw import RawScan, scan, unclaimed
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
 from itememb_dagster.automation.jobs import DAYS_JOB, REST_JOB, range_tags
@@ -161,7 +161,10 @@ class Runner:
     def __init__(self, request: Request) -> None:
         self.request = request
         place = request.place
-        self.scan: RawScan = scan(place.raw, place.epoch, request.settings.domains)
+        settings = request.settings
+        self.scan: RawScan = scan(
+            place.raw, place.epoch, settings.domains, settings.raw, strict=False
+        )
         self.lake = Lake(Path(place.lake))
         self.outcome = Outcome()
         self.writer = uuid.uuid4().hex
@@ -263,8 +266,12 @@ class Runner:
         todo = {key: found for key, found in stale.items() if key in selected}
         wanted = sorted({d for found in todo.values() for d in found})
         bad = planner.bad_days(wanted)
-        self.outcome.errors += [str(error) for error in bad.values()]
+        self._add_errors([*self.scan.lost, *map(str, bad.values())])
         self._make_good(todo, [d for d in wanted if d not in bad])
+
+    def _add_errors(self, errors: Iterable[str]) -> None:
+        """Record errors; one that spoils several days is one line."""
+        self.outcome.errors += [e for e in dict.fromkeys(errors) if e not in self.outcome.errors]
 
     def _make_good(self, todo: Mapping[Key, Sequence[date]], days: Sequence[date]) -> None:
         """Make days, without those that only their rows show to be impossible."""
@@ -278,7 +285,7 @@ class Runner:
             refused = {d for key, found in left.items() if planner.stages[key].raw for d in found}
             # An engine that meets a damaged page fails for all days and does not say where.
             broken = planner.bad_days(refused, deep=True)
-            self.outcome.errors += [str(error) for error in broken.values()]
+            self._add_errors(map(str, broken.values()))
             todo = {key: found for key, found in left.items() if key in todo}
             days = [d for d in days if d not in (broken or refused)] if refused else []
 
@@ -338,6 +345,7 @@ class Runner:
                     f"lake {self.lake.root}: written in format {note.format}, now {FORMAT}; its "
                     "stamps say less, so that every stage is made again"
                 )
+            self.outcome.warnings += unclaimed(self.scan)
             self.lake.prepare(self.request.place.epoch, self.scan.days)
             yield
             sweep_scratch(self.lake.root)

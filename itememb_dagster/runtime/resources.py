@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import BaseModel, create_model
 
 from itememb_core.raw import RawScan, listing_digest, scan
-from itememb_core.settings import DomainSettings, Settings
+from itememb_core.settings import DomainSettings, RawSettings, Settings
 from itememb_dagster.runtime.place import DEFAULT_EPOCH
 
 
@@ -43,12 +43,15 @@ class RawResource(dg.ConfigurableResource[None]):
     epoch: str = DEFAULT_EPOCH
 
     def scan(self, settings: Settings) -> RawScan:
-        """List the raw files."""
+        """List the raw files; what is wrong with one is its own fault."""
         digest = listing_digest(self.root)
-        return _scan(self.root, date.fromisoformat(self.epoch), settings.domains, digest)
+        epoch = date.fromisoformat(self.epoch)
+        return _scan(self.root, epoch, settings.domains, settings.raw, digest)
 
 
 @lru_cache(maxsize=4)
-def _scan(root: str, epoch: date, domains: DomainSettings, _digest: str) -> RawScan:
+def _scan(
+    root: str, epoch: date, domains: DomainSettings, settings: RawSettings, _digest: str
+) -> RawScan:
     """Scan a listing once: every stage needs it, and files of many days have to be opened."""
-    return scan(root, epoch, domains)
+    return scan(root, epoch, domains, settings, strict=False)

@@ -72,7 +72,13 @@ def test_a_missing_column_names_the_one_that_differs_by_case(tmp_path: Path, nam
 
 
 def test_columns_of_no_layout_may_be_called_anything(con: ibis.BaseBackend, tmp_path: Path) -> None:
-    others = {"Note": ["x"], "note": ["y"], "note_1": ["z"], "source_file": ["a"], "SOURCE_ROW": [5]}
+    others = {
+        "Note": ["x"],
+        "note": ["y"],
+        "note_1": ["z"],
+        "source_file": ["a"],
+        "SOURCE_ROW": [5],
+    }
     for day, extra in enumerate((others, {"filename": ["f"], "price_1": [2.0]}, {})):
         write_retail(tmp_path, day, **extra)
     scan = raw.scan(tmp_path, EPOCH)

@@ -149,7 +149,7 @@ OTHER_TYPES: dict[str, Callable[[int], pa.Array]] = {
     "list": lambda n: pa.array([[float(k)] * (k % 3) for k in range(n)]),
     "struct": lambda n: pa.array([{"a": k, "A": None} for k in range(n)]),
     "binary": lambda n: pa.array([b"\xff" * (k % 4) for k in range(n)]),
-    "date": lambda n: pa.array([k for k in range(n)], pa.int32()).cast(pa.date32()),
+    "date": lambda n: pa.array(range(n), pa.int32()).cast(pa.date32()),
     "decimal": lambda n: pa.array(range(n)).cast(pa.decimal128(20, 0)).cast(pa.decimal128(22, 2)),
     "time": lambda n: pa.array(range(n), pa.int64()).cast(pa.time64("us")),
     "half": lambda n: pa.array(np.arange(n, dtype=np.float16)),
@@ -185,7 +185,9 @@ def drop_most(path: Path, rng: Rng) -> str:
 @fault("columns renamed")
 def rename(path: Path, rng: Rng) -> str:
     table, name = read(path), column(path, rng)
-    other = str(rng.choice([f"{name}_x", "file_row_number", "source_file", "day", "reason", " ", ""]))
+    other = str(
+        rng.choice([f"{name}_x", "file_row_number", "source_file", "day", "reason", " ", ""])
+    )
     write(path, table.rename_columns([other if c == name else c for c in table.column_names]))
     return f"{name} to {other!r}"
 
@@ -360,7 +362,18 @@ def _ids(path: Path, rng: Rng, values: list[Any], kind: pa.DataType, *kinds: str
 
 @fault("ids")
 def odd_text(path: Path, rng: Rng) -> str:
-    odd = ["", " ", "\t\n", "x" * 100_000, "fmcg_", "nfmcg_1\0", "'; --", "\U0001f600", "NaN", "nul"]
+    odd = [
+        "",
+        " ",
+        "\t\n",
+        "x" * 100_000,
+        "fmcg_",
+        "nfmcg_1\0",
+        "'; --",
+        "\U0001f600",
+        "NaN",
+        "nul",
+    ]
     return _ids(path, rng, odd, pa.string(), "text")
 
 

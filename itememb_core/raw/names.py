@@ -45,11 +45,6 @@ def name_fault(schema: pa.Schema, wanted: Iterable[str]) -> str | None:
     return None
 
 
-def others_clash(schema: pa.Schema) -> bool:
-    """Whether any two of a file's columns have one name but for case."""
-    return len({name.casefold() for name in schema.names}) < len(schema.names)
-
-
 def _clashes(kind: pa.DataType) -> Iterator[tuple[str, str]]:
     """Pairs of equal names but for case among the fields of a struct, at any depth."""
     names: dict[str, str] = {}

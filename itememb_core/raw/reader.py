@@ -3,7 +3,8 @@
 What does not belong here: which files and columns a layout has, how rows are validated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import Any, Final
 
@@ -68,12 +69,17 @@ def scan_parquet(
     raise ItemembError(f"engine {con.name}: cannot read raw files, expected duckdb or spark")
 
 
-def literal_path(path: str) -> str:
+def literal_for_duckdb(path: str) -> str:
     """A path as DuckDB's patterns (and those of fsspec) spell it, so that it matches itself alone.
 
     A set of one sign is that sign. What is no sign of a pattern stays as it is.
     """
     return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
+
+
+def literal_for_spark(path: str) -> str:
+    """A path as Spark's patterns spell it, so that it matches itself alone."""
+    return "".join(f"\\{sign}" if sign in "\\*?[]{}" else sign for sign in path)
 
 
 def _scan_duckdb(
@@ -82,7 +88,7 @@ def _scan_duckdb(
     if not is_local(scan.root):
         _connect_filesystem(con, scan.root)
     rows = con.read_parquet(
-        [literal_path(scan.url(file)) for file in files],
+        [literal_for_duckdb(scan.url(file)) for file in files],
         filename="_raw_file",
         file_row_number=True,
         hive_partitioning=False,
@@ -102,18 +108,38 @@ def _scan_spark(
     from pyspark.sql import functions as fn
 
     protocol = "file://" if is_local(scan.root) else ""
-    # Without the option, Spark takes a path for a pattern.
-    reader = con._session.read.option("__globPaths__", "false")
-    rows = reader.parquet(*[protocol + scan.url(file) for file in files])
     # Spark gives the URL of a row's file; as in any URL, a space is %20, but a plus is a plus.
     url = fn.url_decode(fn.replace(fn.col("_metadata.file_path"), fn.lit("+"), fn.lit("%2B")))
     root = filesystem(scan.root)[1] + "/"
     path = fn.substr(url, fn.instr(url, root) + fn.lit(len(root)))
-    name = ibis.util.gen_name("raw")
+    view = ibis.util.gen_name("raw")
     row = fn.col("_metadata.row_index")
-    wanted = [fn.col(f"`{name}`") for name in names]
-    rows.select(*wanted, path.alias("source_file"), row.alias("source_row")).createTempView(name)
-    return con.table(name)
+    with _exact_names(con):
+        rows = con._session.read.parquet(
+            *[protocol + literal_for_spark(scan.url(file)) for file in files]
+        )
+        text = {field.name for field in rows.schema if field.dataType.typeName() == "string"}
+        # Spark would read any bytes as text.
+        wanted = [
+            fn.validate_utf8(column).alias(name) if name in text else column
+            for name in names
+            for column in [fn.col(f"`{name}`")]
+        ]
+        rows = rows.select(*wanted, path.alias("source_file"), row.alias("source_row"))
+        rows.createTempView(view)
+    return con.table(view)
+
+
+@contextmanager
+def _exact_names(con: Any) -> Iterator[None]:
+    """Let Spark tell names by their case while a file's columns are looked up."""
+    name = "spark.sql.caseSensitive"
+    before = con._session.conf.get(name)
+    con._session.conf.set(name, "true")
+    try:
+        yield
+    finally:
+        con._session.conf.set(name, before)
 
 
 def canonical_rows(

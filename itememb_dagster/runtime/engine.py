@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
-from itememb_core.raw.reader import literal_path
+from itememb_core.raw.reader import literal_for_duckdb, literal_for_spark
 from itememb_dagster.lake.lock import engine_scratch
 from itememb_dagster.runtime.executor import worker_count
 from itememb_dagster.runtime.place import SPARK, checked_engine
@@ -127,7 +127,7 @@ def read_parts(con: ibis.BaseBackend, parts: list[Path]) -> ir.Table:
 
 
 def _duckdb_parts(con: Any, parts: list[Path], base: Path, segment: str | None) -> ir.Table:
-    paths = [literal_path(str(part)) for part in parts]
+    paths = [literal_for_duckdb(str(part)) for part in parts]
     if segment is None or "=" not in str(base):
         return con.read_parquet(paths, hive_partitioning=segment is not None)
     # A folder above the table's looks like a segment of it, and would be taken for one.
@@ -137,10 +137,9 @@ def _duckdb_parts(con: Any, parts: list[Path], base: Path, segment: str | None) 
 
 
 def _spark_parts(con: Any, parts: list[Path], base: Path, _segment: str | None) -> ir.Table:
-    urls = [f"file://{part.absolute()}" for part in parts]
-    # Without the second option, Spark takes a path for a pattern.
-    reader = con._session.read.option("basePath", f"file://{base.absolute()}")
-    rows = reader.option("__globPaths__", "false").parquet(*urls)
+    urls = [f"file://{literal_for_spark(str(part.absolute()))}" for part in parts]
+    # The base is no pattern.
+    rows = con._session.read.option("basePath", f"file://{base.absolute()}").parquet(*urls)
     name = ibis.util.gen_name("parts")
     rows.createTempView(name)
     return con.table(name)

@@ -15,6 +15,7 @@ import pytest
 from itememb_core import raw
 from itememb_core.errors import ItemembError
 from itememb_dagster.automation.runner import Outcome
+from itememb_dagster.runtime.engine import connect
 from tests.conftest import run
 from tests.raw.test_read import write_retail
 from tests.worlds.layouts import order, put, tracked
@@ -222,3 +223,12 @@ def test_static_files_are_read_to_their_last_page(tmp_path: Path) -> None:
     scan = raw.scan(tmp_path, EPOCH)
     with pytest.raises(ItemembError, match=r"items/a.parquet: not readable as Parquet"):
         raw.read_table(ibis.duckdb.connect(), scan, "marketplace_items")
+
+
+@pytest.mark.parametrize("engine", ["duckdb", pytest.param("spark", marks=pytest.mark.slow)])
+def test_no_engine_reads_other_bytes_as_text(tmp_path: Path, engine: str) -> None:
+    not_utf8(write_retail(tmp_path, 0))
+    scan = raw.scan(tmp_path, EPOCH)
+    with pytest.raises(Exception, match=r"(?i)utf-?8"):
+        raw.read_events(connect(engine, tmp_path), scan, "retail", scan.days).to_pyarrow()
+    assert list(raw.check_files(scan, "retail", scan.days, deep=True)) == [EPOCH]

@@ -11,6 +11,7 @@ import pytest
 
 from itememb_core import raw
 from itememb_core.errors import ItemembError
+from itememb_dagster.runtime.engine import connect
 from tests.raw.test_read import write_retail
 from tests.worlds.layouts import put, tracked
 
@@ -23,11 +24,6 @@ RECEIPT = {
     "price": [2.5],
     "transaction_hash": ["t"],
 }
-
-
-@pytest.fixture
-def con() -> ibis.BaseBackend:
-    return ibis.duckdb.connect(threads=2)
 
 
 def write_receipts(root: Path, columns: dict[str, Any]) -> None:
@@ -71,7 +67,9 @@ def test_a_missing_column_names_the_one_that_differs_by_case(tmp_path: Path, nam
     )
 
 
-def test_columns_of_no_layout_may_be_called_anything(con: ibis.BaseBackend, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["duckdb", pytest.param("spark", marks=pytest.mark.slow)])
+def test_columns_of_no_layout_may_be_called_anything(tmp_path: Path, engine: str) -> None:
+    con = connect(engine, tmp_path)
     others = {
         "Note": ["x"],
         "note": ["y"],

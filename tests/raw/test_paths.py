@@ -38,12 +38,14 @@ def test_a_raw_folder_beside_one_that_its_name_would_match(
     tmp_path: Path, name: str, engine: str
 ) -> None:
     for user, folder in enumerate((name, SIBLINGS[name])):
-        write_retail(tmp_path / folder, 0, user_id=pa.array([user], pa.uint64()))
+        for day in (0, 1):
+            write_retail(tmp_path / folder, day, user_id=pa.array([user], pa.uint64()))
     con = connect(engine, tmp_path)
     for user, folder in enumerate((name, SIBLINGS[name])):
         scan = raw.scan(tmp_path / folder, EPOCH)
-        (row,) = raw.read_events(con, scan, "retail", scan.days).to_pyarrow().to_pylist()
-        assert (row["user_id"], row["source_file"]) == (user, "retail/events/00000.pq")
+        rows = raw.read_events(con, scan, "retail", scan.days).order_by("source_file").to_pyarrow()
+        assert rows["user_id"].to_pylist() == [user, user]
+        assert rows["source_file"].to_pylist() == [f"retail/events/0000{day}.pq" for day in (0, 1)]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

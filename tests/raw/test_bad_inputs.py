@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.bad_inputs import Case, Made, cases, run_case, write_worlds
-from tests.worlds import spoil
+from tests.bench.bad_inputs.case import Case, cases, write_worlds
+from tests.bench.bad_inputs.fault import FAULTS
+from tests.bench.bad_inputs.run import make_bases, run_case
+from tests.bench.bad_inputs.tables import Made
 
 EACH = 2
 
@@ -30,17 +32,17 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bases() -> dict[str, Made]:
-    return {}
-
-
-@pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("work")
 
 
+@pytest.fixture(scope="module")
+def bases(worlds: Path, work: Path) -> dict[str, Made]:
+    return make_bases(worlds, work)
+
+
 def test_every_kind_of_fault_is_selected() -> None:
-    assert Counter(case.kind for case in selected()) == dict.fromkeys(spoil.FAULTS, EACH)
+    assert Counter(case.kind for case in selected()) == dict.fromkeys(FAULTS, EACH)
     assert {case.world for case in selected()} == {"tecd", "notebook", "ozon"}
 
 

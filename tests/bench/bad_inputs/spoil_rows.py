@@ -1,10 +1,5 @@
-"""Faults of raw files: each takes a file of a small world and spoils it, drawn by a seed.
+"""Faults of a file's columns and values."""
 
-What does not belong here: what a run makes of it (``tests/bench/bad_inputs.py``).
-"""
-
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,131 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-Rng = np.random.Generator
-#: Spoils a file and tells what it did.
-Fault = Callable[[Path, Rng], str]
-
-FAULTS: dict[str, tuple[Fault, ...]] = {}
-
-
-def fault(kind: str) -> Callable[[Fault], Fault]:
-    """Put a fault under a kind."""
-
-    def register(function: Fault) -> Fault:
-        FAULTS[kind] = (*FAULTS.get(kind, ()), function)
-        return function
-
-    return register
-
-
-def read(path: Path) -> pa.Table:
-    return pq.ParquetFile(path).read()
-
-
-def write(path: Path, table: pa.Table) -> None:
-    pq.write_table(table, path)
-
-
-def changed(path: Path, name: str, values: Any) -> None:
-    """Put other values in a column's place."""
-    table = read(path)
-    at = table.schema.get_field_index(name)
-    write(path, table.set_column(at, name, values))
-
-
-def column(path: Path, rng: Rng, *kinds: str) -> str | None:
-    """A column of the file, of one of some kinds, drawn; None where it has none."""
-    schema = read(path).schema
-    fits = {
-        "text": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t),
-        "time": lambda t: pa.types.is_duration(t) or pa.types.is_timestamp(t),
-        "integer": pa.types.is_integer,
-        "number": pa.types.is_floating,
-    }
-    names = [f.name for f in schema if not kinds or any(fits[k](f.type) for k in kinds)]
-    return str(rng.choice(names)) if names else None
-
-
-@fault("bytes flipped")
-def flip_bytes(path: Path, rng: Rng) -> str:
-    body = bytearray(path.read_bytes())
-    places = rng.integers(0, len(body), int(rng.integers(1, 20)))
-    for at in places:
-        body[at] ^= int(rng.integers(1, 256))
-    path.write_bytes(bytes(body))
-    return f"{len(places)} bytes"
-
-
-@fault("bytes flipped")
-def flip_footer(path: Path, rng: Rng) -> str:
-    body = bytearray(path.read_bytes())
-    length = int.from_bytes(body[-8:-4], "little")
-    at = len(body) - 8 - int(rng.integers(1, length))
-    body[at] ^= 1 << int(rng.integers(8))
-    path.write_bytes(bytes(body))
-    return f"a bit of the footer at {at}"
-
-
-@fault("bytes flipped")
-def flip_pages(path: Path, rng: Rng) -> str:
-    body = bytearray(path.read_bytes())
-    length = int.from_bytes(body[-8:-4], "little")
-    for at in rng.integers(4, len(body) - 8 - length, 30):
-        body[at] = int(rng.integers(256))
-    path.write_bytes(bytes(body))
-    return "30 bytes of pages"
-
-
-@fault("cut")
-def cut(path: Path, rng: Rng) -> str:
-    keep = int(rng.integers(1, path.stat().st_size))
-    path.write_bytes(path.read_bytes()[:keep])
-    return f"to {keep} bytes"
-
-
-@fault("cut")
-def cut_front(path: Path, rng: Rng) -> str:
-    drop = int(rng.integers(1, path.stat().st_size))
-    path.write_bytes(path.read_bytes()[drop:])
-    return f"the first {drop} bytes"
-
-
-@fault("emptied")
-def empty(path: Path, rng: Rng) -> str:
-    path.write_bytes(b"")
-    return "0 bytes"
-
-
-@fault("emptied")
-def no_rows(path: Path, rng: Rng) -> str:
-    write(path, read(path).slice(0, 0))
-    return "0 rows"
-
-
-@fault("zeroed")
-def zero(path: Path, rng: Rng) -> str:
-    path.write_bytes(bytes(path.stat().st_size))
-    return "all of it"
-
-
-@fault("zeroed")
-def zero_part(path: Path, rng: Rng) -> str:
-    body = bytearray(path.read_bytes())
-    first = int(rng.integers(4, len(body)))
-    last = min(len(body), first + int(rng.integers(1, 4096)))
-    body[first:last] = bytes(last - first)
-    path.write_bytes(bytes(body))
-    return f"{first} to {last}"
-
-
-@fault("no Parquet")
-def other_bytes(path: Path, rng: Rng) -> str:
-    body = (rng.bytes(999), b"a,b\n1,2\n", b"PAR1", b"PAR1" * 2, b"PAR1\x00\x00\x00\x7fPAR1")
-    path.write_bytes(body[int(rng.integers(len(body)))])
-    return "other bytes"
-
+from tests.bench.bad_inputs.fault import Rng, changed, column, fault, read, write
+from tests.bench.bad_inputs.spoil_bytes import flip_bytes
 
 OTHER_TYPES: dict[str, Callable[[int], pa.Array]] = {
     "string": lambda n: pa.array([f"x{k}" for k in range(n)]),
@@ -237,67 +110,6 @@ def not_utf8(path: Path, rng: Rng) -> str:
     text = pa.Array.from_buffers(pa.string(), len(bad), bad.buffers(), bad.null_count, bad.offset)
     changed(path, name, text)
     return name
-
-
-@fault("links")
-def dangling(path: Path, rng: Rng) -> str:
-    path.unlink()
-    path.symlink_to(path.with_name("gone.pq"))
-    return "to nothing"
-
-
-@fault("links")
-def loop(path: Path, rng: Rng) -> str:
-    path.unlink()
-    path.symlink_to(path.name)
-    return "to itself"
-
-
-@fault("links")
-def link_to_folder(path: Path, rng: Rng) -> str:
-    path.unlink()
-    path.symlink_to(path.parent)
-    return "to its folder"
-
-
-@fault("links")
-def link_to_same(path: Path, rng: Rng) -> str:
-    target = path.with_name(f"_{path.name}")
-    path.rename(target)
-    path.symlink_to(target)
-    return "to its own content"
-
-
-@fault("pipes and devices")
-def pipe(path: Path, rng: Rng) -> str:
-    path.unlink()
-    os.mkfifo(path)
-    return "a pipe"
-
-
-@fault("pipes and devices")
-def device(path: Path, rng: Rng) -> str:
-    path.unlink()
-    path.symlink_to(str(rng.choice(["/dev/zero", "/dev/null", "/dev/random"])))
-    return "a device"
-
-
-@fault("folders")
-def folder(path: Path, rng: Rng) -> str:
-    body = path.read_bytes()
-    path.unlink()
-    path.mkdir()
-    if rng.random() < 0.7:
-        (path / "part-0.parquet").write_bytes(body)
-    return "in the file's place"
-
-
-@fault("folders")
-def parent_is_file(path: Path, rng: Rng) -> str:
-    parent = path.parent
-    shutil.rmtree(parent)
-    parent.write_bytes(b"what?")
-    return "a file in the folder's place"
 
 
 def _times(path: Path, rng: Rng, change: Callable[[np.ndarray], Any]) -> str:
@@ -410,44 +222,3 @@ def rows_twice(path: Path, rng: Rng) -> str:
     table = read(path)
     write(path, pa.concat_tables([table, table]))
     return "all rows"
-
-
-@fault("duplicates")
-def two_spellings(path: Path, rng: Rng) -> str:
-    other = ".parquet" if path.suffix == ".pq" else ".pq"
-    shutil.copy(path, path.with_suffix(other))
-    return f"{path.stem}{other} too"
-
-
-@fault("duplicates")
-def another_name(path: Path, rng: Rng) -> str:
-    stem = path.stem.lstrip("0") or "0"
-    shutil.copy(path, path.with_name(f"{stem if path.stem != stem else path.stem + '0'}.parquet"))
-    return "under another number"
-
-
-ODD_NAMES = ("today.pq", "[ab].parquet", "a*.pq", "x y.pq", "9999-12-31.pq", "2030-01-01.pq",
-             "1900-01-01.pq", "99999999.pq", "-1.pq", "1e3.pq", "٣.pq", "a\nb.pq", "00001.csv",
-             "00001.PQ", "00001.pq.gz", "00001", "events.pq ", "größe.pq", "%2e.pq", "..pq",
-             os.fsdecode(b"\xff.pq"))  # fmt: skip
-
-
-@fault("odd names")
-def odd_name(path: Path, rng: Rng) -> str:
-    name = ODD_NAMES[int(rng.integers(len(ODD_NAMES)))]
-    path.rename(path.with_name(name))
-    return f"renamed to {name!r}"
-
-
-@fault("odd names")
-def odd_copy(path: Path, rng: Rng) -> str:
-    name = ODD_NAMES[int(rng.integers(len(ODD_NAMES)))]
-    shutil.copy(path, path.with_name(name))
-    return f"{name!r} beside"
-
-
-@fault("odd names")
-def misspelt(path: Path, rng: Rng) -> str:
-    name = f"{path.stem[:-1]}{path.suffix}" if rng.random() < 0.5 else path.name.upper()
-    path.rename(path.with_name(name))
-    return f"renamed to {name}"

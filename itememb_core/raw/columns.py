@@ -110,7 +110,10 @@ def _column_fault(schema: pa.Schema, column: Column) -> str | None:
 
 
 def good_footers(
-    root: str, files: Iterable[RawFile], columns: Callable[[RawFile], Sequence[Column]]
+    root: str,
+    files: Iterable[RawFile],
+    columns: Callable[[RawFile], Sequence[Column]],
+    deep: bool = False,
 ) -> dict[RawFile, pq.FileMetaData]:
     """Footers of files that are all good; the first fault is raised.
 
@@ -118,12 +121,13 @@ def good_footers(
         root: The raw folder.
         files: Files of it.
         columns: The columns that a file should have.
+        deep: Also read every page, see :func:`~itememb_core.raw.files.read_footer`.
 
     Raises:
         ItemembError: A file that cannot be read, or a column that is missing or of another type.
     """
     good = {}
-    for file, footer in read_footers(root, files).items():
+    for file, footer in read_footers(root, files, deep).items():
         error = check_schema(file, footer, columns(file))
         if isinstance(footer, ItemembError) or error:
             raise error or footer

@@ -168,18 +168,17 @@ def read_table(
     """
     files = scan.static_files(name) if days is None else scan.range_files(name, days)
     # Few and small beside events: read whole, since an engine would not say which file is broken.
-    for footer in read_footers(scan.root, files, deep=True).values():
-        if isinstance(footer, ItemembError):
-            raise footer
-    parts = _parts(con, scan, name, files)
+    parts = _parts(con, scan, name, files, deep=True)
     return ibis.union(*parts) if parts else None
 
 
-def _parts(con: ibis.BaseBackend, scan: RawScan, name: str, files: list[RawFile]) -> list[ir.Table]:
+def _parts(
+    con: ibis.BaseBackend, scan: RawScan, name: str, files: list[RawFile], deep: bool = False
+) -> list[ir.Table]:
     """Rows of files in canonical form, a table for each list of columns."""
     layout = _LAYOUTS[scan.layout]
     groups: dict[tuple[Column, ...], Footers] = {}
-    for file, footer in good_footers(scan.root, files, layout.columns).items():
+    for file, footer in good_footers(scan.root, files, layout.columns, deep).items():
         groups.setdefault(layout.columns(file), {})[file] = footer
     return [
         layout.shape(con, scan, name, _dated(canonical_rows(con, scan, footers, columns), footers))

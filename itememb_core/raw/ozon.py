@@ -152,7 +152,7 @@ def _with_categories(con: ibis.BaseBackend, scan: RawScan, items: ir.Table) -> i
 
 def _categories(con: ibis.BaseBackend, scan: RawScan) -> ir.Table | None:
     """One row an id (catalogid, catalogpath, top), its first values; None without a file."""
-    footers = good_footers(scan.root, scan.static_files(CATEGORIES), columns)
+    footers = good_footers(scan.root, scan.static_files(CATEGORIES), columns, deep=True)
     if not footers:
         return None
     rows = canonical_rows(con, scan, footers, COLUMNS[CATEGORIES])

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.bench.bad_inputs.case import Result, cases, write_worlds
 from tests.bench.bad_inputs.fault import FAULTS
-from tests.bench.bad_inputs.run import Child
+from tests.bench.bad_inputs.run import run_cases
 
 
 def table_of(results: Sequence[Result]) -> str:
@@ -38,27 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("count", nargs="?", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="the number of one case")
+    parser.add_argument("--workers", type=int, default=2, help="processes side by side")
     options = parser.parse_args(arguments)
+    found = cases(options.count, options.seed)
+    found = [case for case in found if options.only in (None, case.number)]
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="bad_worlds") as folder:
         write_worlds(Path(folder))
-        child = None
-        for case in cases(options.count, options.seed):
-            if options.only is not None and case.number != options.only:
-                continue
-            child = child if child and child.process.is_alive() else Child(Path(folder))
-            results.append(child.result(case))
-            if results[-1].wrong:
-                print(
-                    f"{case}: {results[-1].did}\n    " + "\n    ".join(results[-1].wrong),
-                    flush=True,
-                )
+        for result in run_cases(found, Path(folder), options.workers):
+            results.append(result)
+            if result.wrong:
+                print(result.case, result.did, *result.wrong, sep="\n    ", flush=True)
             elif options.only is not None:
-                print(results[-1])
+                print(result)
             elif len(results) % 50 == 0:
                 print(f"{len(results)} cases", flush=True)
-        if child:
-            child.close()
     print(table_of(results))
     slow = max(result.seconds for result in results)
     bad = sum(bool(result.wrong) for result in results)

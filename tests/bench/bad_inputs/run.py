@@ -3,8 +3,11 @@
 import multiprocessing
 import shutil
 import tempfile
+import threading
 import time
 import traceback
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -47,7 +50,7 @@ def run_case(case: Case, worlds: Path, work: Path, bases: dict[str, Made]) -> Re
         result.wrong = [f"nothing is made: {error}"]
     except Exception:  # noqa: BLE001 - it is what is looked for
         result.ended, result.wrong = "traceback", [traceback.format_exc()]
-    shutil.rmtree(root)
+    shutil.rmtree(root, ignore_errors=True)
     shutil.rmtree(lake, ignore_errors=True)
     result.seconds = time.perf_counter() - begun
     return result
@@ -90,3 +93,18 @@ class Child:
         """End the process."""
         self.process.kill()
         self.process.join()
+
+
+def run_cases(found: Iterable[Case], worlds: Path, workers: int) -> Iterator[Result]:
+    """What became of cases, some at a time, each child with one after the other."""
+    own = threading.local()
+
+    def one(case: Case) -> Result:
+        child: Child | None = getattr(own, "child", None)
+        if child is None or not child.process.is_alive():
+            own.child = child = Child(worlds)
+        return child.result(case)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for future in as_completed([pool.submit(one, case) for case in found]):
+            yield future.result()

@@ -166,7 +166,11 @@ def read_table(
     Raises:
         ItemembError: A file is bad.
     """
-    files = scan.static_files(name) if days is None else scan.range_files(name, days)
+    if days is None:
+        files = scan.static_files(name)
+    else:
+        lost = (file for file in scan.named(name) if file.any_day)
+        files = list(dict.fromkeys([*scan.range_files(name, days), *lost]))
     # Few and small beside events: read whole, since an engine would not say which file is broken.
     parts = _parts(con, scan, name, files, deep=True)
     return ibis.union(*parts) if parts else None

@@ -232,3 +232,12 @@ def test_no_engine_reads_other_bytes_as_text(tmp_path: Path, engine: str) -> Non
     with pytest.raises(Exception, match=r"(?i)utf-?8"):
         raw.read_events(connect(engine, tmp_path), scan, "retail", scan.days).to_pyarrow()
     assert list(raw.check_files(scan, "retail", scan.days, deep=True)) == [EPOCH]
+
+
+def test_a_table_by_month_whose_folder_is_none_is_an_error(tmp_path: Path) -> None:
+    write_retail(tmp_path, 0)
+    (tmp_path / "reviews").write_bytes(b"what?")
+    scan = raw.scan(tmp_path, EPOCH, strict=False)
+    for days in ([], [EPOCH]):
+        with pytest.raises(ItemembError, match=r"^reviews: found a file, expected a folder"):
+            raw.read_table(ibis.duckdb.connect(), scan, "reviews", days)

@@ -16,6 +16,8 @@ from itememb_core.tables import conservation_violations
 from tests.bench.bad_inputs.case import Result
 from tests.bench.bad_inputs.tables import Made
 
+#: Faults after which no row of a file can be trusted.
+NEVER_READ = ("case clashes", "cut", "folders", "no Parquet", "pipes and devices")
 #: Names of files that are events of a channel.
 DAILY = ("receipts", "retail", "marketplace", "offers")
 
@@ -82,6 +84,11 @@ def judge(result: Result, base: Made, made: Made, root: Path, touched: set[str])
         "error" if made.errors else "rejected rows" if rejected[1] > rejected[0]
         else "warning" if told else "harmless"
     )  # fmt: skip
+    if made.errors == [] and (
+        result.case.kind in NEVER_READ
+        or (result.case.kind == "not UTF-8" and " " not in result.did)
+    ):
+        wrong.append("is read as if nothing were wrong with it")
     result.wrong = wrong
 
 

@@ -199,7 +199,7 @@ def unique(files: Iterable[RawFile]) -> list[RawFile]:
     for file in ordered:
         if not file.lost:
             found.setdefault((file.name, file.day), []).append(file)
-    twice = {}
+    twice: dict[str, str] = {}
     for (name, day), those in found.items():
         if len(those) > 1:
             thing = f"day {day} of {name}" if day else f"table {name}"

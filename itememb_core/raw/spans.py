@@ -108,8 +108,8 @@ def _with_span(root: str, file: RawFile, columns: Sequence[Column], rules: DayRu
     time = next(column for column in columns if column.target == "timestamp")
     try:
         footer = read_footer(root, file)
-    except ItemembError as error:
-        return replace(file, fault=str(error), any_day=True)
+    except ItemembError as unreadable:
+        return replace(file, fault=str(unreadable), any_day=True)
     error = check_schema(file, footer, columns)
     if check_schema(file, footer, [time]):
         return replace(file, fault=str(error), any_day=True)

@@ -23,6 +23,18 @@ class DomainSettings(StageSettings):
     offers: str = Field("offer_", min_length=1, description="Prefix of offer ids.")
 
 
+class RawSettings(StageSettings):
+    """What a raw folder may look like."""
+
+    max_gap_days: int = Field(
+        400,
+        ge=1,
+        le=200_000,
+        description="Most days from one day of raw to the next; a day that is farther from all "
+        "others is an error that names its file, and is not made.",
+    )
+
+
 class CopurchaseSettings(StageSettings):
     """Pairs of items in one basket (user, transaction, day)."""
 
@@ -265,6 +277,7 @@ class Settings(StageSettings):
         description="Days at the end that the backtest does not see; 0: no temporal test.",
     )
     domains: DomainSettings = DomainSettings()
+    raw: RawSettings = RawSettings()
     copurchase_edges: CopurchaseSettings = CopurchaseSettings()
     coview_edges: CoviewSettings = CoviewSettings()
     bridge_edges: BridgeSettings = BridgeSettings()

@@ -5,8 +5,16 @@ rows: that is :mod:`itememb_core.tables`. A layout is one module that finds file
 and gives rows their canonical form; :mod:`itememb_core.raw.layouts` chooses between them.
 """
 
-from itememb_core.raw.files import RawFile, RawScan, count_rows, fingerprint, listing_digest
-from itememb_core.raw.layouts import check_files, day_rows, read_events, read_table, scan
+from itememb_core.raw.files import RawFile, RawScan, count_rows, fingerprint
+from itememb_core.raw.layouts import (
+    check_files,
+    day_rows,
+    read_events,
+    read_table,
+    scan,
+    unclaimed,
+)
+from itememb_core.raw.listing import listing_digest
 from itememb_core.raw.reader import RAW_EVENTS
 
 __all__ = [
@@ -21,4 +29,5 @@ __all__ = [
     "read_events",
     "read_table",
     "scan",
+    "unclaimed",
 ]

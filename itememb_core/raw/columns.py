@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
 from itememb_core.raw.files import RawFile, read_footers
+from itememb_core.raw.names import name_fault, near_name
 
 Kind = Literal["time", "id", "text", "label", "integer", "number", "vector", "pairs", "labels"]
 
@@ -87,26 +88,32 @@ def check_schema(
     if isinstance(footer, ItemembError):
         return footer
     schema = footer.schema.to_arrow_schema()
-    for column in columns:
-        found = schema.get_all_field_indices(column.source)
-        expected = f"expected {column.expected}"
-        if not found and column.required:
-            have = ", ".join(schema.names[:12])
-            return ItemembError(
-                f"{file.path}: column '{column.source}' is missing (found {have}), {expected}"
-            )
-        if len(found) > 1:
-            return ItemembError(
-                f"{file.path}: column '{column.source}' stands {len(found)} times, expected once"
-            )
-        if found and not _fits(schema.field(found[0]).type, column):
-            kind = schema.field(found[0]).type
-            return ItemembError(f"{file.path}: column '{column.source}' is {kind}, {expected}")
+    fault = name_fault(schema, [column.source for column in columns])
+    faults = (_column_fault(schema, column) for column in columns)
+    fault = fault or next(filter(None, faults), None)
+    return ItemembError(f"{file.path}: {fault}") if fault else None
+
+
+def _column_fault(schema: pa.Schema, column: Column) -> str | None:
+    """What is wrong with one column of a file; None for a good one, or one that may be missing."""
+    found = schema.get_all_field_indices(column.source)
+    near = near_name(column.source, schema.names)
+    if not found and (column.required or near):
+        have = f"'{near}', which differs by case" if near else ", ".join(schema.names[:12])
+        return f"column '{column.source}' is missing (found {have}), expected {column.expected}"
+    if len(found) > 1:
+        return f"column '{column.source}' stands {len(found)} times, expected once"
+    if found and not _fits(schema.field(found[0]).type, column):
+        kind = schema.field(found[0]).type
+        return f"column '{column.source}' is {kind}, expected {column.expected}"
     return None
 
 
 def good_footers(
-    root: str, files: Iterable[RawFile], columns: Callable[[RawFile], Sequence[Column]]
+    root: str,
+    files: Iterable[RawFile],
+    columns: Callable[[RawFile], Sequence[Column]],
+    deep: bool = False,
 ) -> dict[RawFile, pq.FileMetaData]:
     """Footers of files that are all good; the first fault is raised.
 
@@ -114,12 +121,13 @@ def good_footers(
         root: The raw folder.
         files: Files of it.
         columns: The columns that a file should have.
+        deep: Also read every page, see :func:`~itememb_core.raw.files.read_footer`.
 
     Raises:
         ItemembError: A file that cannot be read, or a column that is missing or of another type.
     """
     good = {}
-    for file, footer in read_footers(root, files).items():
+    for file, footer in read_footers(root, files, deep).items():
         error = check_schema(file, footer, columns(file))
         if isinstance(footer, ItemembError) or error:
             raise error or footer

@@ -1,4 +1,4 @@
-"""Files of a raw folder, local or behind any fsspec URL: names, days, sizes, fingerprints.
+"""Files of a raw folder, local or behind any fsspec URL: names, days, fingerprints, footers.
 
 What does not belong here: what a layout's folders are called, what stands in a file's columns.
 """
@@ -7,25 +7,24 @@ import hashlib
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
 from itememb_core.errors import ItemembError
-from itememb_core.settings import DomainSettings
-
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
+from itememb_core.raw.listing import Entry, filesystem
+from itememb_core.settings import DomainSettings, RawSettings
 
 SUFFIXES: Final = (".pq", ".parquet")
 _BLOCK: Final = 1 << 20
-#: What file systems call the mark of a change, the best first.
-_CHANGE_MARKS: Final = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated")
+#: Days that a file's name or rows may have: those that every engine, and the lake, can hold.
+FIRST_DAY: Final = date(1700, 1, 1)
+LAST_DAY: Final = date(2199, 12, 31)
+#: The fingerprint of what cannot be read.
+UNREADABLE: Final = "unreadable"
 #: Footers are small and, on object stores, far away: several are fetched at once.
 _FOOTER_THREADS: Final = 8
 
@@ -40,6 +39,10 @@ class RawFile:
         day: The day its name claims; None for files of no day or of many.
         bytes: Its size.
         span: First and last day that its rows may have, for files of many days.
+        fault: Why it cannot be read as what it should be, with its path; None for what a look at
+            names, and at the footers of files of many days, finds good.
+        any_day: Whether it may hold rows of any day: of many days, and nobody can say which.
+        lost: Whether it spoils no day: nobody can say which, or it is too far from all others.
     """
 
     path: str
@@ -47,6 +50,9 @@ class RawFile:
     day: date | None
     bytes: int
     span: tuple[date, date] | None = None
+    fault: str | None = None
+    any_day: bool = False
+    lost: bool = False
 
     @property
     def first_last(self) -> tuple[date, date] | None:
@@ -56,7 +62,22 @@ class RawFile:
     def covers(self, day: date) -> bool:
         """Whether it may hold rows of a day."""
         span = self.first_last
-        return span is not None and span[0] <= day <= span[1]
+        if span is None or self.lost:
+            return self.any_day
+        return span[0] <= day <= span[1]
+
+
+@dataclass(frozen=True)
+class DayRules:
+    """What days files may have.
+
+    Attributes:
+        epoch: The date of day number 0 and of a duration of 0.
+        max_gap_days: Days between one day of raw and the next; what is farther is no day of it.
+    """
+
+    epoch: date
+    max_gap_days: int = RawSettings().max_gap_days
 
 
 @dataclass(frozen=True)
@@ -81,11 +102,16 @@ class RawScan:
     def days(self) -> list[date]:
         """All days that any daily file covers, sorted."""
         found: set[date] = set()
-        for span in {file.first_last for file in self.files}:
+        for span in {file.first_last for file in self.files if not file.lost}:
             if span:
                 length = (span[1] - span[0]).days + 1
                 found.update(span[0] + timedelta(days=offset) for offset in range(length))
         return sorted(found)
+
+    @property
+    def lost(self) -> list[str]:
+        """The faults of files that spoil no day; nothing is read of them. Each once."""
+        return list(dict.fromkeys(file.fault for file in self.files if file.lost and file.fault))
 
     def named(self, name: str) -> list[RawFile]:
         """Every file of one channel or table."""
@@ -101,7 +127,8 @@ class RawScan:
         return [
             file
             for file in self.named(channel)
-            if file.day in wanted or (file.span and any(map(file.covers, wanted)))
+            if (file.day in wanted and not file.lost)
+            or ((file.span or file.any_day) and any(map(file.covers, wanted)))
         ]
 
     def static_files(self, name: str) -> list[RawFile]:
@@ -111,81 +138,6 @@ class RawScan:
     def url(self, file: RawFile) -> str:
         """Where the engine finds the file."""
         return f"{self.root}/{file.path}"
-
-
-def filesystem(root: str) -> tuple["AbstractFileSystem", str]:
-    """The fsspec file system of a folder and the folder's path in it.
-
-    Raises:
-        ItemembError: No file system takes the URL, or its package is not installed.
-    """
-    try:
-        fs, path = url_to_fs(root)
-    except Exception as error:  # whatever a file system of any package finds wrong
-        raise ItemembError(f"raw folder {root}: cannot be opened ({_one_line(error)})") from error
-    return fs, path.rstrip("/")
-
-
-def is_local(root: str) -> bool:
-    """Whether plain paths reach the folder."""
-    return isinstance(filesystem(root)[0], LocalFileSystem)
-
-
-def canonical_root(raw: str) -> str:
-    """Absolute path of a local folder, or the URL as the file system itself spells it.
-
-    Raises:
-        ItemembError: There is no such folder, or it cannot be listed.
-    """
-    fs, path = filesystem(raw)
-    try:
-        fs.invalidate_cache()
-        there = fs.isdir(path)
-        if there:
-            fs.ls(path)
-    except Exception as error:  # as above
-        raise ItemembError(f"raw folder {raw}: cannot be listed ({_one_line(error)})") from error
-    if not there:
-        raise ItemembError(f"raw folder {raw}: found no folder there, expected one of raw files")
-    if isinstance(fs, LocalFileSystem):
-        return path
-    root = str(fs.unstrip_protocol(path))
-    # Some leave the host out of it.
-    return root if filesystem(root)[0] == fs else raw.rstrip("/")
-
-
-def list_folder(root: str, folder: str = "") -> dict[str, int | None]:
-    """Entries of a folder below ``root``: name to size, None for folders; {} if there is none.
-
-    Names that start with ``.`` or ``_`` are markers of tools, not data, and are left out.
-    """
-    fs, path = filesystem(root)
-    try:
-        entries = fs.ls(f"{path}/{folder}".rstrip("/"), detail=True)
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    named = {entry["name"].rstrip("/").rsplit("/", 1)[-1]: entry for entry in entries}
-    return {
-        name: None if entry["type"] == "directory" else int(entry["size"] or 0)
-        for name, entry in sorted(named.items())
-        if not name.startswith((".", "_"))
-    }
-
-
-def listing_digest(root: str) -> str:
-    """Hash of what a listing shows of every file below a folder; no file is opened.
-
-    Names, sizes and whichever mark of a change the file system gives (a tag of the content, else
-    the time of the last change). A file that is written anew has another one.
-    """
-    fs, path = filesystem(root)
-    fs.invalidate_cache()
-    state = hashlib.blake2b(digest_size=16)
-    for name, entry in sorted(fs.find(path, detail=True).items()):
-        if not name.rsplit("/", 1)[-1].startswith((".", "_")):
-            mark = next((entry[key] for key in _CHANGE_MARKS if entry.get(key)), None)
-            state.update(f"{name}\0{entry.get('size')}\0{mark}\0".encode())
-    return state.hexdigest()
 
 
 def stem_of(path: str) -> str | None:
@@ -198,82 +150,116 @@ def parse_day(path: str, epoch: date) -> date:
     """The day that a file's name claims: a day number from ``epoch``, or ``YYYY-MM-DD``.
 
     Raises:
-        ItemembError: The name is neither.
+        ItemembError: The name is neither, or too far a day.
     """
     stem = stem_of(path) or ""
     try:
+        day = None
         if re.fullmatch(r"[0-9]+", stem):
-            return epoch + timedelta(days=int(stem))
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", stem):
-            return date.fromisoformat(stem)
+            day = epoch + timedelta(days=int(stem))
+        elif re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", stem):
+            day = date.fromisoformat(stem)
+        if day is not None and FIRST_DAY <= day <= LAST_DAY:
+            return day
     except (ValueError, OverflowError):
         pass
     raise ItemembError(
-        f"{path}: name is no day, expected a day number (01272) or YYYY-MM-DD and .pq or .parquet"
+        f"{path}: name is no day, expected a day number (01272) or YYYY-MM-DD and .pq or .parquet, "
+        f"from {FIRST_DAY} to {LAST_DAY}"
     )
 
 
-def file_size(path: str, size: int | None) -> int:
-    """The size that :func:`list_folder` gives a file.
+def day_file(path: str, name: str, entry: Entry, epoch: date) -> RawFile:
+    """The file of one day of a channel or table; what is no such file has its fault."""
+    try:
+        file = RawFile(path, name, parse_day(path, epoch), entry.size)
+    except ItemembError as error:
+        file = RawFile(path, name, None, entry.size, fault=str(error), lost=True)
+    return replace(file, fault=f"{path}: {entry.fault}") if entry.fault else file
 
-    Raises:
-        ItemembError: It is a folder.
+
+def folder_file(folder: str, name: str, entry: Entry) -> RawFile:
+    """What stands in a folder's place: it may hold any day of a channel."""
+    return RawFile(folder, name, None, 0, fault=f"{folder}: {entry.fault}", any_day=True)
+
+
+def table_file(path: str, name: str, entry: Entry) -> RawFile:
+    """A file of no day, or of days that are still to be found; a fault if it is no file."""
+    fault = f"{path}: {entry.fault}" if entry.fault else None
+    return RawFile(path, name, None, entry.size, fault=fault)
+
+
+def unique(files: Iterable[RawFile]) -> list[RawFile]:
+    """The files, sorted by path; two for one day of a channel, or for one table, are both faulty.
+
+    Which of them is meant nobody can say.
     """
-    if size is None:
-        raise ItemembError(f"{path}: found a folder, expected a Parquet file")
-    return size
-
-
-def check_unique(files: Iterable[RawFile]) -> None:
-    """Two files for one day of a channel, or for one table, are an error.
-
-    Raises:
-        ItemembError: Naming both.
-    """
-    seen: dict[tuple[str, date | None], str] = {}
-    for file in files:
-        first = seen.setdefault((file.name, file.day), file.path)
-        if first != file.path:
-            thing = f"day {file.day} of {file.name}" if file.day else f"table {file.name}"
-            raise ItemembError(f"{thing}: found {first} and {file.path}, expected one file")
+    ordered = sorted(files, key=lambda file: file.path)
+    found: dict[tuple[str, date | None], list[RawFile]] = {}
+    for file in ordered:
+        if not file.lost:
+            found.setdefault((file.name, file.day), []).append(file)
+    twice: dict[str, str] = {}
+    for (name, day), those in found.items():
+        if len(those) > 1:
+            thing = f"day {day} of {name}" if day else f"table {name}"
+            paths = " and ".join(file.path for file in those)
+            twice |= {file.path: f"{thing}: found {paths}, expected one file" for file in those}
+    return [replace(f, fault=f.fault or twice.get(f.path)) for f in ordered]
 
 
 def fingerprint(root: str, file: RawFile) -> str:
     """Hash of a file's bytes (BLAKE2b, 128 bits, hex), read in blocks.
 
-    Raises:
-        ItemembError: The file has gone or cannot be read.
+    ``UNREADABLE`` for a file that has gone, has a fault or cannot be read: reading it says why, and
+    another file's days do not depend on it.
     """
     fs, path = filesystem(root)
     digest = hashlib.blake2b(digest_size=16)
+    if file.fault:
+        return UNREADABLE
     try:
         with fs.open(f"{path}/{file.path}", "rb", block_size=_BLOCK) as stream:
             while block := stream.read(_BLOCK):
                 digest.update(block)
-    except OSError as error:
-        raise ItemembError(f"{file.path}: cannot be read ({_one_line(error)})") from error
+    except OSError:
+        return UNREADABLE
     return digest.hexdigest()
 
 
 def read_footer(root: str, file: RawFile, deep: bool = False) -> pq.FileMetaData:
-    """Parquet footer of one file; with ``deep`` every page is read too.
+    """Parquet footer of one file; with ``deep`` every page is read too, and text is UTF-8.
 
     Raises:
-        ItemembError: Missing, empty, truncated or not Parquet.
+        ItemembError: The file has a fault, or is missing, empty, truncated or not Parquet.
     """
-    fs, path = filesystem(root)
+    if file.fault:
+        raise ItemembError(file.fault)
     if file.bytes == 0:
         raise ItemembError(f"{file.path}: file is empty (0 bytes), expected a Parquet file")
+    fs, path = filesystem(root)
     try:
         with fs.open(f"{path}/{file.path}", "rb") as stream, pq.ParquetFile(stream) as parquet:
-            if deep:
-                for _batch in parquet.iter_batches():
-                    pass
+            parquet.schema_arrow.names  # noqa: B018 - names and types can be broken, too
+            for batch in parquet.iter_batches() if deep else ():
+                _check_values(file, batch)
             return parquet.metadata
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ValueError, MemoryError) as error:
         raise ItemembError(
-            f"{file.path}: not readable as Parquet ({_one_line(error)}), expected a whole file"
+            f"{file.path}: not readable as Parquet ({one_line(error)}), expected a whole file"
         ) from error
+
+
+def _check_values(file: RawFile, batch: pa.RecordBatch) -> None:
+    """Nothing of Arrow's reader looks whether text is text."""
+    for name, values in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            values.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise ItemembError(
+                f"{file.path}: column '{name}' holds what is no {values.type} "
+                f"({one_line(error)}), expected text in UTF-8"
+            ) from error
 
 
 def read_footers(
@@ -302,6 +288,6 @@ def count_rows(root: str, files: Iterable[RawFile]) -> dict[str, int]:
     }
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """First line of an error's text, or its kind where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -15,23 +15,25 @@ import ibis.expr.types as ir
 from itememb_core.errors import ItemembError
 from itememb_core.raw import notebook, ozon, tecd
 from itememb_core.raw.columns import Column, check_schema, good_footers
-from itememb_core.raw.files import (
-    RawFile,
-    RawScan,
-    canonical_root,
-    count_rows,
-    list_folder,
-    read_footers,
-)
+from itememb_core.raw.files import DayRules, RawFile, RawScan, count_rows, read_footers
+from itememb_core.raw.listing import canonical_root, list_folder, walk
 from itememb_core.raw.reader import RAW_EVENTS, Footers, canonical_rows, conform, empty_table
-from itememb_core.settings import DomainSettings
+from itememb_core.raw.spans import mark_far
+from itememb_core.raw.unclaimed import unclaimed_lines
+from itememb_core.settings import DomainSettings, RawSettings
 
 
 class Layout(Protocol):
     """What a layout's module offers."""
 
-    def find(self, root: str, epoch: date) -> tuple[RawFile, ...]:
-        """Every file of the layout below ``root``, sorted by path; empty where there is none."""
+    #: Where its files lie, for people: folders (ending in a slash) and files that stand alone.
+    KNOWN: tuple[str, ...]
+
+    def find(self, root: str, rules: DayRules) -> tuple[RawFile, ...]:
+        """Every file of the layout below ``root``, sorted by path; empty where there is none.
+
+        What is in the place of one, and cannot be read as one, is a file with a fault.
+        """
 
     def columns(self, file: RawFile) -> tuple[Column, ...]:
         """The columns of a file, with their canonical names."""
@@ -50,26 +52,51 @@ _LAYOUTS: Final[dict[str, Layout]] = {
 }
 
 
-def scan(raw: str | Path, epoch: date, domains: DomainSettings | None = None) -> RawScan:
+def scan(
+    raw: str | Path,
+    epoch: date,
+    domains: DomainSettings | None = None,
+    settings: RawSettings | None = None,
+    strict: bool = True,
+) -> RawScan:
     """List a raw folder; of files of many days the footers are read, of others nothing.
 
     Args:
         raw: Local folder or fsspec URL.
         epoch: The date of day number 0.
         domains: Item id prefixes, for layouts whose ids come without one.
+        settings: How far days may be apart.
+        strict: Whether what a look finds wrong is raised. If not, it is the fault of its file, of
+            which nothing is read: :func:`check_files` tells the days that it spoils, and
+            ``RawScan.lost`` those faults that spoil no day.
 
     Raises:
-        ItemembError: No such folder, a folder of no known layout or of two, a day file whose name
-            is no day, two files for one day of a channel, a file of many days that is bad.
+        ItemembError: No such folder, or a folder of no known layout or of two. If ``strict``: a
+            day file whose name is no day or is far from all others, two files for one day of a
+            channel, what is no file that can be read, a file of many days that is bad.
     """
     root = canonical_root(str(raw))
-    found = {name: layout.find(root, epoch) for name, layout in _LAYOUTS.items()}
-    named = [name for name, files in found.items() if files]
+    rules = DayRules(epoch, (settings or RawSettings()).max_gap_days)
+    found = {name: layout.find(root, rules) for name, layout in _LAYOUTS.items()}
+    # What is broken alone says little of a layout: a folder named orders may be anybody's.
+    named = [name for name, files in found.items() if any(not file.fault for file in files)]
+    named = named or [name for name, files in found.items() if files]
     if len(named) != 1:
         have = ", ".join(list(list_folder(root))[:8]) or "nothing"
         expected = "expected the files of one layout: " + ", ".join(found)
         raise ItemembError(f"raw folder {raw}: found {' and '.join(named) or have}, {expected}")
-    return RawScan(root, named[0], epoch, found[named[0]], domains or DomainSettings())
+    files = mark_far(found[named[0]], rules)
+    for file in files if strict else ():
+        if file.fault:
+            raise ItemembError(file.fault)
+    return RawScan(root, named[0], epoch, files, domains or DomainSettings())
+
+
+def unclaimed(scan: RawScan) -> list[str]:
+    """One line for each folder below raw with files that no layout takes, with the nearest name."""
+    paths = (path for path, _state in walk(scan.root))
+    claimed = (file.path for file in scan.files)
+    return unclaimed_lines(paths, claimed, _LAYOUTS[scan.layout].KNOWN, scan.layout)
 
 
 def check_files(
@@ -139,16 +166,23 @@ def read_table(
     Raises:
         ItemembError: A file is bad.
     """
-    files = scan.static_files(name) if days is None else scan.range_files(name, days)
-    parts = _parts(con, scan, name, files)
+    if days is None:
+        files = scan.static_files(name)
+    else:
+        lost = (file for file in scan.named(name) if file.any_day)
+        files = list(dict.fromkeys([*scan.range_files(name, days), *lost]))
+    # Few and small beside events: read whole, since an engine would not say which file is broken.
+    parts = _parts(con, scan, name, files, deep=True)
     return ibis.union(*parts) if parts else None
 
 
-def _parts(con: ibis.BaseBackend, scan: RawScan, name: str, files: list[RawFile]) -> list[ir.Table]:
+def _parts(
+    con: ibis.BaseBackend, scan: RawScan, name: str, files: list[RawFile], deep: bool = False
+) -> list[ir.Table]:
     """Rows of files in canonical form, a table for each list of columns."""
     layout = _LAYOUTS[scan.layout]
     groups: dict[tuple[Column, ...], Footers] = {}
-    for file, footer in good_footers(scan.root, files, layout.columns).items():
+    for file, footer in good_footers(scan.root, files, layout.columns, deep).items():
         groups.setdefault(layout.columns(file), {})[file] = footer
     return [
         layout.shape(con, scan, name, _dated(canonical_rows(con, scan, footers, columns), footers))
@@ -176,9 +210,12 @@ def day_rows(
     """Rows before cleaning of every file and day that :func:`read_events` reads.
 
     Counted by the footer where a file is one day, else by the engine; 0 where a file of many days
-    has no row of a day.
+    has no row of a day. Days that a bad file of many days spoils have none.
     """
     days = list(days)
+    if any(file.span or file.any_day for file in scan.range_files(channel, days)):
+        bad = check_files(scan, channel, days)
+        days = [day for day in days if day not in bad]
     files = scan.range_files(channel, days)
     footers = count_rows(scan.root, [file for file in files if file.day])
     rows: dict[tuple[str, date | None], int] = {

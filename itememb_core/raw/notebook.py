@@ -4,7 +4,6 @@ What belongs here: its file names and columns. How files are listed, checked and
 for every layout and stands beside this module.
 """
 
-from datetime import date
 from typing import Final
 
 import ibis
@@ -12,14 +11,8 @@ import ibis.expr.types as ir
 
 from itememb_core.raw import tecd
 from itememb_core.raw.columns import Column
-from itememb_core.raw.files import (
-    RawFile,
-    RawScan,
-    check_unique,
-    file_size,
-    list_folder,
-    stem_of,
-)
+from itememb_core.raw.files import DayRules, RawFile, RawScan, stem_of, table_file, unique
+from itememb_core.raw.listing import list_folder
 from itememb_core.raw.spans import with_spans
 from itememb_core.services import MARKETPLACE, RECEIPTS, RETAIL
 
@@ -35,6 +28,8 @@ ITEM_FILES: Final = {
     "retail_items_clean": f"{RETAIL}_items",
     "marketplace_items_clean": f"{MARKETPLACE}_items",
 }
+#: Its files, for people.
+KNOWN: Final = tuple(f"{stem}.parquet" for stem in (*EVENT_FILES, *ITEM_FILES))
 _NEEDED: Final = ("timestamp", "user_id", "item_id", "approximate_item_id", "transaction_hash")
 
 #: Those of T-ECD, but notebooks keep only what they use: the rest may be missing.
@@ -44,22 +39,20 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
 }
 
 
-def find(root: str, epoch: date) -> tuple[RawFile, ...]:
+def find(root: str, rules: DayRules) -> tuple[RawFile, ...]:
     """Every file of the layout in ``root``, sorted by path; empty where there is none.
 
-    Raises:
-        ItemembError: Two files for one thing, or an event file whose days cannot be found.
+    Two files for one thing, and an event file whose days cannot be found, have a fault.
     """
     names = {**EVENT_FILES, **ITEM_FILES}
-    files = [
-        RawFile(entry, names[stem], None, file_size(entry, size))
-        for entry, size in list_folder(root).items()
-        if (stem := stem_of(entry)) in names
-    ]
-    check_unique(files)
+    files = unique(
+        table_file(path, names[stem], entry)
+        for path, entry in list_folder(root).items()
+        if (stem := stem_of(path)) in names
+    )
     events = [file for file in files if file.name in EVENT_FILES.values()]
     items = [file for file in files if file not in events]
-    found = [*with_spans(root, events, columns, epoch), *items]
+    found = [*with_spans(root, events, columns, rules), *items]
     return tuple(sorted(found, key=lambda file: file.path))
 
 

@@ -5,22 +5,23 @@ ones. What its actions and statuses mean stands in :mod:`itememb_core.services`;
 counts, in :mod:`itememb_core.tables.clean`.
 """
 
-from datetime import date
+from dataclasses import replace
 from typing import Final, cast
 
 import ibis
 import ibis.expr.types as ir
 
-from itememb_core.errors import ItemembError
 from itememb_core.raw.columns import Column, good_footers
 from itememb_core.raw.files import (
+    DayRules,
     RawFile,
     RawScan,
-    check_unique,
-    file_size,
-    list_folder,
+    folder_file,
     stem_of,
+    table_file,
+    unique,
 )
+from itememb_core.raw.listing import Entry, list_folder
 from itememb_core.raw.reader import canonical_rows
 from itememb_core.raw.spans import with_spans
 from itememb_core.services import MARKETPLACE, ORDER
@@ -31,6 +32,9 @@ CATEGORIES: Final = "categories"
 
 #: Folder of Parquet files of any name to what its rows are.
 FOLDERS: Final = {"orders": MARKETPLACE, "tracker": MARKETPLACE, "items": ITEMS}
+
+#: Where its files lie, for people: folders, and a file that stands alone.
+KNOWN: Final = (*(f"{folder}/" for folder in FOLDERS), f"{CATEGORIES}.parquet")
 
 #: Columns by folder; of the categories by the file's stem.
 COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
@@ -67,37 +71,37 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
 _ROOT: Final = "-1"
 
 
-def find(root: str, epoch: date) -> tuple[RawFile, ...]:
+def find(root: str, rules: DayRules) -> tuple[RawFile, ...]:
     """Every file of the layout below ``root``, sorted by path; empty where there is none.
 
-    Raises:
-        ItemembError: A file that is no Parquet file, or an event file whose days cannot be found.
+    What is no Parquet file, and an event file whose days cannot be found, have a fault.
     """
-    listed = {
-        f"{folder}/{entry}": size
-        for folder in FOLDERS
-        for entry, size in list_folder(root, folder).items()
-    }
-    if any(map(stem_of, listed)):
-        for path, size in listed.items():
-            if stem_of(path) is None:
-                raise ItemembError(f"{path}: expected a file that ends in .parquet or .pq")
-            file_size(path, size)
     files = [
-        RawFile(path, FOLDERS[path.partition("/")[0]], None, size)
-        for path, size in listed.items()
-        if size is not None and stem_of(path)
+        _table_file(path, name, entry)
+        for folder, name in FOLDERS.items()
+        for path, entry in list_folder(root, folder).items()
     ]
+    if not any(stem_of(file.path) for file in files):
+        files = []  # folders of such names are common
     events = [file for file in files if file.name == MARKETPLACE]
     items = [file for file in files if file.name == ITEMS]
-    single = [
-        RawFile(entry, CATEGORIES, None, file_size(entry, size))
-        for entry, size in list_folder(root).items()
-        if stem_of(entry) == CATEGORIES
-    ]
-    check_unique(single)
-    found = [*with_spans(root, events, columns, epoch), *items, *single]
+    single = unique(
+        table_file(path, CATEGORIES, entry)
+        for path, entry in list_folder(root).items()
+        if stem_of(path) == CATEGORIES
+    )
+    found = [*with_spans(root, events, columns, rules), *items, *single]
     return tuple(sorted(found, key=lambda file: file.path))
+
+
+def _table_file(path: str, name: str, entry: Entry) -> RawFile:
+    """A file of a folder, by any name that ends as it should."""
+    if path in FOLDERS:
+        return folder_file(path, name, entry)
+    file = table_file(path, name, entry)
+    if stem_of(path) or file.fault:
+        return file
+    return replace(file, fault=f"{path}: expected a file that ends in .parquet or .pq", lost=True)
 
 
 def columns(file: RawFile) -> tuple[Column, ...]:
@@ -148,7 +152,7 @@ def _with_categories(con: ibis.BaseBackend, scan: RawScan, items: ir.Table) -> i
 
 def _categories(con: ibis.BaseBackend, scan: RawScan) -> ir.Table | None:
     """One row an id (catalogid, catalogpath, top), its first values; None without a file."""
-    footers = good_footers(scan.root, scan.static_files(CATEGORIES), columns)
+    footers = good_footers(scan.root, scan.static_files(CATEGORIES), columns, deep=True)
     if not footers:
         return None
     rows = canonical_rows(con, scan, footers, COLUMNS[CATEGORIES])

@@ -3,7 +3,8 @@
 What does not belong here: which files and columns a layout has, how rows are validated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import Any, Final
 
@@ -14,7 +15,8 @@ import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
 from itememb_core.raw.columns import Column, canonical_column, out_of_range, signature
-from itememb_core.raw.files import RawFile, RawScan, filesystem, is_local
+from itememb_core.raw.files import RawFile, RawScan
+from itememb_core.raw.listing import filesystem, is_local
 
 #: What every layout's events come to, before cleaning. ``file_day``: the day the file claims, or
 #: the row's own day in a file of many. ``status_timestamp``: since when the status is known.
@@ -42,58 +44,102 @@ RAW_EVENTS: Final = pa.schema(
 Footers = dict[RawFile, pq.FileMetaData]
 
 
-def scan_parquet(con: ibis.BaseBackend, scan: RawScan, files: Sequence[RawFile]) -> ir.Table:
+def scan_parquet(
+    con: ibis.BaseBackend, scan: RawScan, files: Sequence[RawFile], names: Sequence[str]
+) -> ir.Table:
     """Files of equal schema as the engine reads them, with ``source_file`` and ``source_row``.
 
     Args:
         con: DuckDB or Spark.
         scan: Where the files lie; Spark's workers reach them there.
-        files: At least one; they have the same columns and types.
+        files: At least one; they have the same wanted columns and types.
+        names: The wanted columns; a file's others are not read.
 
     Returns:
-        Their columns, the path relative to the root, and the row number in the file from 0.
+        The columns, the path relative to the root, and the row number in the file from 0.
         Nanoseconds, and durations of any unit, may be bare integers.
 
     Raises:
         ItemembError: The engine is not known here.
     """
     if con.name == "duckdb":
-        return _scan_duckdb(con, scan, files)
+        return _scan_duckdb(con, scan, files, names)
     if con.name == "pyspark":
-        return _scan_spark(con, scan, files)
+        return _scan_spark(con, scan, files, names)
     raise ItemembError(f"engine {con.name}: cannot read raw files, expected duckdb or spark")
 
 
-def _scan_duckdb(con: Any, scan: RawScan, files: Sequence[RawFile]) -> ir.Table:
+def literal_for_duckdb(path: str) -> str:
+    """A path as DuckDB's patterns (and those of fsspec) spell it, so that it matches itself alone.
+
+    A set of one sign is that sign. What is no sign of a pattern stays as it is.
+    """
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
+
+
+def literal_for_spark(path: str) -> str:
+    """A path as Spark's patterns spell it, so that it matches itself alone."""
+    return "".join(f"\\{sign}" if sign in "\\*?[]{}" else sign for sign in path)
+
+
+def _scan_duckdb(
+    con: Any, scan: RawScan, files: Sequence[RawFile], names: Sequence[str]
+) -> ir.Table:
     if not is_local(scan.root):
         _connect_filesystem(con, scan.root)
     rows = con.read_parquet(
-        [scan.url(file) for file in files],
+        [literal_for_duckdb(scan.url(file)) for file in files],
         filename="_raw_file",
         file_row_number=True,
         hive_partitioning=False,
     )
-    return rows.mutate(
-        source_file=rows["_raw_file"].substr(len(scan.root) + 1),
+    root = filesystem(scan.root)[1] + "/"
+    file = rows["_raw_file"]
+    return rows.select(
+        *names,
+        source_file=file.substr(file.find(root) + len(root)),
         source_row=rows["file_row_number"].cast("int64"),
-    ).drop("_raw_file", "file_row_number")
+    )
 
 
-def _scan_spark(con: Any, scan: RawScan, files: Sequence[RawFile]) -> ir.Table:
+def _scan_spark(
+    con: Any, scan: RawScan, files: Sequence[RawFile], names: Sequence[str]
+) -> ir.Table:
     from pyspark.sql import functions as fn
 
     protocol = "file://" if is_local(scan.root) else ""
-    rows = con._session.read.parquet(*[protocol + scan.url(file) for file in files])
     # Spark gives the URL of a row's file; as in any URL, a space is %20, but a plus is a plus.
     url = fn.url_decode(fn.replace(fn.col("_metadata.file_path"), fn.lit("+"), fn.lit("%2B")))
     root = filesystem(scan.root)[1] + "/"
     path = fn.substr(url, fn.instr(url, root) + fn.lit(len(root)))
-    name = ibis.util.gen_name("raw")
+    view = ibis.util.gen_name("raw")
     row = fn.col("_metadata.row_index")
-    # A file's own columns of these names are not the layout's.
-    rows = rows.drop("source_file", "source_row")
-    rows.select("*", path.alias("source_file"), row.alias("source_row")).createTempView(name)
-    return con.table(name)
+    with _exact_names(con):
+        rows = con._session.read.parquet(
+            *[protocol + literal_for_spark(scan.url(file)) for file in files]
+        )
+        text = {field.name for field in rows.schema if field.dataType.typeName() == "string"}
+        # Spark would read any bytes as text.
+        wanted = [
+            fn.validate_utf8(column).alias(name) if name in text else column
+            for name in names
+            for column in [fn.col(f"`{name}`")]
+        ]
+        rows = rows.select(*wanted, path.alias("source_file"), row.alias("source_row"))
+        rows.createTempView(view)
+    return con.table(view)
+
+
+@contextmanager
+def _exact_names(con: Any) -> Iterator[None]:
+    """Let Spark tell names by their case while a file's columns are looked up."""
+    name = "spark.sql.caseSensitive"
+    before = con._session.conf.get(name)
+    con._session.conf.set(name, "true")
+    try:
+        yield
+    finally:
+        con._session.conf.set(name, before)
 
 
 def canonical_rows(
@@ -118,7 +164,9 @@ def canonical_rows(
     for file, footer in footers.items():
         groups.setdefault(signature(footer, columns), []).append(file)
     parts = [
-        _canonical_group(scan_parquet(con, scan, files), dict(types), columns, scan.epoch)
+        _canonical_group(
+            scan_parquet(con, scan, files, list(dict(types))), dict(types), columns, scan.epoch
+        )
         for types, files in groups.items()
     ]
     return parts[0] if len(parts) == 1 else ibis.union(*parts)

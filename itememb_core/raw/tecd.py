@@ -4,7 +4,6 @@ What belongs here: its folders, file names and columns. How files are listed, ch
 the same for every layout and stands beside this module.
 """
 
-from datetime import date
 from typing import Final
 
 import ibis
@@ -12,14 +11,16 @@ import ibis.expr.types as ir
 
 from itememb_core.raw.columns import Column
 from itememb_core.raw.files import (
+    DayRules,
     RawFile,
     RawScan,
-    check_unique,
-    file_size,
-    list_folder,
-    parse_day,
+    day_file,
+    folder_file,
     stem_of,
+    table_file,
+    unique,
 )
+from itememb_core.raw.listing import list_folder
 from itememb_core.services import CATALOG_CHANNELS, MARKETPLACE, OFFERS, RECEIPTS, RETAIL
 
 LAYOUT: Final = "tecd"
@@ -69,6 +70,12 @@ _ITEM: Final = (
     Column("text_embedding", "vector", required=False),
 )
 
+#: Where its files lie, for people: folders, and files that stand alone.
+KNOWN: Final = (
+    *(f"{folder}/" for folder in DAY_FOLDERS.values()),
+    *(f"{place}.pq" for place in SINGLE_FILES.values()),
+)
+
 #: Columns of each channel and table.
 COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
     RECEIPTS: (
@@ -105,25 +112,24 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
 }
 
 
-def find(root: str, epoch: date) -> tuple[RawFile, ...]:
+def find(root: str, rules: DayRules) -> tuple[RawFile, ...]:
     """Every file of the layout below ``root``, sorted by path; empty where there is none.
 
-    Raises:
-        ItemembError: A file in a day folder whose name is no day, or two files for one thing.
+    A file in a day folder whose name is no day, and two files for one thing, have a fault.
     """
     files = []
     for name, folder in DAY_FOLDERS.items():
-        for entry, size in list_folder(root, folder).items():
-            path = f"{folder}/{entry}"
-            files.append(RawFile(path, name, parse_day(path, epoch), file_size(path, size)))
+        for path, entry in list_folder(root, folder).items():
+            if path == folder:
+                files.append(folder_file(path, name, entry))
+            else:
+                files.append(day_file(path, name, entry, rules.epoch))
     for name, place in SINGLE_FILES.items():
         folder, _, stem = place.rpartition("/")
-        for entry, size in list_folder(root, folder).items():
-            if stem_of(entry) == stem:
-                path = f"{folder}/{entry}" if folder else entry
-                files.append(RawFile(path, name, None, file_size(path, size)))
-    check_unique(files)
-    return tuple(sorted(files, key=lambda file: file.path))
+        for path, entry in list_folder(root, folder).items():
+            if path == folder or stem_of(path) == stem:
+                files.append(table_file(path, name, entry))
+    return tuple(unique(files))
 
 
 def columns(file: RawFile) -> tuple[Column, ...]:

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from itememb_core import schemas
 from itememb_core import tables as core
-from itememb_core.raw import check_files, count_rows, read_events
+from itememb_core.errors import ItemembError
+from itememb_core.raw import RawScan, check_files, count_rows, read_events, unclaimed
 from itememb_core.services import MARKETPLACE, OFFERS, RECEIPTS, RETAIL
 from itememb_dagster.factory.stage import EVERY_FILE, StageContext, TableSpec, stage
 from itememb_dagster.lake.counts import raw_print, stored_counts, unknown_counts
@@ -126,6 +127,18 @@ def payments_events(ctx: StageContext) -> ir.Table:
 OTHER_STAGES = (catalog, users, brands, reviews, payments_events)
 
 
+def raw_faults(scan: RawScan) -> dict[str, str]:
+    """What of the raw folder is in no table: files that nothing reads.
+
+    Raises:
+        ItemembError: Some should be read, and nobody can say for which day.
+    """
+    if scan.lost:
+        raise ItemembError("; ".join(scan.lost))
+    other = unclaimed(scan)
+    return {"files not read": "; ".join(other)} if other else {}
+
+
 @stage(group="tables", table=TableSpec(schemas.RAW_INVENTORY), raw=EVERY_FILE, kinds=("parquet",),
        reads=tuple(s.key for s in OTHER_STAGES), judges=True)  # fmt: skip
 def raw_inventory(
@@ -141,6 +154,7 @@ def raw_inventory(
     prints = {file.path: raw_print(ctx.scan.root, file) for file in ctx.scan.files}
     totals = count_rows(ctx.scan.root, [file for file in ctx.scan.files if file.span])
     ctx.metadata |= {"layout": ctx.scan.layout, "days in the lake": len(ctx.days)}
+    ctx.metadata |= raw_faults(ctx.scan)
     for key in CHANNEL_KEYS:
         ctx.metadata |= {
             f"{key[0]}: unknown {word}": n for word, n in unknown_counts(ctx.lake, key).items()

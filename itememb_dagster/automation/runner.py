@@ -17,7 +17,7 @@ import dagster as dg
 
 from itememb_core.errors import UsageError
 from itememb_core.progress import Progress, silent
-from itememb_core.raw import RawScan
+from itememb_core.raw import RawScan, unclaimed
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
 from itememb_dagster.assets.items import ALIGNED_TO
@@ -92,7 +92,7 @@ class Runner:
     def __init__(self, request: Request) -> None:
         self.request = request
         place = request.place
-        self.scan: RawScan = scan_raw(place.raw, place.epoch, request.settings.domains)
+        self.scan: RawScan = scan_raw(place.raw, place.epoch, request.settings)
         self.lake = Lake(Path(place.lake))
         self.outcome = Outcome()
         self.writer = uuid.uuid4().hex
@@ -234,8 +234,12 @@ class Runner:
         todo = {key: found for key, found in stale.items() if key in selected}
         wanted = sorted({d for found in todo.values() for d in found})
         bad = planner.bad_days(wanted)
-        self.outcome.errors += [str(error) for error in bad.values()]
+        self._add_errors([*self.scan.lost, *map(str, bad.values())])
         self._make_good(todo, [d for d in wanted if d not in bad])
+
+    def _add_errors(self, errors: Iterable[str]) -> None:
+        """Record errors; one that spoils several days is one line."""
+        self.outcome.errors += [e for e in dict.fromkeys(errors) if e not in self.outcome.errors]
 
     def _make_good(self, todo: Mapping[Key, Sequence[date]], days: Sequence[date]) -> None:
         """Make days, without those that only their rows show to be impossible."""
@@ -249,7 +253,7 @@ class Runner:
             refused = {d for key, found in left.items() if planner.stages[key].raw for d in found}
             # An engine that meets a damaged page fails for all days and does not say where.
             broken = planner.bad_days(refused, deep=True)
-            self.outcome.errors += [str(error) for error in broken.values()]
+            self._add_errors(map(str, broken.values()))
             todo = {key: found for key, found in left.items() if key in todo}
             days = [d for d in days if d not in (broken or refused)] if refused else []
 
@@ -319,6 +323,7 @@ class Runner:
         with self.lake.writing(writer=self.writer):
             end_killed_runs(self.lake)
             self._look_at_note()
+            self.outcome.warnings += unclaimed(self.scan)
             self.lake.prepare(self.request.place.epoch, self.scan.days)
             yield
             sweep_scratch(self.lake.root)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from itememb_core.errors import ItemembError
+from itememb_core.settings import Settings
 from itememb_dagster.cli.options import check_lake, check_variables, lake_option, raw_option
 from itememb_dagster.cli.text import plain
 from itememb_dagster.runtime.home import use_dagster_home
@@ -20,7 +21,7 @@ def _note_days(place: Place) -> None:
     from itememb_dagster.runtime.resources import scan_raw
 
     try:
-        days = scan_raw(place.raw, place.epoch).days
+        days = scan_raw(place.raw, place.epoch, Settings()).days
     except ItemembError as error:
         click.echo(plain(f"warning: {error}"), err=True)
         days = []

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from itememb_core.raw import RawFile, count_rows, day_rows, fingerprint
-from itememb_core.raw.files import is_local
+from itememb_core.raw.listing import is_local
 from itememb_core.tables import FileCount
 from itememb_dagster.factory.stage import Stage, StageContext
 from itememb_dagster.lake import Key, Lake, Stamp

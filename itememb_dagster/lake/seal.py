@@ -211,10 +211,12 @@ def folder_faults(folder: Path, deep: bool = False) -> dict[Path, str]:
         read = None
     if read is None:
         return {listing: "no list of the version's files"}
-    faults = {
-        folder / name: _fault(folder / name, kept[0], kept[1], deep) for name, kept in read["files"].items()
-    }
-    return {path: why for path, why in faults.items() if why}
+    faults = {}
+    for name, (size, content) in read["files"].items():
+        why = _fault(folder / name, size, content, deep)
+        if why:
+            faults[folder / name] = why
+    return faults
 
 
 def _fault(path: Path, size: int, content: str, deep: bool) -> str | None:

@@ -254,7 +254,12 @@ class Planner:
         return dict(sorted(bad.items()))
 
     def prune(self) -> None:
-        """Remove the days that raw no longer covers from every daily table."""
+        """Remove the days that raw no longer covers from every daily table.
+
+        None are removed while a file cannot say which days it has: they may be its.
+        """
+        if any(file.lost or file.any_day for file in self.scan.files):
+            return
         keep = {f"day={d.isoformat()}" for d in self.days}
         for stage in self.stages.values():
             if stage.daily:

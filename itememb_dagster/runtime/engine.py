@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
+from itememb_core.raw.reader import literal_for_duckdb, literal_for_spark
 from itememb_dagster.lake.lock import engine_scratch
 from itememb_dagster.runtime.executor import worker_count
 from itememb_dagster.runtime.place import SPARK, checked_engine
@@ -116,18 +117,28 @@ def read_parts(con: ibis.BaseBackend, parts: list[Path]) -> ir.Table:
     """Read Parquet files of one table, with its folder's ``day`` or ``month`` as a column."""
     folder = parts[0].parent
     segment = folder.name.partition("=")[0] if "=" in folder.name else None
-    if con.name == "duckdb":
-        table = con.read_parquet([str(p) for p in parts], hive_partitioning=segment is not None)
-    else:
-        table = _spark_parts(con, parts, folder.parent if segment else folder)
+    base = folder.parent if segment else folder
+    read = _duckdb_parts if con.name == "duckdb" else _spark_parts
+    table = read(con, parts, base, segment)
     if segment is not None:
         kind = "date" if segment == "day" else "string"
         table = table.mutate(**{segment: table[segment].cast(kind)})
     return table
 
 
-def _spark_parts(con: Any, parts: list[Path], base: Path) -> ir.Table:
-    urls = [f"file://{part.absolute()}" for part in parts]
+def _duckdb_parts(con: Any, parts: list[Path], base: Path, segment: str | None) -> ir.Table:
+    paths = [literal_for_duckdb(str(part)) for part in parts]
+    if segment is None or "=" not in str(base):
+        return con.read_parquet(paths, hive_partitioning=segment is not None)
+    # A folder above the table's looks like a segment of it, and would be taken for one.
+    table = con.read_parquet(paths, hive_partitioning=False, filename="_part_file")
+    value = table["_part_file"].re_extract(f"/{segment}=([^/]*)/[^/]*$", 1)
+    return table.mutate(**{segment: value}).drop("_part_file")
+
+
+def _spark_parts(con: Any, parts: list[Path], base: Path, _segment: str | None) -> ir.Table:
+    urls = [f"file://{literal_for_spark(str(part.absolute()))}" for part in parts]
+    # The base is no pattern.
     rows = con._session.read.option("basePath", f"file://{base.absolute()}").parquet(*urls)
     name = ibis.util.gen_name("parts")
     rows.createTempView(name)

@@ -13,7 +13,7 @@ from fsspec.config import conf as fsspec_options
 from pydantic import BaseModel, create_model
 
 from itememb_core.raw import RawScan, listing_digest, scan
-from itememb_core.settings import DomainSettings, Settings
+from itememb_core.settings import DomainSettings, RawSettings, Settings
 from itememb_core.urls import opened
 from itememb_dagster.runtime.place import DEFAULT_EPOCH, hiding
 
@@ -46,26 +46,30 @@ class RawResource(dg.ConfigurableResource[None]):
     epoch: str = DEFAULT_EPOCH
 
     def scan(self, settings: Settings) -> RawScan:
-        """List the raw files."""
+        """List the raw files; what is wrong with one is its own fault."""
         with hiding(self.root):
             digest = listing_digest(opened_root(self.root))
-            return _scan(self.root, date.fromisoformat(self.epoch), settings.domains, digest)
+            epoch = date.fromisoformat(self.epoch)
+            return _scan(self.root, epoch, settings.domains, settings.raw, digest)
 
 
 @lru_cache(maxsize=4)
-def _scan(root: str, epoch: date, domains: DomainSettings, _digest: str) -> RawScan:
+def _scan(
+    root: str, epoch: date, domains: DomainSettings, settings: RawSettings, _digest: str
+) -> RawScan:
     """Scan a listing once: every stage needs it, and files of many days have to be opened."""
-    return scan_raw(root, epoch, domains)
+    with hiding(root):
+        return scan(opened_root(root), epoch, domains, settings, strict=False)
 
 
-def scan_raw(root: str, epoch: date, domains: DomainSettings | None = None) -> RawScan:
+def scan_raw(root: str, epoch: date, settings: Settings) -> RawScan:
     """List the files of a raw folder or URL in which ``${NAME}`` may stand.
 
     Raises:
         ItemembError: As ``scan``; it shows no variable's value.
     """
     with hiding(root):
-        return scan(opened_root(root), epoch, domains)
+        return scan(opened_root(root), epoch, settings.domains, settings.raw, strict=False)
 
 
 def opened_root(root: str) -> str:

@@ -1,0 +1,1 @@
+"""Spoiled raw folders, by ``python -m tests.bench.bad_inputs``: see ``__main__``."""

@@ -21,7 +21,6 @@ from itememb_core.raw import RawScan, unclaimed
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
 from itememb_dagster.assets.items import ALIGNED_TO
-from itememb_dagster.automation.blame import named_files
 from itememb_dagster.automation.jobs import DAYS_JOB, REST_JOB, check_key, range_tags
 from itememb_dagster.automation.killed import end_killed_runs, lake_tag
 from itememb_dagster.automation.outcome import Outcome, failures_of
@@ -146,7 +145,7 @@ class Runner:
         failures = list(failures_of(result))
         if not result.success and not failures:
             failures = [f"job {job}: the run failed, no step says why"]
-        self.outcome.errors += [*failures, *named_files(failures, self.planner(), keys)]
+        self.outcome.errors += failures
         for check in result.get_asset_check_evaluations():
             if not check.passed:
                 name = f"{'/'.join(check.asset_key.path)}.{check.check_name}"

@@ -1,7 +1,9 @@
 """A fixed selection of the spoiled folders of ``tests/bench/bad_inputs.py``, two of each kind."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +48,16 @@ def test_every_kind_of_fault_is_selected() -> None:
     assert {case.world for case in selected()} == {"tecd", "notebook", "ozon"}
 
 
-@pytest.mark.parametrize("case", selected(), ids=lambda c: f"{c.kind}-{c.file}-{c.number}")
+def parameters() -> Iterator[Any]:
+    """The first case of each kind; the others are slow together."""
+    kinds: set[str] = set()
+    for case in selected():
+        name = f"{case.kind}-{case.file}-{case.number}"
+        yield pytest.param(case, id=name, marks=[pytest.mark.slow] if case.kind in kinds else [])
+        kinds.add(case.kind)
+
+
+@pytest.mark.parametrize("case", parameters())
 def test_a_spoiled_file_is_named_and_nothing_gets_lost(
     case: Case, worlds: Path, work: Path, bases: dict[str, Made]
 ) -> None:

@@ -84,6 +84,8 @@ def write_demo(raw: Path, settings: DemoSettings, progress: Progress = silent) -
         os.replace(staging, raw)
     except OSError as error:
         raise ItemembError(f"demo folder {raw}: cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
     return summary
 
 

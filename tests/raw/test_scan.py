@@ -88,7 +88,7 @@ def test_folder_where_a_file_should_be(tmp_path: Path) -> None:
 
 
 def test_missing_folder_and_unknown_layout(tmp_path: Path) -> None:
-    with pytest.raises(ItemembError, match="nowhere: found nothing there, expected a folder"):
+    with pytest.raises(ItemembError, match="nowhere: found no folder there, expected a folder"):
         raw.scan(tmp_path / "nowhere", EPOCH)
     with pytest.raises(ItemembError, match="found nothing, expected the files of one layout"):
         raw.scan(tmp_path, EPOCH)

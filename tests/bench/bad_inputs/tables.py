@@ -15,6 +15,7 @@ from itememb_core.raw import RawScan, scan
 from itememb_core.settings import Settings
 from itememb_dagster.assets import STAGES
 from itememb_dagster.assets.tables import CHANNEL_STAGES, OTHER_STAGES, raw_inventory
+from itememb_dagster.checks.gates import CHECKS
 from itememb_dagster.factory.compute import make_stage
 from itememb_dagster.factory.stage import Stage, StageContext
 from itememb_dagster.lake import Lake
@@ -41,7 +42,7 @@ def make(root: Path, work: Path) -> Made:
     found = scan(root, EPOCH, strict=False)
     lake = Lake(work)
     lake.prepare(found.epoch, found.days)
-    planner = Planner(STAGES, lake, found, Settings())
+    planner = Planner(STAGES, CHECKS, lake, found, Settings())
     planner.prune()
     bad = planner.bad_days(planner.days)
     errors = [*found.lost, *map(str, bad.values())]
@@ -72,7 +73,7 @@ def _days(lake: Lake, found: RawScan, days: list[date]) -> tuple[list[date], lis
     """Make days of all channels; give back those that a channel refused or failed for, and why."""
     failed: set[date] = set()
     why = []
-    planner = Planner(STAGES, lake, found, Settings())
+    planner = Planner(STAGES, CHECKS, lake, found, Settings())
     stale = planner.stale_days(days)
     for stage in (s for s in CHANNEL_STAGES if s.key in stale):
         try:
@@ -93,7 +94,7 @@ def _tables(lake: Lake, found: RawScan, errors: list[str]) -> dict[str, pa.Table
     manager = LakeIOManager(root=str(lake.root))
     tables = {}
     for stage in OTHER_STAGES:
-        planner = Planner(STAGES, lake, found, Settings())
+        planner = Planner(STAGES, CHECKS, lake, found, Settings())
         if planner.stamp(stage, None, planner.stored).recipe == planner.stored(stage, None):
             tables[stage.name] = _table(lake, stage)
             continue

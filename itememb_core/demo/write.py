@@ -70,8 +70,7 @@ def write_demo(raw: Path, settings: DemoSettings, progress: Progress = silent) -
     raw = raw.absolute()
     staging = raw.parent / f"_{raw.name}.staging"
     try:
-        if raw.is_symlink() or (raw.exists() and (not raw.is_dir() or any(raw.iterdir()))):
-            raise ItemembError(f"demo folder {raw}: not empty, expected an empty or a new folder")
+        _check_empty(raw)
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         source = read_source(settings)
@@ -87,6 +86,11 @@ def write_demo(raw: Path, settings: DemoSettings, progress: Progress = silent) -
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return summary
+
+
+def _check_empty(raw: Path) -> None:
+    if raw.is_symlink() or (raw.exists() and (not raw.is_dir() or any(raw.iterdir()))):
+        raise ItemembError(f"demo folder {raw}: not empty, expected an empty or a new folder")
 
 
 def _write(

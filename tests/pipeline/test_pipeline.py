@@ -223,7 +223,7 @@ BAD_COMMANDS = {
         ["run", "--raw", "{raw}", "--lake", "l", "--set", "item_model.dims=8"], "item_model.dim,",
     ),
     "selection": (["run", "--raw", "{raw}", "--lake", "l", "--select", "((("], "((("),
-    "lake is a file": (["run", "--raw", "{raw}", "--lake", "{file}"], "found a file, expected a folder"),
+    "lake is a file": (["run", "--raw", "{raw}", "--lake", "{file}"], "found a file"),
     "unknown item": (["similar", "no_such_item", "--lake", "{lake}"], "no_such_item"),
     "unknown user": (["recommend", "999999", "--lake", "{lake}"], "999999"),
     "unknown link": (["links", "no_such_item", "--lake", "{lake}"], "no_such_item"),

@@ -76,10 +76,9 @@ def write_demo(raw: Path, settings: DemoSettings, progress: Progress = silent) -
         source = read_source(settings)
         world = make_world(source, settings)
         summary = _write(staging, source, world, settings, progress)
-        staged_truth = staging / "truth.parquet"
-        pq.write_table(tables.truth(source, world), staged_truth)
+        pq.write_table(tables.truth(source, world), staging / "truth.parquet")
         # The folder comes last: where it stands, the whole world and its truth do.
-        os.replace(staged_truth, truth_path(raw))
+        os.replace(staging / "truth.parquet", truth_path(raw))
         os.replace(staging, raw)
     except OSError as error:
         raise ItemembError(f"demo folder {raw}: cannot be written: {error}") from error

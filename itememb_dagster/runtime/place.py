@@ -102,7 +102,7 @@ def hiding(raw: str) -> Iterator[None]:
         found = "\n".join(format_exception(error))
         if without_secrets(found, raw) == found:
             raise
-        kind = type(error) if isinstance(error, ItemembError) else ItemembError
+        kind = UsageError if isinstance(error, UsageError) else ItemembError
         raise kind(without_secrets(str(error), raw)) from None
 
 

@@ -115,6 +115,12 @@ class ItemModelSettings(StageSettings):
         le=3650,
         description="Window of the bridge, days, in training and in bridge_edges.",
     )
+    bag_cap: int = Field(
+        3_000,
+        ge=1,
+        description="Most items of a user's window in a channel of which the spectral start makes "
+        "pairs; of a bag with more, training draws pairs all the same.",
+    )
     context_rate: float = Field(
         30.0, ge=0.0, description="Rate of the context table as a share of the learning rate."
     )
@@ -168,6 +174,12 @@ class LinkPoolSettings(StageSettings):
     recall_sample: int = Field(1000, ge=1, description="Items on which recall is measured.")
     pairs_at_once: int = Field(
         20_000_000, ge=1, description="Most pairs with a common user that a thread holds at once."
+    )
+    user_cap: int = Field(
+        10_000,
+        ge=1,
+        description="Most items of a user on receipts, or in the catalog; one with more is no "
+        "person's and tells little about each pair, so is not compared by.",
     )
     offers: bool = Field(False, description="Whether offers may be candidates.")
     direct_candidates: bool = Field(

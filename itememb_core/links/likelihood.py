@@ -34,6 +34,9 @@ GRID = 24
 #: Shapes that are tried.
 SHAPES = tuple(float(shape) for shape in np.geomspace(0.01, 10.24, 21))
 
+#: Pairs whose one-sided terms are read at once.
+ENTRIES = 1 << 20
+
 #: Profiles on which the shape is fitted, at most.
 SAMPLE = 3000
 
@@ -117,8 +120,13 @@ class PairScores:
 
     def ratios(self, shared: "csr_matrix", rows: slice) -> NDArray[np.float32]:
         """Log-likelihood ratios of the pairs stored in what :meth:`shared` gave for ``rows``."""
-        query = np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
-        return shared.data + self._rest(rows, query, shared.indices)
+        result = np.empty_like(shared.data)
+        for low in range(0, shared.nnz, ENTRIES):
+            part = slice(low, min(low + ENTRIES, shared.nnz))
+            place = np.arange(part.start, part.stop)
+            query = np.searchsorted(shared.indptr, place, side="right") - 1
+            result[part] = shared.data[part] + self._rest(rows, query, shared.indices[part])
+        return result
 
     def at(
         self, shared: "csr_matrix", rows: slice, query: NDArray[np.int64], base: NDArray[np.int64]
@@ -234,12 +242,16 @@ def _both_empty(
 
 def _values_at(found: "csr_matrix", query: NDArray, base: NDArray) -> NDArray[np.float32]:
     """Entries of a matrix with ordered columns, 0 where there is none, float32 [pairs]."""
-    m = np.int64(found.shape[1])
-    row = np.repeat(np.arange(found.shape[0], dtype=np.int64), np.diff(found.indptr))
-    keys, wanted = row * m + found.indices, query * m + base
-    place = np.searchsorted(keys, wanted)
-    there = place < len(keys)
-    there[there] = keys[place[there]] == wanted[there]
-    values = np.zeros(len(wanted), np.float32)
-    values[there] = found.data[place[there]]
+    values = np.zeros(len(query), np.float32)
+    order = np.argsort(query, kind="stable")
+    ends = np.searchsorted(query, np.arange(found.shape[0] + 1), sorter=order)
+    # A row at a time: numbering all entries would take more than they do.
+    for row in np.flatnonzero(np.diff(ends)):
+        own = slice(found.indptr[row], found.indptr[row + 1])
+        columns, pairs = found.indices[own], order[ends[row] : ends[row + 1]]
+        wanted = base[pairs]
+        place = np.searchsorted(columns, wanted)
+        there = place < len(columns)
+        there[there] = columns[place[there]] == wanted[there]
+        values[pairs[there]] = found.data[own][place[there]]
     return values

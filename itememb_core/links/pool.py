@@ -54,7 +54,8 @@ class Pool(NamedTuple):
     """A pool being made.
 
     Attributes:
-        about: How the nearest by vectors were searched (``near_lists``); empty: not at all.
+        about: How the nearest by vectors were searched (``near_lists``), and what
+            ``settings.user_cap`` cut, if anything; empty: no side has items.
         parts: Tables of ``schemas.LINK_POOL`` of some receipt items each, receipt items in the
             vocabulary's order, their candidates in its order, too.
     """
@@ -107,7 +108,7 @@ def open_pool(
         return Pool({}, iter(()))
     near, about = near_lists(values[nodes.receipts], values[nodes.catalog], settings, progress)
     pairs = _Pairs(data, values, nodes, near, settings)
-    return Pool(about, pairs.tables(data.vocabulary, progress, parts))
+    return Pool(about | pairs.cut, pairs.tables(data.vocabulary, progress, parts))
 
 
 class _Found(NamedTuple):
@@ -140,8 +141,12 @@ class _Pairs:
         self.receipts, self.catalog = values[nodes.receipts], values[nodes.catalog]
         bought = profiles.purchases(data.user_items, data.vocabulary, nodes)
         self.scores: dict[str, PairScores] = {}
+        self.cut: SearchFacts = {}
         for name, window in profiles.WINDOWS.items():
             queries, base = profiles.sides(bought, nodes, window)
+            queries, base, *cut = profiles.without_wide(queries, base, settings.user_cap)
+            if cut[0]:
+                self.cut |= {f"users capped, {name}": cut[0], f"items cut, {name}": cut[1]}
             if window is None:
                 self.parts = _parts(queries.counts, base.counts, settings.pairs_at_once)
             shape = float(np.sqrt(fit_shape(queries) * fit_shape(base)))

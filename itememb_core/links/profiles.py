@@ -15,6 +15,13 @@ from itememb_core.services import OFFERS, RECEIPTS
 #: Days of a window in which a user's purchases count together, by column; None: all of them.
 WINDOWS: Final = {"users_llr": None, "months_llr": 30, "weeks_llr": 7}
 
+#: Counting of windows in time begins at a multiple of this. Sums over a row go by the lanes of
+#: registers, so windows without a day in front of it change no digit, and need not be held.
+LANES: Final = 128
+
+#: Counts of items and windows that are made at once.
+CELLS: Final = 1 << 22
+
 
 class Purchases(NamedTuple):
     """Days on which users interacted with items, one element each; strength 0 is left out.
@@ -74,6 +81,41 @@ def sides(bought: Purchases, nodes: LinkNodes, window: int | None) -> tuple[Side
     return receipts, catalog
 
 
+class Compared(NamedTuple):
+    """Both sides of a comparison, and what a cap took from it.
+
+    Attributes:
+        queries: The receipts side.
+        base: The catalog side.
+        columns_cut: Columns left out.
+        entries_cut: Counts in them, of both sides.
+    """
+
+    queries: Side
+    base: Side
+    columns_cut: int
+    entries_cut: int
+
+
+def without_wide(queries: Side, base: Side, most: int) -> Compared:
+    """Leave out columns with more than ``most`` items of either side.
+
+    Such a column is no person's (a till's own account, a robot's): it makes a pair of each two of
+    its items, and the evidence for one of n pairs is about 1 / n of that of one pair. Shares and
+    totals count it, as they do a column that one side has alone.
+    """
+    sizes = [side.counts.getnnz(axis=0) for side in (queries, base)]  # [columns] each
+    wide = (sizes[0] > most) | (sizes[1] > most)
+    if not wide.any():
+        return Compared(queries, base, 0, 0)
+    kept = np.flatnonzero(~wide)
+    left = [
+        Side(side.counts[:, kept].tocsr(), side.share[kept], side.totals)
+        for side in (queries, base)
+    ]
+    return Compared(*left, int(wide.sum()), int(sum(size[wide].sum() for size in sizes)))
+
+
 def _side(
     bought: Purchases,
     own: NDArray[np.bool_],
@@ -101,7 +143,7 @@ def by_time(bought: Purchases, nodes: LinkNodes, days: int) -> tuple[NDArray, ND
         float32 [receipt items, windows] and [catalog items, windows], rows of norm 1: the dot
         product of two is the correlation of what time alone does not explain.
     """
-    first = int(bought.day.min(initial=0)) // days
+    first = int(bought.day.min()) // days // LANES * LANES if len(bought.day) else 0
     number = bought.day // days - first
     windows = int(number.max(initial=0)) + 1
     result = []
@@ -111,17 +153,34 @@ def by_time(bought: Purchases, nodes: LinkNodes, days: int) -> tuple[NDArray, ND
     ):
         share = np.bincount(number[own], minlength=windows) / max(int(own.sum()), 1)
         known = own & (bought.place != UNKNOWN)
-        flat = bought.place[known] * windows + number[known]
-        counts = np.bincount(flat, minlength=items * windows).astype(np.float32)
-        residual = counts.reshape(items, windows)
-        expected = residual.sum(axis=1, keepdims=True) * share.astype(np.float32)
-        residual -= expected
-        expected += 0.5
-        residual /= np.sqrt(expected, out=expected)
-        norm = np.sqrt(np.einsum("iw,iw->i", residual, residual))
-        residual /= np.maximum(norm, 1e-9)[:, None]
-        result.append(residual)
+        result.append(_residuals(bought.place[known], number[known], share, items))
     return result[0], result[1]
+
+
+def _residuals(
+    place: NDArray[np.int64], number: NDArray[np.int64], share: NDArray[np.float64], items: int
+) -> NDArray[np.float32]:
+    """Pearson residuals of entries by item and window, rows of norm 1, float32 [items, windows].
+
+    Some items at a time: only the result is held whole.
+    """
+    windows = len(share)
+    residuals = np.empty((items, windows), np.float32)
+    order = np.argsort(place, kind="stable")
+    step = max(CELLS // windows, 1)
+    for low in range(0, items, step):
+        rows = residuals[low : low + step]
+        begin, end = np.searchsorted(place, (low, low + len(rows)), sorter=order)
+        own = order[begin:end]
+        flat = (place[own] - low) * windows + number[own]
+        rows[:] = np.bincount(flat, minlength=rows.size).reshape(rows.shape)
+        expected = rows.sum(axis=1, keepdims=True) * share.astype(np.float32)
+        rows -= expected
+        expected += 0.5
+        rows /= np.sqrt(expected, out=expected)
+        norm = np.sqrt(np.einsum("iw,iw->i", rows, rows))
+        rows /= np.maximum(norm, 1e-9)[:, None]
+    return residuals
 
 
 def first_and_last(bought: Purchases, nodes: LinkNodes) -> tuple[NDArray, NDArray]:

@@ -8,11 +8,12 @@ from itememb_core.tables.catalog import read_catalog
 from itememb_core.tables.clean import (
     REJECTED,
     clean_events,
+    count_unknown,
     day_counts,
     epoch_errors,
+    most_frequent,
     split_clean,
     split_rejected,
-    unknown_words,
 )
 from itememb_core.tables.domains import domain_of, from_pandas, has_catalog_prefix
 from itememb_core.tables.inventory import (
@@ -35,12 +36,14 @@ __all__ = [
     "MergedRows",
     "clean_events",
     "conservation_violations",
+    "count_unknown",
     "day_counts",
     "domain_of",
     "epoch_errors",
     "file_counts",
     "from_pandas",
     "has_catalog_prefix",
+    "most_frequent",
     "raw_inventory",
     "read_brands",
     "read_catalog",
@@ -49,5 +52,4 @@ __all__ = [
     "read_users",
     "split_clean",
     "split_rejected",
-    "unknown_words",
 ]

@@ -4,6 +4,7 @@ Every raw row comes out once, with ``reason`` null or not, so nothing can be los
 does not belong here: reading files, merging the catalog.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from string import ascii_lowercase, ascii_uppercase
@@ -147,23 +148,28 @@ def epoch_errors(counts: pa.Table, epoch: date) -> dict[date, ItemembError]:
     return bad
 
 
-def unknown_words(rows: pa.Table) -> dict[str, int]:
+def count_unknown(rows: pa.Table) -> Counter[str]:
     """Actions and statuses of clean rows that have no strength of their own, with their rows.
 
     Args:
         rows: Columns ``action`` and ``status`` of clean events.
 
     Returns:
-        ``action teleport`` or ``status lost`` to rows; beyond the ``20`` most frequent, ``other``.
+        ``action teleport`` or ``status lost`` to rows.
     """
-    found: dict[str, int] = {}
+    found: Counter[str] = Counter()
     for column in ("action", "status"):
         for entry in rows[column].value_counts().to_pylist():
             if entry["values"] is not None and entry["values"] not in STRENGTHS:
                 found[f"{column} {entry['values']}"] = entry["counts"]
-    ranked = sorted(found, key=lambda word: (-found[word], word))
-    other = sum(found[word] for word in ranked[_WORDS:])
-    return {word: found[word] for word in ranked[:_WORDS]} | ({"other": other} if other else {})
+    return found
+
+
+def most_frequent(words: Mapping[str, int]) -> dict[str, int]:
+    """The ``20`` most frequent words with their rows; beyond them, ``other``."""
+    ranked = sorted(words, key=lambda word: (-words[word], word))
+    other = sum(words[word] for word in ranked[_WORDS:])
+    return {word: words[word] for word in ranked[:_WORDS]} | ({"other": other} if other else {})
 
 
 def _known_status(rows: ir.Table) -> ir.StringValue:

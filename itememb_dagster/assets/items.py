@@ -17,8 +17,8 @@ from itememb_core.items.drift import ModelVersion, Rows, aligned, on_nodes
 from itememb_core.items.index import ItemIndex, build_index
 from itememb_core.items.model import ItemModel
 from itememb_core.items.similar import similar_items as neighbours
-from itememb_core.items.training import fit, training_data
-from itememb_core.items.training.start import WarmStart
+from itememb_core.items.training import TrainingData, fit, training_data
+from itememb_core.items.training.start import WarmStart, bags_over
 from itememb_core.items.vocabulary import build_vocabulary
 from itememb_core.settings import ItemModelSettings
 from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSpec, stage
@@ -104,10 +104,11 @@ def vocabulary(ctx: StageContext, user_items: ir.Table, catalog: ir.Table) -> pa
     )
 
 
-def _record(ctx: StageContext, model: ItemModel) -> ItemModel:
+def _record(ctx: StageContext, model: ItemModel, data: TrainingData) -> ItemModel:
     """Show what a fit did."""
     from itememb_core.report.training import training_plot
 
+    ctx.metadata |= bags_over(data.training_bags, ctx.settings.item_model)
     ctx.metadata |= {"steps": model.facts["steps"], "shares": model.facts["shares"]}
     ctx.nothing = model.facts["reason"]
     ctx.plots["training history"] = training_plot(model.history)
@@ -176,7 +177,8 @@ def backtest_item_model(
         recent_edges=recent.to_pyarrow(),
     )
     seed, checkpoint = ctx.settings.seed, ctx.checkpoint
-    return _record(ctx, fit(data, settings, seed, checkpoint=checkpoint, progress=ctx.progress))
+    model = fit(data, settings, seed, checkpoint=checkpoint, progress=ctx.progress)
+    return _record(ctx, model, data)
 
 
 @stage(
@@ -212,7 +214,7 @@ def item_model(
         checkpoint=ctx.checkpoint,
         progress=ctx.progress,
     )
-    version = aligned(_record(ctx, model), vocabulary, parent, seed)
+    version = aligned(_record(ctx, model, data), vocabulary, parent, seed)
     ctx.metadata |= drift_facts(version)
     _record_alignment(ctx, version)
     return version

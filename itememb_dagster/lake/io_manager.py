@@ -16,12 +16,11 @@ from typing import Any, Final
 
 import dagster as dg
 import ibis.expr.types as ir
-import numpy as np
 import pyarrow as pa
 from dagster import DagsterEvent
 
 from itememb_core.errors import ItemembError
-from itememb_core.tables import MergedRows, epoch_errors, unknown_words
+from itememb_core.tables import MergedRows, count_unknown, epoch_errors
 from itememb_dagster.factory.stage import Stage, TableSpec
 from itememb_dagster.lake.reader import LOADERS, load_arrow
 from itememb_dagster.lake.seal import check_files
@@ -138,21 +137,11 @@ def save_months(lake: Lake, made: Made, epoch: date) -> dict[str, Any]:
     return {"rows": sum(counts["rows"] for counts in stored), "rejected": dict(reasons)}
 
 
-def _refuse(made: Made, epoch: date) -> Callable[[list[pa.Table]], str | None] | None:
+def _refuse(made: Made, epoch: date) -> Callable[[pa.Table], str | None] | None:
     """Return what finds the fault of a segment whose file has another epoch."""
     if not made.stage.raw:
         return None
-
-    def refuse(tables: list[pa.Table]) -> str | None:
-        if not tables:
-            return None
-        columns = ["day", "source_file", "reason"]
-        rows = pa.concat_tables(table.select(columns) for table in tables)
-        counts = rows.append_column("n", pa.array(np.ones(rows.num_rows, np.int64)))
-        summed = counts.group_by(columns).aggregate([("n", "sum")]).rename_columns([*columns, "n"])
-        return next(map(str, epoch_errors(summed, epoch).values()), None)
-
-    return refuse
+    return lambda counts: next(map(str, epoch_errors(counts, epoch).values()), None)
 
 
 def save_days(lake: Lake, made: Made, epoch: date) -> SegmentWriter:
@@ -168,7 +157,7 @@ def save_days(lake: Lake, made: Made, epoch: date) -> SegmentWriter:
         spec.schema,
         lambda d: made.stamps[f"day={d}"],
         _refuse(made, epoch),
-        unknown_words if made.stage.counts_files else None,
+        count_unknown if made.stage.counts_files else None,
     )
     writer.refused |= {day.isoformat(): why for day, why in made.bad_days.items()}
     try:

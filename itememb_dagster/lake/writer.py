@@ -3,9 +3,12 @@
 Row groups are cut at fixed row counts whatever batches arrive, so that equal rows are equal bytes.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from itememb_core.tables import most_frequent
 from itememb_dagster.lake.seal import seal
 from itememb_dagster.lake.stamps import FOOTER_KEY, Stamp
 from itememb_dagster.lake.store import Key, Lake, rejected_key
 
 ROW_GROUP: Final = 1 << 17
+
+#: Columns by which a segment's rows are counted; ``refuse`` sees these and ``n``.
+TALLIED: Final = ("day", "source_file", "reason")
 
 
 class StampedFile:
@@ -96,7 +103,8 @@ class SegmentWriter:
 
     A segment that ``refuse`` has a reason against stays as it was and is listed in ``refused``.
     Rows with a non-null ``reason`` go whole to the ``<asset>_rejected`` table beside. What
-    ``count_unknown`` finds in the clean rows of a segment is ``unknown`` among its counts.
+    ``count_unknown`` finds in clean rows is summed, the most frequent are ``unknown`` among the
+    segment's counts.
     """
 
     def __init__(
@@ -106,7 +114,7 @@ class SegmentWriter:
         column: str,
         schema: pa.Schema,
         stamps: Callable[[str], Stamp],
-        refuse: Callable[[list[pa.Table]], str | None] | None = None,
+        refuse: Callable[[pa.Table], str | None] | None = None,
         count_unknown: Callable[[pa.Table], Mapping[str, int]] | None = None,
     ) -> None:
         self._refuse, self._count_unknown = refuse, count_unknown
@@ -117,66 +125,119 @@ class SegmentWriter:
         self.failure: str | None = None
 
     def write(self, batches: Iterable[pa.RecordBatch], expected: Iterable[str]) -> None:
-        """Write every segment of ``batches``, and an empty file for the other expected ones."""
-        current: str | None = None
-        rows: list[pa.Table] = []
-        for value, table in by_segment(batches, self._column):
-            if value != current and current is not None:
-                self._segment(current, rows)
-                rows = []
-            current = value
-            rows.append(table)
-        if current is not None:
-            self._segment(current, rows)
+        """Write every segment of ``batches``, and an empty file for the other expected ones.
+
+        Rows are written as they come: no segment is held whole.
+        """
+        for value, run in groupby(by_segment(batches, self._column), itemgetter(0)):
+            self._segment(value, (table for _, table in run))
         for value in expected:
             if value not in self.counts and value not in self.refused:
-                self._segment(value, [])
+                self._segment(value, ())
 
-    def _segment(self, value: str, tables: list[pa.Table]) -> None:
+    def _segment(self, value: str, tables: Iterable[pa.Table]) -> None:
         name = f"{self._column}={value}"
-        stamp = self._stamps(value)
-        why = self._refuse(tables) if self._refuse else None
-        if why:
-            self.refused[value] = why
-            return
-        clean, bad = tables, None
+        try:
+            with self._lake.staged(self._lake.part(self._key, name)) as staged:
+                file = StampedFile(staged, self._schema)
+                try:
+                    self.counts[value] = self._write(file, name, tables, self._stamps(value))
+                except BaseException:
+                    file.abort()
+                    raise
+        except _RefusedError as why:
+            self.refused[value] = str(why)
+
+    def _write(
+        self, file: StampedFile, name: str, tables: Iterable[pa.Table], stamp: Stamp
+    ) -> dict[str, Any]:
+        """Write and close a segment's files; return its counts."""
         counts: dict[str, Any] = dict(stamp.counts)
-        if tables and "reason" in tables[0].column_names:
-            clean = [t.filter(pc.is_null(t["reason"])) for t in tables]
-            bad = pa.concat_tables(t.filter(pc.is_valid(t["reason"])) for t in tables)
-        if "files" in counts:
-            counts["files"] = _file_counts(counts["files"], tables)
-            counts["rejected"] = _tally(bad)
-        if self._count_unknown and clean:
-            counts["unknown"] = dict(self._count_unknown(pa.concat_tables(clean)))
-        with self._lake.staged(self._lake.part(self._key, name)) as staged:
-            counts["rows"] = _write(staged, clean, self._schema, replace(stamp, counts=counts))
-            if "files" in counts:  # before the day itself: its stamp says that both were written
-                self._reject(name, bad)
-        self.counts[value] = counts
+        tally, words = _Tally(), Counter[str]()
+        # The rejected rows are there before the day itself: its stamp says that both are.
+        with self._rejects(name) if "files" in counts else nullcontext(_ignore) as reject:
+            for table in tables:
+                clean = table
+                if "reason" in table.column_names:
+                    tally.add(table)
+                    clean = table.filter(pc.is_null(table["reason"]))
+                    reject(table.filter(pc.is_valid(table["reason"])))
+                if self._count_unknown:
+                    words.update(self._count_unknown(clean))
+                file.write(clean)
+            if self._refuse and (why := self._refuse(tally.table())):
+                raise _RefusedError(why)
+            if "files" in counts:
+                counts["files"] = tally.by_file(counts["files"])
+                counts["rejected"] = tally.by_reason()
+            if self._count_unknown and tally.rows:
+                counts["unknown"] = most_frequent(words)
+            counts["rows"] = file.rows
+            file.close(replace(stamp, counts=counts))
+        return counts
 
-    def _reject(self, name: str, bad: pa.Table | None) -> None:
-        key = rejected_key(self._key)
-        if bad is None or bad.num_rows == 0:
+    @contextmanager
+    def _rejects(self, name: str) -> Iterator[Callable[[pa.Table], None]]:
+        """Give what writes rejected rows; without any, there is no file."""
+        key, found = rejected_key(self._key), list[StampedFile]()
+        with ExitStack() as stack:
+
+            def write(bad: pa.Table) -> None:
+                if not bad.num_rows:
+                    return
+                bad = bad.drop_columns([self._column])
+                if not found:
+                    path = stack.enter_context(self._lake.staged(self._lake.part(key, name)))
+                    found.append(StampedFile(path, bad.schema))
+                    stack.callback(found[0].abort)
+                found[0].write(bad)
+
+            yield write
+            for file in found:
+                file.close(None)
+        if not found:
             self._lake.remove(key, name)
-            return
-        bad = bad.drop_columns([self._column])
-        write_file(self._lake, self._lake.part(key, name), [bad], bad.schema, None)
 
 
-def _tally(bad: pa.Table | None) -> dict[str, int]:
-    """Count rejected rows by reason."""
-    found = bad["reason"].value_counts().to_pylist() if bad is not None else []
-    return {entry["values"]: entry["counts"] for entry in found}
+class _RefusedError(Exception):
+    """A segment is not to be written."""
 
 
-def _file_counts(files: dict[str, Any], tables: list[pa.Table]) -> dict[str, Any]:
-    """Add clean and rejected rows by source file to what the stamp knows of each file."""
-    out = {name: {**facts, "clean": 0, "rejected": 0} for name, facts in files.items()}
-    for table in tables:
-        bad = pc.is_valid(table["reason"])
-        for flag, label in ((False, "clean"), (True, "rejected")):
-            rows = table.filter(bad if flag else pc.invert(bad))
-            for entry in rows["source_file"].value_counts().to_pylist():
-                out[entry["values"]][label] += entry["counts"]
-    return out
+def _ignore(_rows: pa.Table) -> None:
+    """Rejected rows of a table that keeps none."""
+
+
+class _Tally:
+    """Rows of a segment by day, file and reason (null: clean), in the order of their coming."""
+
+    def __init__(self) -> None:
+        self.rows: Counter[tuple[Any, ...]] = Counter()
+
+    def add(self, table: pa.Table) -> None:
+        """Count some rows."""
+        names = [name for name in TALLIED if name in table.column_names]
+        groups = table.group_by(names, use_threads=False).aggregate([([], "count_all")])
+        for group in groups.to_pylist():
+            self.rows[tuple(group.get(name) for name in TALLIED)] += group["count_all"]
+
+    def table(self) -> pa.Table:
+        """The columns ``TALLIED`` and ``n``."""
+        rows = [dict(zip(TALLIED, group, strict=True)) | {"n": n} for group, n in self.rows.items()]
+        kinds = (pa.date32(), pa.string(), pa.string(), pa.int64())
+        schema = pa.schema(list(zip((*TALLIED, "n"), kinds, strict=True)))
+        return pa.Table.from_pylist(rows, schema)
+
+    def by_file(self, files: Mapping[str, Any]) -> dict[str, Any]:
+        """Add clean and rejected rows to what a stamp knows of each file."""
+        out = {name: {**facts, "clean": 0, "rejected": 0} for name, facts in files.items()}
+        for (_, file, reason), n in self.rows.items():
+            out[file]["clean" if reason is None else "rejected"] += n
+        return out
+
+    def by_reason(self) -> dict[str, int]:
+        """Rejected rows by reason."""
+        found: Counter[str] = Counter()
+        for (_, _, reason), n in self.rows.items():
+            if reason is not None:
+                found[reason] += n
+        return dict(found)

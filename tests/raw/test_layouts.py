@@ -220,11 +220,11 @@ def test_unknown_actions_and_statuses_are_counted(con: ibis.BaseBackend, tmp_pat
     seen = [tracked(k, action_type=a) for k, a in enumerate(["page_view", "Teleport", None])]
     put(tmp_path, "tracker/a.parquet", seen)
     rows = pa.Table.from_pylist(cleaned(con, tmp_path))
-    assert tables.unknown_words(rows) == {
+    assert tables.most_frequent(tables.count_unknown(rows)) == {
         "status lost": 2, "action teleport": 1, "action unknown": 1,
     }  # fmt: skip
     many = pa.table({"action": [f"a{k:02d}" for k in range(25)], "status": pa.nulls(25)})
-    found = tables.unknown_words(many)
+    found = tables.most_frequent(tables.count_unknown(many))
     assert (len(found), found["other"], sum(found.values())) == (21, 5, 25)
 
 

@@ -23,7 +23,7 @@ SMOOTHING: Final = 0.75
 #: Extra columns of the subspace, and how often it is multiplied.
 OVERSAMPLING: Final = 16
 ITERATIONS: Final = 5
-#: Random rows drawn at a time.
+#: Random rows drawn, and entries of a matrix looked at, at a time.
 BLOCK: Final = 1 << 18
 #: Length of the random part added to every row, so that rows without a relation differ.
 JITTER: Final = 0.05
@@ -118,7 +118,9 @@ def relation_matrix(data: TrainingData, settings: ItemModelSettings) -> "csr_arr
     channels = [c for c in range(len(CHANNELS)) if (bags.channel == c).any()]
     for i, first in enumerate(channels):
         for second in channels[i + 1 :] if settings.bridge else []:
-            block = ppmi(bridge_matrix(bags, (first, second), settings.window_days, data.nodes))
+            pair = bridge_matrix(bags, (first, second), settings, data.nodes)
+            block = ppmi(pair)
+            del pair
             total = total + block * np.float32(2)
     return csr_array(total)
 
@@ -134,14 +136,16 @@ def within_matrix(pairs: Pairs, channel: int, nodes: int) -> "csr_array":
 
 
 def bridge_matrix(
-    bags: Bags, channels: tuple[int, int], window_days: int, nodes: int
+    bags: Bags, channels: tuple[int, int], settings: ItemModelSettings, nodes: int
 ) -> "csr_array":
     """Return weights between two channels ``[nodes, nodes]``: 1 / sqrt(size a · size b) a bag.
 
-    Bags are those of :mod:`itememb_core.bags`. A pair whose ends are one node makes no entry.
+    Bags are those of :mod:`itememb_core.bags`; one over ``settings.bag_cap`` makes no pair here: it
+    makes size a · size b of them, of a weight that vanishes. A pair whose ends are one node makes
+    no entry.
     """
-    group = users_windows(bags, window_days)
-    first, second = (_bag_rows(bags, group, c, nodes) for c in channels)
+    group = users_windows(bags, settings.window_days)
+    first, second = (_bag_rows(bags, group, c, nodes, settings.bag_cap) for c in channels)
     matrix = (first.T @ second).tocsr()
     matrix.setdiag(0)
     matrix.eliminate_zeros()
@@ -155,8 +159,22 @@ def users_windows(bags: Bags, window_days: int) -> np.ndarray:
     return np.unique(key, return_inverse=True)[1]
 
 
-def _bag_rows(bags: Bags, group: np.ndarray, channel: int, nodes: int) -> "csr_array":
-    """Return one row a bag, 1 / sqrt(distinct items) at its items ``[bags, nodes]``."""
+def bags_over(bags: Bags, settings: ItemModelSettings) -> dict[str, int]:
+    """Return how many bags are over ``settings.bag_cap`` and their items; empty: none is."""
+    if not len(bags) or not settings.bridge or settings.start == "random":
+        return {}
+    group = users_windows(bags, settings.window_days)
+    key = np.unique(np.stack([group * len(CHANNELS) + bags.channel, bags.node]), axis=1)[0]
+    size = np.unique(key, return_counts=True)[1]
+    over = size[size > settings.bag_cap]
+    return {"bags capped": len(over), "items cut": int(over.sum())} if len(over) else {}
+
+
+def _bag_rows(bags: Bags, group: np.ndarray, channel: int, nodes: int, most: int) -> "csr_array":
+    """Return one row a bag, 1 / sqrt(distinct items) at its items ``[bags, nodes]``.
+
+    Rows of bags with more than ``most`` items are empty.
+    """
     from scipy.sparse import csr_array
 
     rows = np.flatnonzero(bags.channel == channel)
@@ -165,7 +183,10 @@ def _bag_rows(bags: Bags, group: np.ndarray, channel: int, nodes: int) -> "csr_a
     matrix = csr_array((ones, (group[rows], bags.node[rows])), shape=shape)
     matrix.sum_duplicates()
     size = np.diff(matrix.indptr)
-    matrix.data = np.repeat(1 / np.sqrt(np.maximum(size, 1)), size).astype(np.float32)
+    weight = np.where(size > most, 0.0, 1 / np.sqrt(np.maximum(size, 1)))
+    matrix.data = np.repeat(weight, size).astype(np.float32)
+    if (size > most).any():
+        matrix.eliminate_zeros()
     return matrix
 
 
@@ -181,10 +202,13 @@ def ppmi(matrix: "csr_array") -> "csr_array":
     smooth = np.asarray(matrix.sum(axis=0)).ravel() ** SMOOTHING
     with np.errstate(divide="ignore"):
         log_a, log_b = np.log(by_row / total), np.log(smooth / smooth.sum())
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    pmi = np.log(matrix.data / total) - log_a[rows] - log_b[matrix.indices]
     out = matrix.copy()
-    out.data = np.maximum(pmi, 0).astype(np.float32)
+    out.data = np.empty(matrix.nnz, np.float32)
+    for low in range(0, matrix.nnz, BLOCK):  # an entry takes more in work than it does stored
+        part = slice(low, min(low + BLOCK, matrix.nnz))
+        rows = np.searchsorted(matrix.indptr, np.arange(low, part.stop), side="right") - 1
+        pmi = np.log(matrix.data[part] / total) - log_a[rows] - log_b[matrix.indices[part]]
+        out.data[part] = np.maximum(pmi, 0)
     out.eliminate_zeros()
     return out
 

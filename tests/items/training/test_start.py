@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from itememb_core.items.training import start
 from itememb_core.items.training.data import Bags, Pairs
 from itememb_core.items.training.start import (
     SMOOTHING,
+    bags_over,
     bridge_matrix,
     ppmi,
     spectral_vectors,
@@ -17,6 +19,7 @@ from itememb_core.items.training.start import (
 )
 from itememb_core.settings import ItemModelSettings
 from tests.items.training.test_fit import WORLD
+from tests.worlds.peak import STATUS, peak_mib
 
 
 def test_ppmi_by_hand():
@@ -36,19 +39,63 @@ def test_ppmi_by_hand():
     assert found.nnz == 2
 
 
-def test_bridge_by_hand():
+def few_bags():
     # Window 0: user 0 has {0, 1} in channel 0 and {2} in channel 1, item 0 twice; user 1 has {0}
     # and {2, 0}: the pair (0, 0) is one node. Window 1: user 0 has {1} and {2}.
     rows = [(0, 0, 1, 0), (0, 0, 2, 0), (0, 0, 3, 1), (0, 0, 31, 1), (0, 1, 5, 0),
             (1, 0, 9, 2), (1, 0, 40, 2), (1, 1, 5, 0), (1, 1, 6, 2)]  # fmt: skip
     channel, user, day, node = np.array(sorted(rows), np.int32).T
-    bags = Bags(user, day, channel.astype(np.int8), node)
-    found = bridge_matrix(bags, (0, 1), 30, 3).toarray()
+    return Bags(user, day, channel.astype(np.int8), node)
+
+
+def test_bridge_by_hand():
+    found = bridge_matrix(few_bags(), (0, 1), ItemModelSettings(), 3).toarray()
     root = 1 / math.sqrt(2)
     expected = np.zeros((3, 3))
     expected[0, 2] = 2 * root
     expected[1, 2] = root + 1
     assert found == pytest.approx(expected, abs=1e-6)
+    assert bags_over(few_bags(), ItemModelSettings()) == {}
+
+
+def test_a_bag_over_the_cap_makes_no_pair_and_is_counted():
+    # Two bags have two items: user 0 in channel 0 (one of them twice) and user 1 in channel 1.
+    one = ItemModelSettings(bag_cap=1)
+    found = bridge_matrix(few_bags(), (0, 1), one, 3)
+    assert found.toarray().tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 0]]
+    assert found.nnz == 1
+    assert bags_over(few_bags(), one) == {"bags capped": 2, "items cut": 4}
+    assert bags_over(few_bags(), ItemModelSettings(bag_cap=2)) == {}
+    assert bags_over(few_bags(), ItemModelSettings(bag_cap=1, bridge=False)) == {}
+
+
+@pytest.mark.parametrize("block", [1, 7])
+def test_ppmi_by_part_is_that_of_the_whole(block, monkeypatch):
+    rng = np.random.default_rng(0)
+    matrix = csr_array(rng.random((20, 20), np.float32) * (rng.random((20, 20)) < 0.3))
+    whole = ppmi(matrix)
+    monkeypatch.setattr(start, "BLOCK", block)
+    found = ppmi(matrix)
+    assert (found.toarray() == whole.toarray()).all()
+    assert 0 < found.nnz == whole.nnz
+
+
+WIDE = """
+import numpy as np
+from itememb_core.items.training.data import Bags
+from itememb_core.items.training.start import bridge_matrix, ppmi
+from itememb_core.settings import ItemModelSettings
+import scipy.sparse
+node = np.arange(104_000, dtype=np.int32)  # one user's day: 100,000 items here, 4,000 there
+channel = (node >= 100_000).astype(np.int8)
+bags = Bags(np.zeros(len(node), np.int32), np.zeros(len(node), np.int32), channel, node)
+"""
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="the system has no such file")
+def test_a_bag_of_100_000_items_has_no_spectral_start():
+    work = "kept = ppmi(bridge_matrix(bags, (0, 1), ItemModelSettings(), len(node)))"
+    assert peak_mib(WIDE, work) < 50  # its 400 million pairs would be 3 GB
 
 
 def test_within_is_symmetric_and_sums_repeats():

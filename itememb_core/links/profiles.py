@@ -109,11 +109,11 @@ def without_wide(queries: Side, base: Side, most: int) -> Compared:
     if not wide.any():
         return Compared(queries, base, 0, 0)
     kept = np.flatnonzero(~wide)
-    left = [
+    left, right = (
         Side(side.counts[:, kept].tocsr(), side.share[kept], side.totals)
         for side in (queries, base)
-    ]
-    return Compared(*left, int(wide.sum()), int(sum(size[wide].sum() for size in sizes)))
+    )
+    return Compared(left, right, int(wide.sum()), int(sum(size[wide].sum() for size in sizes)))
 
 
 def _side(

@@ -37,4 +37,5 @@ def end_killed_runs(lake: Lake) -> None:
     with dg.DagsterInstance.get() as instance:
         found = dg.RunsFilter(tags=lake_tag(lake), statuses=list(_GOING_ON))
         for run in instance.get_runs(found):
-            instance.report_run_failed(run, KILLED)
+            if run.parent_run_id is None:  # else the UI's, which repeats a command's with its tags
+                instance.report_run_failed(run, KILLED)

@@ -74,7 +74,8 @@ def _root_message(error: Any) -> str:
     if "DagsterExecutionInterruptedError" in text:
         return INTERRUPTED
     name, _, rest = text.partition(": ")
-    return (rest if name.endswith(("Failure", "ItemembError")) else text).splitlines()[0]
+    ours = name.endswith(("Failure", "ItemembError", "DamagedError"))
+    return (rest if ours else text).splitlines()[0]
 
 
 def failures_of(result: dg.JobExecutionResult) -> Iterable[str]:

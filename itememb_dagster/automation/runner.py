@@ -96,11 +96,11 @@ class Runner:
         self.outcome = Outcome()
         self.writer = uuid.uuid4().hex
         self.listener = Listener()
-        self.older = False
 
     def planner(self) -> Planner:
         """Return a planner of the lake as it is now."""
-        return Planner(STAGES, CHECKS, self.lake, self.scan, self.request.settings)
+        request = self.request
+        return Planner(STAGES, CHECKS, self.lake, self.scan, request.settings, request.fresh)
 
     def _selected(self) -> set[Key]:
         if self.request.select is None:
@@ -187,31 +187,40 @@ class Runner:
                 tags={**tags, **own},
             )
 
-    def _remove_damaged(self, selected: set[Key], deep: bool) -> bool:
-        """Name and remove what is damaged in the lake; return whether this run makes it again.
+    def _spoil_damaged(self, selected: set[Key], deep: bool) -> bool:
+        """Name what is damaged in the lake; return whether this run makes all of it again.
+
+        Nothing is removed: what is damaged stays so for every run until it is made again, and what
+        reads it fails. Of an older lake, whose files have no seals, nothing can be said.
 
         Args:
-            selected: What this run makes: nothing may be made of what lacks a damaged part.
+            selected: What this run makes, on its days.
             deep: Whether to look at all bytes.
         """
-        known = len(self.outcome.errors)
+        if self.lake.is_older():
+            return True
+        planner, known = self.planner(), len(self.outcome.errors)
+        planner.prune()
+        days = {f"day={day.isoformat()}" for day in self._days(planner)}
         for done, stage in enumerate(STAGES, start=1):
             for name, why in self.lake.faults(stage.key, deep).items():
-                self.lake.storage.remove(name)
-                line = f"{self.lake.root / name}{DAMAGED}{why}); removed"
-                if stage.key in selected:
-                    self.outcome.warnings.append(f"{line}, to be made again")
+                line = f"{self.lake.root / name}{DAMAGED}{why})"
+                segment = next((part for part in name.split("/") if part.startswith("day=")), None)
+                if stage.key in selected and (segment is None or segment in days):
+                    self.lake.spoil(name)
+                    self.outcome.warnings.append(f"{line}; it is made again")
                 else:
-                    self.outcome.errors.append(f"{line}; itememb run without --select makes it")
+                    others = "itememb run without --select, --start and --end makes it again"
+                    self.outcome.errors.append(f"{line}; {others}")
             if deep:
                 self.request.shown("verify", done, len(STAGES))
         return len(self.outcome.errors) == known
 
-    def _make_whole(self, selected: set[Key]) -> None:
-        """Make what is stale, and once more what was found damaged when it was read."""
+    def _make_all(self, selected: set[Key]) -> None:
+        """Make what is stale, and once more if something was found damaged when it was read."""
         self._make(selected)
-        met = any(DAMAGED in error for error in self.outcome.errors)
-        if met and self._remove_damaged(selected, deep=True):
+        damaged = any(DAMAGED in error for error in self.outcome.errors)
+        if damaged and not self.outcome.interrupted and self._spoil_damaged(selected, deep=True):
             self.outcome.errors.clear()
             self._make(selected)
 
@@ -272,7 +281,7 @@ class Runner:
         if not self.request.force:
             stale = planner.stale_tables()
         keys = [key for key in stale if key in selected]
-        gates = set().union(*(planner.stages[key].needs for key in keys))
+        gates = set().union(*(planner.upstream(planner.stages[key]) for key in keys))
         due = [item for item in planner.checks_due(keys) if item.asset in selected | gates]
         if (keys or due) and self._execute(REST_JOB, keys, due, {}):
             self.outcome.tables += len(keys)
@@ -295,12 +304,14 @@ class Runner:
         """
         began = time.perf_counter()
         selected = self._selected()
+        ranged = self.request.start or self.request.end
         sampler = Sampler()
         shown = hiding(self.request.place.raw)
         with shown, _environment(self._variables()), self._reports(), self._written():
-            # What has no seal yet is not damaged.
-            if self.older or self._remove_damaged(selected, self.request.verify):
-                self._make_whole(selected)
+            if self._spoil_damaged(selected, self.request.verify):
+                self._make_all(selected)
+            if not self.outcome.errors and selected == {s.key for s in STAGES} and not ranged:
+                self.lake.finish_format()
         self.outcome.recorder.peak_bytes = sampler.stop()
         self.outcome.seconds = time.perf_counter() - began
         if self.outcome.asset_days or self.outcome.tables:
@@ -330,8 +341,7 @@ class Runner:
     def _look_at_note(self) -> None:
         """Say what is odd about the lake as a whole."""
         note = self.lake.note()
-        self.older = note is not None and note.format < FORMAT
-        if note is not None and self.older:
+        if note is not None and note.format < FORMAT:
             self.outcome.warnings.append(
                 f"lake {self.lake.root}: written in format {note.format}, now {FORMAT}; its "
                 "stamps say less, so that every stage is made again"

@@ -1,6 +1,6 @@
 """The sensor of raw files: days that a new, changed or removed file touches, then the rest.
 
-What does not belong here: what is stale (``plan``), run requests (``jobs``).
+What does not belong here: what is stale (``staleness``), run requests (``jobs``).
 """
 
 import json

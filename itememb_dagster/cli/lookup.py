@@ -104,6 +104,7 @@ def recommend(user: int, lake: str | None, k: int) -> None:
     key = ("recommendations",)
     if not where.parts(key):
         raise ItemembError(f"recommendations: not in lake {where.root}; itememb run makes it")
+    where.check_files(where.parts(key))
     mine = [("user_id", "=", user)]
     found = pq.read_table(where.part(key), filters=mine, partitioning=None)
     if not found.num_rows:
@@ -129,6 +130,7 @@ def export(folder: Path, lake: str | None) -> None:
     for source in files.values():
         if not source.exists():
             raise ItemembError(f"{source}: not in lake {where.root}; itememb run makes it")
+    where.check_files(source for source in files.values() if source.suffix == ".parquet")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, source in files.items():

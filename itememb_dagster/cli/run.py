@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from itememb_core.errors import ItemembError
 from itememb_dagster.cli.options import (
     MOST,
     check_lake,
@@ -74,8 +75,9 @@ def run(
     from itememb_dagster.automation.runner import Request, Runner
 
     with progress_bars() as shown:
-        asked = Request(place, settings, first, last, select, force, verify, fresh, workers, shown)
-        runner = Runner(asked)
+        runner = Runner(
+            Request(place, settings, first, last, select, force, verify, fresh, workers, shown)
+        )
         outcome = runner.run()
     _show(runner, outcome)
     if outcome.errors:
@@ -90,8 +92,11 @@ def _show(runner: "Runner", outcome: "Outcome") -> None:
         return plain(without_secrets(line, runner.request.place.raw))
 
     console = Console()
-    for table in closing_tables(runner.lake, outcome):
-        console.print(table)
+    try:
+        for table in closing_tables(runner.lake, outcome):
+            console.print(table)
+    except ItemembError as error:  # of a damaged table
+        outcome.errors.append(str(error))
     if outcome.judged:
         console.print(f"checks judged of what was made before: {outcome.judged}")
     elif not outcome.asset_days and not outcome.tables and not outcome.errors:

@@ -42,6 +42,7 @@ def _read(lake: Lake, key: Key, columns: list[str]) -> pa.Table | None:
     parts = lake.parts(key)
     if not parts:
         return None
+    lake.check_files(parts)
     tables = [pq.read_table(path, columns=columns, partitioning=None) for path in parts]
     return pa.concat_tables(tables)
 
@@ -93,6 +94,7 @@ def _last_losses(lake: Lake, key: Key) -> Iterator[tuple[str, str]]:
 def evaluation_table(lake: Lake, name: str, part: str, metrics: tuple[str, ...]) -> Table | None:
     """Methods as rows, metrics as columns, over one slice."""
     parts = lake.parts((name,))
+    lake.check_files(parts)
     rows = pq.read_table(parts[0], partitioning=None).to_pylist() if parts else []
     rows = [r for r in rows if r["slice"] == part and r["metric"] in metrics]
     if not rows:

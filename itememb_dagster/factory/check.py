@@ -11,6 +11,7 @@ from typing import Any, Final
 from itememb_dagster.factory.stage import SOURCES
 from itememb_dagster.lake import Key
 from itememb_dagster.lake.sources import Reach
+from itememb_dagster.lake.stamps import digest
 
 #: Parameters of a check that are no tables.
 FROM_ELSEWHERE: Final = ("settings", "counts")
@@ -46,8 +47,10 @@ class Check:
 
     @property
     def code(self) -> str:
-        """A hash of the source that its predicate can reach."""
-        return Reach.of(self.evaluate.__module__, self.evaluate.__name__, SOURCES).digest
+        """A hash of the source that its predicate can reach, and of what it is given."""
+        reach = Reach.of(self.evaluate.__module__, self.evaluate.__name__, SOURCES).digest
+        given = (f"{name}={'/'.join(key)}" for name, key in sorted(self.inputs.items()))
+        return digest([reach, *given, str(self.by_month)])
 
 
 def check(

@@ -60,8 +60,9 @@ def make_stage(
         whole = stamps.get(None)
         if whole is not None and ctx.counts:
             stamps[None] = replace(whole, counts={**whole.counts, **ctx.counts})
-    kept = planner.month_stamps(stage) if stage.by_month else ()
-    return Made(stage, value, stamps, ctx.bad_days, tuple(f"month={month}" for month in kept))
+    kept = planner.month_stamps(stage) if stage.by_month else {}
+    segments = {f"month={month}": stamp.recipe for month, stamp in kept.items()}
+    return Made(stage, value, stamps, ctx.bad_days, segments)
 
 
 @cache
@@ -88,10 +89,10 @@ def _stamps(
 
 
 def _earlier(stage: Stage, ctx: StageContext, stamp: Stamp | None) -> None:
-    """Return where a version's parent and a killed fit's checkpoint lie."""
+    """Let a stage know where its version's parent and a killed fit's checkpoint lie."""
     if stamp is None:
         return
-    ctx.checkpoint = Checkpoint(ctx.lake.checkpoint(stage.key), stamp.recipe)
+    ctx.checkpoint = Checkpoint(ctx.lake.checkpoint(stage.key), stamp.id)
     if stage.descends and stamp.parent:
         ctx.parent = ctx.lake.version_folder(stage.key, stamp.parent)
 

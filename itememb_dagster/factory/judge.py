@@ -17,6 +17,7 @@ from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetCheckSeve
 from itememb_dagster.factory.asset import FORCE_TAG
 from itememb_dagster.factory.check import Check, Verdict
 from itememb_dagster.lake import Lake
+from itememb_dagster.lake.seal import content
 from itememb_dagster.runtime.executor import end_with_parent
 
 
@@ -70,16 +71,15 @@ def judge_months(
     known = before["months"] if before.get("code") == item.code and "months" in before else {}
     months: dict[str, dict[str, Any]] = {}
     for segment in lake.segments(item.asset):
-        stamp, name = lake.stamp(item.asset, segment), segment.partition("=")[2]
-        recipe = stamp.recipe if stamp else "missing"
+        name, found_in = segment.partition("=")[2], content(lake.part(item.asset, segment))
         months[name] = known.get(name, {})
-        if months[name].get("recipe") != recipe:
+        if months[name].get("content") != found_in:
             own = {
                 parameter: table.filter(table.month == name) for parameter, table in tables.items()
             }
             found = item.evaluate(**own)
             facts = [list(fact) for fact in found.facts.items()]  # JSON keeps their order
-            months[name] = {"recipe": recipe, "passed": found.passed, "facts": facts}
+            months[name] = {"content": found_in, "passed": found.passed, "facts": facts}
     sums: Counter[str] = Counter()
     for month in months.values():
         sums.update(dict(month["facts"]))
@@ -101,6 +101,7 @@ def _record(
         item.name,
         {
             "version": stamp.id if stamp else "missing",
+            "content": lake.content(item.asset),
             "code": item.code,
             "passed": verdict.passed,
             "severity": severity.value,

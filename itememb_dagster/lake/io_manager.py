@@ -23,7 +23,6 @@ from itememb_core.errors import ItemembError
 from itememb_core.tables import MergedRows, count_unknown, epoch_errors
 from itememb_dagster.factory.stage import Stage, TableSpec
 from itememb_dagster.lake.reader import LOADERS, load_arrow
-from itememb_dagster.lake.seal import check_files
 from itememb_dagster.lake.stamps import Stamp
 from itememb_dagster.lake.store import Key, Lake, rejected_key
 from itememb_dagster.lake.writer import ROW_GROUP, SegmentWriter, write_file
@@ -45,14 +44,15 @@ class Made:
     """What a stage made, with a stamp for each segment (key None: the table or version).
 
     ``value`` of a daily stage is a list of tables, each of some days, in order.
-    ``segments``: all that a table by month has, those that stay as they are among them.
+    ``segments``: all that a table by month has, those that stay as they are among them, with the
+    recipe of each.
     """
 
     stage: Stage
     value: Any
     stamps: Mapping[str | None, Stamp]
     bad_days: Mapping[date, str] = field(default_factory=dict)
-    segments: tuple[str, ...] = ()
+    segments: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def save_merged(lake: Lake, made: Made) -> dict[str, Any]:
     if reasons:
         bad = value.rejected.order_by("source_file", "source_row")
         tables = (pa.Table.from_batches([b]) for b in stream(bad, ROW_GROUP, lake.scratch))
-        write_file(lake, lake.part(rejected_key(key)), tables, bad.schema().to_pyarrow(), None)
+        write_file(lake, lake.part(rejected_key(key)), tables, bad.schema().to_pyarrow(), stamp)
     counts = {"files": files, "rejected": dict(reasons)}
     rows = save_table(
         lake, replace(made, value=value.rows, stamps={None: replace(stamp, counts=counts)})
@@ -124,7 +124,7 @@ def save_months(lake: Lake, made: Made, epoch: date) -> dict[str, Any]:
     assert spec.schema is not None
     stamp_of, refuse = lambda m: stamps[f"month={m}"], _refuse(made, epoch)
     writer = SegmentWriter(lake, key, "month", spec.schema, stamp_of, refuse)
-    with lake.whole(key, replace(stamps[None], counts={"segments": made.segments})):
+    with lake.whole(key, replace(stamps[None], counts={"segments": dict(made.segments)})):
         for table in (key, rejected_key(key)):
             lake.remove_segments(table, set(made.segments))
         writer.write(_batches(lake, made.value, spec), (s.partition("=")[2] for s in stamps if s))
@@ -234,7 +234,8 @@ class LakeIOManager(dg.ConfigurableIOManager):
         if run is None:  # schedules and sensors only look
             yield self
             return
-        writer = run.tags.get(WRITER_TAG, run.run_id)
+        # A run that repeats another has its tags, and is a writer of its own.
+        writer = run.run_id if run.parent_run_id else run.tags.get(WRITER_TAG, run.run_id)
         with self.lake.writing(_waiting_log(context), writer):
             yield self
 
@@ -346,5 +347,5 @@ class LakeIOManager(dg.ConfigurableIOManager):
                 )
         if not parts:
             raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; itememb run makes it")
-        check_files(parts)
+        self.lake.check_files(parts)
         return read_parts(connect(engine or self.engine, self.lake.root), parts)

@@ -17,7 +17,6 @@ from itememb_core.items.index import ItemIndex
 from itememb_core.items.model import ItemModel
 from itememb_core.links.scorer.model import LinkScorer
 from itememb_core.users.model import StoredUserModel
-from itememb_dagster.lake.seal import check_files
 from itememb_dagster.lake.store import Key, Lake
 
 #: The kinds of version, and how each is read back.
@@ -40,7 +39,7 @@ def load_arrow(lake: Lake, key: Key, columns: Sequence[str] | None = None) -> pa
     parts = lake.parts(key)
     if not parts:
         raise ItemembError(f"{'/'.join(key)}: not in lake {lake.root}; itememb run makes it")
-    check_files(parts)
+    lake.check_files(parts)
     if parts[0] == lake.part(key):
         return pq.read_table(parts[0], columns=columns, partitioning=None)
     return pa.concat_tables(_segment_rows(path) for path in parts).unify_dictionaries()

@@ -94,8 +94,8 @@ def _tail(file: BinaryIO, size: int) -> tuple[bytes, bytes] | str:
     return tail[: _SEAL.size], tail[_SEAL.size :]
 
 
-def _open_tail(path: str, deep: bool) -> bytes | str:
-    """Return the footer of a sealed file, or what is wrong with it."""
+def _open_tail(path: str, deep: bool) -> tuple[bytes, bytes] | str:
+    """Return the seal and the footer of a sealed file, or what is wrong with it."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         found = _tail(file, size)
@@ -111,7 +111,7 @@ def _open_tail(path: str, deep: bool) -> bytes | str:
             file.seek(0)
             if _hash(file, length) != data:
                 return "its bytes are not as they were written"
-        return footer
+        return sealed, footer
 
 
 def _state(path: Path) -> tuple[int, ...]:
@@ -126,15 +126,16 @@ def _state(path: Path) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=1 << 16)
-def _metadata(path: str, state: tuple[int, ...]) -> dict[bytes, bytes] | str:
-    """The metadata in a file's footer, or what is wrong with it."""
+def _metadata(path: str, state: tuple[int, ...]) -> tuple[dict[bytes, bytes], str] | str:
+    """The metadata in a file's footer and a hash of its seal, or what is wrong with it."""
     if not stat.S_ISREG(state[2]):
         return "no file"
     found = _open_tail(path, deep=False)
     if isinstance(found, str):
         return found
+    sealed, footer = found
     try:
-        return pq.read_metadata(pa.BufferReader(found)).metadata or {}
+        return pq.read_metadata(pa.BufferReader(footer)).metadata or {}, _short(sealed).hex()
     except (pa.ArrowException, OSError) as error:
         return f"its footer cannot be read: {str(error).splitlines()[0]}"
 
@@ -145,13 +146,24 @@ def _deep(path: str, _state: tuple[int, ...]) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def metadata(path: Path) -> dict[bytes, bytes] | None:
-    """Return the metadata in a Parquet file's footer; None where there is no such whole file."""
+def _whole(path: Path) -> tuple[dict[bytes, bytes], str] | None:
     try:
         found = _metadata(str(path), _state(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     return None if isinstance(found, str) else found
+
+
+def metadata(path: Path) -> dict[bytes, bytes] | None:
+    """Return the metadata in a Parquet file's footer; None where there is no such whole file."""
+    found = _whole(path)
+    return found[0] if found else None
+
+
+def content(path: Path) -> str:
+    """Return a hash that two whole Parquet files share if their bytes are the same; else ''."""
+    found = _whole(path)
+    return found[1] if found else ""
 
 
 def fault(path: Path, deep: bool = False) -> str | None:
@@ -171,8 +183,12 @@ def fault(path: Path, deep: bool = False) -> str | None:
     return _deep(str(path), state) if deep else None
 
 
-def check_files(paths: Iterable[Path]) -> None:
-    """Look at all bytes of Parquet files that are about to be read; an older lake's have no seal.
+def check_files(paths: Iterable[Path], all_sealed: bool = True) -> None:
+    """Look at all bytes of Parquet files that are about to be read.
+
+    Args:
+        paths: The files.
+        all_sealed: Whether one without a seal is damaged; an older lake's have none.
 
     Raises:
         DamagedError: One is not as it was written.
@@ -180,7 +196,7 @@ def check_files(paths: Iterable[Path]) -> None:
     paths = list(paths)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets other threads run
         for path, why in zip(paths, pool.map(lambda p: fault(p, deep=True), paths), strict=True):
-            if why and why != NO_SEAL:
+            if why and (all_sealed or why != NO_SEAL):
                 raise DamagedError(path, why)
 
 

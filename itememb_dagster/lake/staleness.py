@@ -54,6 +54,9 @@ class Planner:
         fresh: bool = False,
     ) -> None:
         self.stages, self.checks = {s.key: s for s in stages}, tuple(checks)
+        daily = [item.name for item in self.checks if self.stages[item.asset].daily]
+        if daily:
+            raise ValueError(f"check {daily[0]}: of a daily asset, expected one without days")
         self.lake, self.scan, self.settings, self.fresh = lake, scan, settings, fresh
         self.days = lake_days(scan)
         self._expected: dict[tuple[Key, date | None], str] = {}
@@ -87,6 +90,8 @@ class Planner:
         """Return a stage's stamp, given how the recipes of its inputs are found."""
         parts = self._inputs(stage, day, recipe)
         parts += [recipe(self.stages[key], None) for key in stage.reads]
+        if stage.raw:  # day numbers and durations count from it
+            parts.append(f"epoch={self.scan.epoch}")
         counted = stage.counts_files and not stage.by_month
         return self._stamp(stage, parts, self._raw_files(stage, day), counted)
 
@@ -135,7 +140,8 @@ class Planner:
         """
         days = self.present
         if stage.raw:
-            days = tuple(sorted({f.day for n in stage.raw for f in self.scan.named(n) if f.day}))
+            files = [f for name in stage.raw for f in self.scan.named(name) if not f.lost]
+            days = tuple(sorted({f.day for f in files if f.day}))
         elif "holdout_days" in stage.settings and self.cut:
             days = tuple(d for d in days if d < self.cut)
         by_month: dict[str, list[date]] = {f"{d:%Y-%m}": [] for d in days} or {NO_MONTH: []}
@@ -157,6 +163,8 @@ class Planner:
             for d in days:
                 recipes += [name, d.isoformat(), self.stored(self.stages[spec.key], d)]
         files = (f for name in stage.raw for f in self.scan.named(name) if f.day in set(days))
+        if stage.raw:
+            recipes.append(f"epoch={self.scan.epoch}")
         stamp = self._stamp(stage, recipes, files, stage.counts_files)
         # What lies before the cut is in ``days`` already: another cut leaves early months alone.
         settings = {n: value for n, value in stamp.settings.items() if n != "holdout_days"}
@@ -183,8 +191,14 @@ class Planner:
         if current is None or self.fresh:
             return stamp
         parent = current.parent if current.recipe == stamp.recipe else current.id
-        there = parent is not None and not self.lake.version_faults(stage.key, parent)
-        return replace(stamp, parent=parent if there else None)
+        if parent is None or not self.lake.version_folder(stage.key, parent).is_dir():
+            return replace(stamp, parent=None)
+        for path, why in self.lake.version_faults(stage.key, parent, deep=True).items():
+            raise ItemembError(
+                f"{path}: of the version before, which is damaged ({why}); itememb run --fresh "
+                "aligns with nothing"
+            )
+        return replace(stamp, parent=parent)
 
     def _input_recipes(
         self, stage: Stage, spec: Input, day: date | None, recipe: Recipe
@@ -236,11 +250,17 @@ class Planner:
 
     def stale_tables(self) -> list[Key]:
         """Return the stages without days that have to be made."""
-        return [
-            key
-            for key, s in self.stages.items()
-            if not s.daily and self.stored(s, None) != self.expected(s, None)
-        ]
+        whole = [s for s in self.stages.values() if not s.daily]
+        stale = {s.key for s in whole if self.stored(s, None) != self.expected(s, None)}
+        if self.fresh:
+            stale |= self._turned()
+        return [s.key for s in whole if s.key in stale]
+
+    def _turned(self) -> set[Key]:
+        """The versions that were aligned to the one before, and all that is made of them."""
+        held = {key: self.held(s, None) for key, s in self.stages.items() if s.descends}
+        turned = {key for key, stamp in held.items() if stamp and stamp.parent}
+        return turned | {key for key, s in self.stages.items() if self.upstream(s) & turned}
 
     def bad_days(self, days: Iterable[date], deep: bool = False) -> dict[date, ItemembError]:
         """Return which of ``days`` a broken raw file makes impossible, with the error naming it.
@@ -256,9 +276,10 @@ class Planner:
     def prune(self) -> None:
         """Remove the days that raw no longer covers from every daily table.
 
-        None are removed while a file cannot say which days it has: they may be its.
+        None are removed while a file cannot say which days it has: they may be its. Nor where raw
+        has no day at all: its folders are not mounted, perhaps.
         """
-        if any(file.lost or file.any_day for file in self.scan.files):
+        if not self.scan.days or any(file.lost or file.any_day for file in self.scan.files):
             return
         keep = {f"day={d.isoformat()}" for d in self.days}
         for stage in self.stages.values():
@@ -272,7 +293,9 @@ class Planner:
         found = self.lake.checks(item.asset).get(item.name)
         if held is None or found is None:
             return None
-        return found if (found["version"], found["code"]) == (held.id, item.code) else None
+        # The same recipe can give other bytes: with other threads or libraries.
+        now = held.id, self.lake.content(item.asset), item.code
+        return found if (found["version"], found["content"], found["code"]) == now else None
 
     def unjudged(self) -> list[Check]:
         """Return the checks without a verdict on what the lake holds, or whose verdict is an ERROR.
@@ -291,14 +314,25 @@ class Planner:
         lacked = [item for item in self.unjudged() if item.asset not in made]
         return [*(item for item in self.checks if item.asset in made), *lacked]
 
+    def upstream(self, stage: Stage) -> set[Key]:
+        """Return all assets that come before a stage, directly or not."""
+        found: set[Key] = set()
+        waiting = [stage]
+        while waiting:
+            new = waiting.pop().needs - found
+            found |= new
+            waiting += [self.stages[key] for key in new]
+        return found
+
     def check_inputs(self, stage: Stage) -> None:
-        """Check that what a stage is made of has passed its blocking checks.
+        """Check that what a stage is made of, directly or not, has passed its blocking checks.
 
         Raises:
             ItemembError: It has not, or was not judged yet.
         """
+        before = self.upstream(stage)
         for item in self.checks:
-            if item.blocking and item.asset in stage.needs:
+            if item.blocking and item.asset in before:
                 verdict = self.verdict(item)
                 if not _passed(verdict):
                     why = verdict["why"] if verdict else "it was not judged yet; itememb run does"

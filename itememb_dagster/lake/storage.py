@@ -7,6 +7,7 @@ the files hold (``store``), who may write (``lock``).
 
 import os
 import shutil
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -86,9 +87,11 @@ class LocalStorage:
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content; None where there is no such file."""
+        path = self.local(name)
         try:
-            return self.local(name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            # To open a pipe waits for ever.
+            return path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else None
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def put_if_absent(self, name: str, data: bytes) -> bool:

@@ -4,9 +4,10 @@ What does not belong here: Dagster, and the file system, which is ``storage``'s.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from typing import Any, Final
 from itememb_core.errors import ItemembError
 from itememb_dagster.lake import seal
 from itememb_dagster.lake.lock import writing
-from itememb_dagster.lake.stamps import FOOTER_KEY, Stamp, sealed_line, unsealed_line
+from itememb_dagster.lake.stamps import FOOTER_KEY, Stamp, digest, sealed_line, unsealed_line
 from itememb_dagster.lake.storage import LocalStorage, Storage
 
 #: An asset's key: ``("edges",)`` or ``("backtest", "edges")``.
@@ -30,7 +31,7 @@ FORMAT: Final = 3
 #: The first format whose files are sealed.
 SEALED: Final = 3
 _DATES: Final = ("epoch", "first_day", "last_day")
-_VERDICT: Final = {"version", "code", "passed", "severity"}
+_VERDICT: Final = {"version", "content", "code", "passed", "severity"}
 
 
 def rejected_key(key: Key) -> Key:
@@ -160,9 +161,29 @@ class Lake:
                 f"lake {self.root}: made with epoch {note.epoch}, found epoch {epoch}; "
                 "use the recorded epoch or another lake"
             )
-        known = note.with_days(days)
+        known = replace(note.with_days(days), format=note.format)
         if note != known:
             self.storage.replace(NOTE, _line(known.to_json()))
+
+    def is_older(self) -> bool:
+        """Whether files of an older format may lie here, which are made again."""
+        note = self.note()
+        return note is not None and note.format < FORMAT
+
+    def finish_format(self) -> None:
+        """Record that all files are of today's format."""
+        note = self.note()
+        if note is not None and note.format < FORMAT:
+            self.storage.replace(NOTE, _line(replace(note, format=FORMAT).to_json()))
+
+    def check_files(self, paths: Iterable[Path]) -> None:
+        """Look at all bytes of Parquet files that are about to be read.
+
+        Raises:
+            DamagedError: One is not as it was written.
+        """
+        note = self.note()
+        seal.check_files(paths, all_sealed=note is not None and note.format >= SEALED)
 
     def note(self) -> LakeNote | None:
         """Return what the lake says of itself; None: nothing was written yet.
@@ -217,8 +238,9 @@ class Lake:
         months = self.storage.read(_months_stamp(key))
         if months is not None:
             stamp = Stamp.parse(months)
-            named = stamp.counts.get("segments", ()) if stamp else ()
-            return stamp if all(self._footer(key, each) for each in named) else None
+            named = stamp.counts.get("segments", {}) if stamp else {}
+            held = ((self._footer(key, each), recipe) for each, recipe in named.items())
+            return stamp if all(own and own.recipe == recipe for own, recipe in held) else None
         return self._footer(key)
 
     def pointer(self, key: Key) -> Stamp | None:
@@ -231,9 +253,27 @@ class Lake:
         found = seal.metadata(self.part(key, segment)) or {}
         stamp = Stamp.parse(found[FOOTER_KEY]) if FOOTER_KEY in found else None
         if stamp and any(stamp.counts.get("rejected", {}).values()):
-            whole = seal.metadata(self.part(rejected_key(key), segment)) is not None
-            return stamp if whole else None
+            beside = seal.metadata(self.part(rejected_key(key), segment)) or {}
+            rejected = Stamp.parse(beside.get(FOOTER_KEY, b""))
+            return stamp if rejected and rejected.recipe == stamp.recipe else None
         return stamp
+
+    def content(self, key: Key) -> str:
+        """Return a hash of what an asset holds, which is the same for the same bytes."""
+        pointer = self.pointer(key)
+        if pointer is not None:
+            listing = _name("_versions", *key, pointer.id, seal.CONTENTS)
+            return digest([(self.storage.read(listing) or b"").hex()])
+        return digest(f"{part.parent.name} {seal.content(part)}" for part in self.parts(key))
+
+    def spoil(self, name: str) -> None:
+        """Let a damaged file be seen as such by every run until it is made again.
+
+        It stays where it is: what reads it fails, and nothing is made without it.
+        """
+        path = self.storage.local(name)
+        if path.is_file():
+            os.truncate(path, 0)
 
     def faults(self, key: Key, deep: bool = False) -> dict[str, str]:
         """Return the damaged files of an asset, by the storage's names, and what is wrong.

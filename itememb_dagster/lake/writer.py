@@ -155,7 +155,7 @@ class SegmentWriter:
         counts: dict[str, Any] = dict(stamp.counts)
         tally, words = _Tally(), Counter[str]()
         # The rejected rows are there before the day itself: its stamp says that both are.
-        with self._rejects(name) if "files" in counts else nullcontext(_ignore) as reject:
+        with self._rejects(name, stamp) if "files" in counts else nullcontext(_ignore) as reject:
             for table in tables:
                 clean = table
                 if "reason" in table.column_names:
@@ -177,8 +177,8 @@ class SegmentWriter:
         return counts
 
     @contextmanager
-    def _rejects(self, name: str) -> Iterator[Callable[[pa.Table], None]]:
-        """Give what writes rejected rows; without any, there is no file."""
+    def _rejects(self, name: str, stamp: Stamp) -> Iterator[Callable[[pa.Table], None]]:
+        """Give what writes rejected rows, stamped as the segment is; without any, there is none."""
         key, found = rejected_key(self._key), list[StampedFile]()
         with ExitStack() as stack:
 
@@ -194,7 +194,7 @@ class SegmentWriter:
 
             yield write
             for file in found:
-                file.close(None)
+                file.close(stamp)
         if not found:
             self._lake.remove(key, name)
 

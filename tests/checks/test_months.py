@@ -34,7 +34,13 @@ class Judged:
         self.given, item = [], self.item
         type(item).code = code
         verdict, facts = judge_months(item, self.lake, {"edges": ibis.memtable(rows)}, force)
-        told = {"version": "", "code": code, "passed": verdict.passed, "severity": "ERROR"}
+        told = {
+            "version": "",
+            "content": "",
+            "code": code,
+            "passed": verdict.passed,
+            "severity": "ERROR",
+        }
         self.lake.record_check(KEY, item.name, told | facts)
         return verdict
 

@@ -221,7 +221,10 @@ def test_a_damaged_file_has_no_stamp_wherever_it_is_damaged(tmp_path: Path):
 
 @pytest.mark.parametrize("content", BROKEN)
 def test_a_broken_verdict_is_none(tmp_path: Path, content: bytes):
-    lake, verdict = Lake(tmp_path), {"version": "v", "code": "1", "passed": False, "severity": "E"}
+    lake, verdict = (
+        Lake(tmp_path),
+        {"version": "v", "content": "", "code": "1", "passed": False, "severity": "E"},
+    )
     for name in ("broken", "whole"):
         lake.record_check(KEY, name, verdict)
     (tmp_path / "_checks/things/broken.json").write_bytes(content)

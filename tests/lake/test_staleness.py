@@ -210,7 +210,11 @@ def test_an_older_lake_opens_and_a_newer_one_is_told_with_both_versions(tmp_path
     assert lake.epoch() == EPOCH
     lake.prepare(EPOCH, [date(2017, 1, 3), date(2017, 1, 2)])
     note = lake.note()
-    assert (note.format, note.first_day, note.last_day) == (3, date(2017, 1, 2), date(2017, 1, 3))
+    assert (note.format, note.first_day, note.last_day) == (1, date(2017, 1, 2), date(2017, 1, 3))
+    assert lake.is_older()
+    lake.finish_format()
+    assert (lake.note().format, lake.note().last_day) == (3, date(2017, 1, 3))
+    assert not lake.is_older()
     (tmp_path / "lake.json").write_text('{"epoch": "2017-01-01", "format": 4}\n')
     with pytest.raises(ItemembError, match=r"written in format 4, .* knows formats up to 3"):
         lake.prepare(EPOCH)
@@ -226,7 +230,9 @@ def test_what_lacks_a_verdict_is_judged_and_nothing_is_made_of_it_before(world):
     plan = planner(raw, lake)
     stage, (item,) = plan.stages["edges",], [c for c in CHECKS if c.asset == ("edges",)]
     held = plan.held(stage, None)
-    good = {"version": held.id, "code": item.code, "passed": True, "severity": "ERROR", "why": ""}
+    content = lake.content(stage.key)
+    good = {"version": held.id, "content": content, "code": item.code, "passed": True}
+    good |= {"severity": "ERROR", "why": ""}
     bad = good | {"passed": False, "why": "3 not canonical"}
     reader = replace(plan.stages["item_model",], inputs={"edges": Input(("edges",))}, gates=())
 
@@ -236,17 +242,49 @@ def test_what_lacks_a_verdict_is_judged_and_nothing_is_made_of_it_before(world):
         assert again.stale_tables() == []
         with pytest.raises(ItemembError, match=f"edges.canonical_edges has not passed.*{why}"):
             again.check_inputs(reader)
+        with pytest.raises(ItemembError, match=r"edges\.canonical_edges has not passed"):
+            again.check_inputs(after)
         return item.name in unjudged(again)
 
     assert unjudged(plan) == {c.name for c in CHECKS}
+    for other in CHECKS:
+        held_of = {"version": plan.held(plan.stages[other.asset], None).id, "code": other.code}
+        held_of |= {"content": lake.content(other.asset)}
+        lake.record_check(other.asset, other.name, good | held_of)
+    assert unjudged(planner(raw, lake)) == set()
+    after = plan.stages["cross_domain_links",]  # is made of what is made of it
     assert refused(good | {"version": "another"}, "not judged yet")
     assert refused(good | {"code": "another"}, "not judged yet")
+    assert refused(good | {"content": "another"}, "not judged yet")
     assert refused(bad, "3 not canonical")
     for verdict in (bad | {"severity": "WARN"}, good):
         lake.record_check(("edges",), item.name, verdict)
         again = planner(raw, lake)
         assert item.name not in unjudged(again)
         again.check_inputs(reader)
+
+
+def test_fresh_makes_what_was_aligned_and_all_that_is_made_of_it(world):
+    raw, lake = world
+    pretend_made(planner(raw, lake))
+    plan = planner(raw, lake)
+    stamp = plan.held(plan.stages["item_model",], None)
+    with lake.new_version(("item_model",), replace(stamp, parent="before")):
+        pass
+    assert planner(raw, lake).stale_tables() == []
+    fresh = Planner(STAGES, CHECKS, lake, scan(raw, EPOCH), Settings(), fresh=True)
+    stale = set(fresh.stale_tables())
+    assert {("item_model",), ("item_embeddings",), ("cross_domain_links",)} <= stale
+    assert not stale & {("vocabulary",), ("edges",), ("backtest", "item_model")}
+
+
+def test_another_epoch_makes_all_that_is_read_from_raw_stale(world):
+    raw, lake = world
+    plan = planner(raw, lake)
+    other = Planner(STAGES, CHECKS, lake, scan(raw, date(2018, 1, 1)), Settings())
+    users = plan.stages["users",]
+    assert plan.expected(users, None) == planner(raw, lake).expected(users, None)
+    assert plan.expected(users, None) != other.expected(users, None)
 
 
 def test_days_without_holes_are_one_range():

@@ -261,7 +261,7 @@ def test_a_lake_uses_nothing_but_its_storage(tmp_path: Path):
     with lake.whole(("things",), made[0]):
         batch = pa.record_batch({"item_id": ["a", "b"], "day": [day] * 2})
         SegmentWriter(lake, ("things",), "day", SCHEMA, lambda _: made[1]).write([batch], [])
-    verdict = {"version": "v", "code": "1", "passed": True, "severity": "WARN"}
+    verdict = {"version": "v", "content": "", "code": "1", "passed": True, "severity": "WARN"}
     lake.record_check(("things",), "some", verdict)
     shutil.rmtree(copies, ignore_errors=True)
     assert lake.note().first_day == day

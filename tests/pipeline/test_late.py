@@ -154,16 +154,21 @@ def test_the_sensor_asks_for_the_days_a_file_touches_and_then_for_the_rest(copie
 
 
 @pytest.mark.slow
-def test_the_sensor_names_what_is_wrong_with_raw_and_asks_once_for_a_broken_day(copies):
+def test_the_sensor_requests_a_day_of_two_files_once_and_its_run_names_both(copies):
     raw, lake = copies
-    daemon = Daemon(raw, lake)
-    path, twin = file_of(raw, "retail", 2), file_of(raw, "retail", 2).with_suffix(".parquet")
-    shutil.copy(path, twin)
+    daemon, path = Daemon(raw, lake), file_of(raw, "retail", 2)
+    shutil.copy(path, path.with_suffix(".parquet"))
     daemon.tick()
-    said = daemon.says()
-    assert path.name in said
-    assert twin.name in said
-    twin.unlink()
+    told, bad = daemon.tick(), date_of(2).isoformat()
+    *_, last = told.run_requests
+    assert asks(told)[-1][:2] == (bad, bad)
+    assert not daemon.make(last)
+    assert f"the first is {bad}" in daemon.says()
+
+
+def test_the_sensor_requests_a_broken_day_once_and_the_others_beside(copies):
+    raw, lake = copies
+    daemon, path = Daemon(raw, lake), file_of(raw, "retail", 2)
     path.write_bytes(path.read_bytes()[:400])
     replace_file(raw)
     daemon.tick()

@@ -4,107 +4,118 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import pytest
 
 from itememb_core.errors import ItemembError
-from itememb_dagster.checks.gates import CHECKS
-from itememb_dagster.lake import Lake
+from itememb_dagster.automation.outcome import Outcome
+from itememb_dagster.cli.options import parse_settings
+from itememb_dagster.lake import Lake, Stamp
 from itememb_dagster.lake.seal import DamagedError
-from tests.bench.damage import KINDS, MUTATIONS, first
+from tests.bench.damage import (
+    KINDS,
+    MUTATIONS,
+    deleted,
+    emptied,
+    first,
+    flipped,
+    foldered,
+    truncated,
+)
 from tests.conftest import run
 from tests.pipeline.test_pipeline import tree
+from tests.worlds.two_months import SET, TABLES, date_of
 
 
-@pytest.fixture
-def copied(made, tmp_path: Path) -> Path:
-    """A finished lake, to be changed."""
-    lake, outcome = made
+def tables(raw: Path, lake: Path, **options) -> Outcome:
+    """Run up to the edges, unless told otherwise."""
+    return run(raw, lake, settings=parse_settings(SET), **{"select": TABLES, **options})
+
+
+def test_what_lacks_a_verdict_is_judged_alone(copies):
+    raw, lake = copies
+    before, verdicts = tree(lake), [*lake.glob("_checks/**/*.json")]
+    shutil.rmtree(lake / "_checks")
+    outcome = tables(raw, lake)
     assert outcome.errors == []
-    shutil.copytree(lake, tmp_path / "lake")
-    return tmp_path / "lake"
-
-
-def test_what_lacks_a_verdict_is_judged_alone(tiny_raw, copied: Path):
-    before = tree(copied)
-    shutil.rmtree(copied / "_checks")
-    outcome = run(tiny_raw, copied)
-    assert outcome.errors == []
-    assert (outcome.asset_days, outcome.tables, outcome.judged) == (0, 0, len(CHECKS))
-    assert tree(copied) == before
-    again = run(tiny_raw, copied)
+    assert (outcome.asset_days, outcome.tables) == (0, 0)
+    assert outcome.judged == len(verdicts) > 0
+    assert tree(lake) == before
+    again = tables(raw, lake)
     assert (again.asset_days, again.tables, again.judged) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(
-    ("kind", "change"),
-    [
-        ("month", MUTATIONS[3]),
-        ("pointer", MUTATIONS[0]),
-        ("pointer", MUTATIONS[4]),
-        ("verdict", MUTATIONS[1]),
-        ("verdict", MUTATIONS[3]),
-    ],
-)
-def test_what_is_damaged_is_named_and_made_again(
-    tiny_raw, copied: Path, kind: str, change: Callable[[Path], None]
-):
-    before, path = tree(copied), first(copied, KINDS[kind])
+VERDICT = "_checks/edges/canonical_edges.json"
+
+
+@pytest.mark.parametrize("change", MUTATIONS)
+@pytest.mark.parametrize("kind", [KINDS["month"], KINDS["stamp"], VERDICT])
+def test_what_is_damaged_is_named_and_made_again(copies, kind: str, change: Callable[[Path], None]):
+    raw, lake = copies
+    before, path = tree(lake), first(lake, kind)
     change(path)
-    name = path.relative_to(copied).as_posix()
-    outcome = run(tiny_raw, copied, verify=kind == "month")
+    outcome = tables(raw, lake, verify=True)
     assert outcome.errors == []
     assert outcome.tables + outcome.judged > 0
-    if change.__name__ != "deleted":
-        assert any(name in line and "damaged" in line for line in outcome.warnings)
-    assert tree(copied) == before
+    if change is not deleted:
+        assert any(f"{path}: damaged" in line for line in outcome.warnings)
+    assert tree(lake) == before
 
 
-def test_bytes_that_changed_are_found_where_they_are_read_and_made_again(tiny_raw, copied: Path):
-    before, path = tree(copied), copied / "user_items/day=2017-01-04/part.parquet"
-    MUTATIONS[3](path)
-    untouched = run(tiny_raw, copied)
+def test_bytes_that_changed_are_found_where_they_are_read_and_made_again(copies):
+    raw, lake = copies
+    before, path = tree(lake), first(lake, "copurchase_edges/day=*/part.parquet")
+    flipped(path)
+    untouched = tables(raw, lake)
     assert (untouched.asset_days, untouched.tables) == (0, 0)
     assert not any("damaged" in line for line in untouched.warnings)
-    shutil.rmtree(copied / "link_holdout")  # is made of it
-    outcome = run(tiny_raw, copied)
+    shutil.rmtree(lake / "edges")  # is made of it
+    outcome = tables(raw, lake)
     assert outcome.errors == []
     assert any(f"{path}: damaged" in line for line in outcome.warnings)
-    assert tree(copied) == before
+    assert tree(lake) == before
 
 
-def test_a_run_of_some_assets_makes_nothing_of_others_that_are_damaged(tiny_raw, copied: Path):
-    path = copied / "user_items/day=2017-01-04/part.parquet"
-    MUTATIONS[2](path)
-    before = tree(copied)
-    for _ in range(2):
-        outcome = run(tiny_raw, copied, select='key:"link_holdout"', force=True)
-        assert len(outcome.errors) == 1
-        assert f"{path}: damaged" in outcome.errors[0]
-        assert "itememb run without --select, --start and --end makes it" in outcome.errors[0]
-        outside = run(tiny_raw, copied, end=date(2017, 1, 2))
-        assert len(outside.errors) == 1
-        assert tree(copied) == before
-    assert run(tiny_raw, copied).errors == []
+def test_a_run_of_some_assets_or_days_makes_nothing_of_others_that_are_damaged(copies):
+    raw, lake = copies
+    whole, path = tree(lake), lake / f"copurchase_edges/day={date_of(4)}/part.parquet"
+    truncated(path)
+    before = tree(lake)
+    for options in ({"select": 'key:"edges"', "force": True}, {"end": date_of(2)}) * 2:
+        (error,) = tables(raw, lake, **options).errors
+        assert f"{path}: damaged" in error
+        assert "itememb run without --select, --start and --end makes it again" in error
+        assert tree(lake) == before
+    assert tables(raw, lake).errors == []
+    assert tree(lake) == whole
 
 
-def test_a_damaged_version_is_not_read(copied: Path):
-    path = first(copied, KINDS["model"])
-    MUTATIONS[3](path)
-    with pytest.raises(DamagedError, match=r"model.safetensors: damaged \(its bytes are not"):
-        Lake(copied).version(("item_model",))
+def test_a_damaged_version_is_not_read(tmp_path: Path):
+    lake, key = Lake(tmp_path), ("model",)
+    with lake.new_version(key, Stamp("model", "a", {}, "1")) as folder:
+        (folder / "weights").write_bytes(bytes(1000))
+    assert lake.faults(key, deep=True) == {}
+    path = first(tmp_path, "_versions/model/*/weights")
+    flipped(path)
+    with pytest.raises(DamagedError, match=r"weights: damaged \(its bytes are not"):
+        lake.version(key)
+    assert lake.stamp(key)
+    for change in (truncated, emptied, foldered):
+        if path.is_file():
+            change(path)
+        assert lake.stamp(key) is None
 
 
-def test_a_note_that_is_gone_is_said_and_a_broken_one_is_an_error(tiny_raw, copied: Path):
-    (copied / "lake.json").unlink()
-    outcome = run(tiny_raw, copied)
+def test_a_note_that_is_gone_is_said_and_a_broken_one_is_an_error(copies):
+    raw, lake = copies
+    (lake / "lake.json").unlink()
+    outcome = tables(raw, lake)
     assert outcome.errors == []
     assert any("lake.json: gone" in line for line in outcome.warnings)
-    (copied / "lake.json").write_text((copied / "lake.json").read_text().replace("2017", "2016"))
+    (lake / "lake.json").write_text((lake / "lake.json").read_text().replace("2017", "2016"))
     with pytest.raises(ItemembError, match=r"lake\.json: broken"):
-        run(tiny_raw, copied)
+        tables(raw, lake)
 
 
 @pytest.mark.slow

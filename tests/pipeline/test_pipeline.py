@@ -178,9 +178,9 @@ def test_a_run_on_an_older_lake_says_that_all_is_made_again(tiny_raw, tmp_path):
     lake.mkdir()
     (lake / "lake.json").write_text('{"epoch": "2017-01-01"}\n')
     only = {"select": 'key:"users"', "end": date(2017, 1, 2)}
-    (warning,) = run(tiny_raw, lake, **only).warnings
-    assert "written in format 1, now 3" in warning
-    assert run(tiny_raw, lake, **only).warnings == []
+    for _ in range(2):  # a run of some assets leaves what the others were
+        (warning,) = run(tiny_raw, lake, **only).warnings
+        assert "written in format 1, now 3" in warning
 
 
 def test_what_was_trained_records_its_libraries_and_threads_and_is_not_stale_by_them(made):

@@ -12,7 +12,7 @@ from itememb_dagster.runtime.home import use_dagster_home
 
 ROOT = Path(__file__).parents[2]
 #: Processes of a race; homes that they race for.
-RACERS, RACES = 4, 6
+RACERS, RACES = 4, 3
 RACE = f"""
 import multiprocessing, os, sys
 import dagster as dg

@@ -67,8 +67,8 @@ def test_there_are_many_lines_and_none_twice():
     assert len({str(line) for line in LINES}) == len(LINES)
 
 
-#: Each third line is enough for the fast tests.
-SOME = [line if n % 3 == 0 else pytest.param(line, marks=pytest.mark.slow)
+#: Each sixth line is enough for the fast tests.
+SOME = [line if n % 6 == 0 else pytest.param(line, marks=pytest.mark.slow)
         for n, line in enumerate(LINES)]  # fmt: skip
 
 

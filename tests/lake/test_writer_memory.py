@@ -99,6 +99,7 @@ folder = tempfile.TemporaryDirectory()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not STATUS.exists(), reason="the system has no such file")
 def test_a_day_of_four_million_rows_is_not_held():
     few, many = (

@@ -68,6 +68,7 @@ def test_correlations_in_time_by_part_are_those_of_the_whole(days, cells, monkey
 
 
 @needs_status
+@pytest.mark.slow
 def test_a_basket_of_100_000_lines_has_short_profiles_in_time():
     # What is kept: 100,000 items by 24 windows, 10 MB; with those from 1970 on it was 2.8 GB.
     found = peak_mib(BASKET, "kept = profiles.by_time(bought, NODES, 7)")
@@ -121,6 +122,7 @@ query, base = np.repeat(np.arange(100), 40), np.tile(np.arange(40), 100)
 
 
 @needs_status
+@pytest.mark.slow
 def test_ratios_of_eight_million_pairs_take_little_more_than_they_are():
     ratios = peak_mib(PAIRS, "kept = users.ratios(shared, rows)")
     assert 30 < ratios < 150  # 8 M float32

@@ -46,6 +46,7 @@ def heads(home: Path) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_first_runs_at_once_make_a_home_that_opens(tmp_path):
     homes = [tmp_path / f"home{n}" for n in range(RACES)]
     done = subprocess.run(

@@ -6,6 +6,7 @@ What does not belong here: how it is judged and recorded (``judge``).
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from itememb_dagster.factory.stage import SOURCES
@@ -45,7 +46,7 @@ class Check:
     blocking: bool
     by_month: bool = False
 
-    @property
+    @cached_property
     def code(self) -> str:
         """A hash of the source that its predicate can reach, and of what it is given."""
         reach = Reach.of(self.evaluate.__module__, self.evaluate.__name__, SOURCES).digest

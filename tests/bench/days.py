@@ -23,13 +23,13 @@ from itememb_dagster.automation.outcome import Outcome
 from itememb_dagster.automation.runner import Request, Runner
 from itememb_dagster.checks.gates import CHECKS
 from itememb_dagster.factory.compute import make_stage
-from itememb_dagster.factory.stage import Stage, StageContext
+from itememb_dagster.factory.stage import Stage
 from itememb_dagster.lake import Lake
 from itememb_dagster.lake.io_manager import LakeIOManager, save_days
 from itememb_dagster.lake.staleness import Planner, lake_days
-from itememb_dagster.runtime.engine import connect
 from itememb_dagster.runtime.home import use_dagster_home
 from itememb_dagster.runtime.place import Place
+from tests.bench.bad_inputs.tables import context_of
 
 EPOCH = date(2017, 1, 1)
 DAILY = [stage for stage in STAGES if stage.daily]
@@ -39,15 +39,7 @@ EDGES = '+key:"edges" or +key:"bridge_edges"'
 def make_days(stage: Stage, found: RawScan, lake: Lake, days: Sequence[date]) -> None:
     """Make and write days of one stage, as an asset does."""
     planner = Planner(STAGES, CHECKS, lake, found, Settings())
-    ctx = StageContext(
-        settings=Settings(),
-        days=tuple(days),
-        cut=None,
-        scan=found,
-        lake=lake,
-        connect=lambda: connect("duckdb", lake.root),
-        progress=lambda *_: None,
-    )
+    ctx = context_of(lake, found, days)
     manager = LakeIOManager(root=str(lake.root))
     inputs = {}
     for name, spec in stage.inputs.items():

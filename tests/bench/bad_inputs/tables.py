@@ -57,7 +57,8 @@ def make(root: Path, work: Path) -> Made:
     return Made(found, list(dict.fromkeys(errors)), _day_tables(lake), tables, inventory)
 
 
-def _context(lake: Lake, found: RawScan, days: Sequence[date]) -> StageContext:
+def context_of(lake: Lake, found: RawScan, days: Sequence[date]) -> StageContext:
+    """What a stage's function gets beside its inputs, without Dagster."""
     return StageContext(
         settings=Settings(),
         days=tuple(days),
@@ -77,7 +78,7 @@ def _days(lake: Lake, found: RawScan, days: list[date]) -> tuple[list[date], lis
     stale = planner.stale_days(days)
     for stage in (s for s in CHANNEL_STAGES if s.key in stale):
         try:
-            made = make_stage(stage, planner, _context(lake, found, stale[stage.key]), {})
+            made = make_stage(stage, planner, context_of(lake, found, stale[stage.key]), {})
             writer = save_days(lake, made, found.epoch)
             why += [*writer.refused.values(), *([writer.failure] if writer.failure else [])]
             failed |= {date.fromisoformat(day) for day in writer.refused}
@@ -106,7 +107,7 @@ def _tables(lake: Lake, found: RawScan, errors: list[str]) -> dict[str, pa.Table
                 continue
             inputs = {name: manager.load_ibis(("receipts",), held) for name in stage.inputs}
         try:
-            made = make_stage(stage, planner, _context(lake, found, days), inputs)
+            made = make_stage(stage, planner, context_of(lake, found, days), inputs)
             save_whole(lake, made)
         except ItemembError as error:
             errors.append(str(error))
@@ -132,4 +133,4 @@ def _inventory(lake: Lake, found: RawScan) -> pa.Table:
     """The inventory; what spoils no day would end its stage, and is an error already."""
     held = replace(found, files=tuple(file for file in found.files if not file.lost))
     inputs = {stage.name: None for stage in CHANNEL_STAGES}
-    return raw_inventory.compute(_context(lake, held, held.days), **inputs)
+    return raw_inventory.compute(context_of(lake, held, held.days), **inputs)

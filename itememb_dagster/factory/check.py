@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
-from itememb_dagster.factory.stage import SOURCES
+from itememb_dagster.factory.source import found_in
 from itememb_dagster.lake import Key
-from itememb_dagster.lake.sources import Reach
 from itememb_dagster.lake.stamps import digest
 
 #: Parameters of a check that are no tables.
@@ -49,9 +48,8 @@ class Check:
     @cached_property
     def code(self) -> str:
         """A hash of the source that its predicate can reach, and of what it is given."""
-        reach = Reach.of(self.evaluate.__module__, self.evaluate.__name__, SOURCES).digest
         given = (f"{name}={'/'.join(key)}" for name, key in sorted(self.inputs.items()))
-        return digest([reach, *given, str(self.by_month)])
+        return digest([found_in(self.evaluate).code, *given, str(self.by_month)])
 
 
 def check(

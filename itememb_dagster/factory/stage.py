@@ -24,14 +24,12 @@ from itememb_core.progress import Progress
 from itememb_core.raw import RawScan
 from itememb_core.settings import Settings
 from itememb_core.tables import MergedRows
+from itememb_dagster.factory.source import found_in
 from itememb_dagster.lake import Key, Lake
-from itememb_dagster.lake.sources import Reach, Sources, canonical, settings_read
+from itememb_dagster.lake.sources import canonical
 from itememb_dagster.lake.stamps import digest
 
 BACKTEST: Final = "backtest"
-
-#: Both packages as they are on disk, parsed once a process.
-SOURCES: Final = Sources()
 
 #: ``raw`` of a stage that looks at all files and makes rows of none.
 EVERY_FILE: Final = ("*",)
@@ -87,17 +85,13 @@ class Stage:
     @cached_property
     def code(self) -> str:
         """A hash of the source that its function can reach, and of its table's columns."""
-        reach = Reach.of(*self._function, SOURCES)
-        return digest([reach.digest, self.table.text if self.table else ""])
+        reach = found_in(self.compute).code
+        return digest([reach, self.table.text if self.table else ""])
 
     @cached_property
     def settings(self) -> tuple[str, ...]:
         """The settings that its function reads, found in its source."""
-        return tuple(settings_read(*self._function, SOURCES, Settings))
-
-    @property
-    def _function(self) -> tuple[str, str]:
-        return self.compute.__module__, self.compute.__name__
+        return found_in(self.compute).settings
 
     @property
     def needs(self) -> set[Key]:

@@ -40,6 +40,7 @@ RELATIONAL = [stage for stage in STAGES if stage.relational]
 ENRICHED = ("enriched_receipts",)
 SELECT = " or ".join(f'key:"{s.name}"' for s in RELATIONAL if s.key != ENRICHED)
 SELECT += ' or key:"raw_inventory"'
+NOTHING = pa.schema([("nothing", pa.int64())])
 BIN = Path(sys.executable).parent
 
 
@@ -97,7 +98,7 @@ def lakes(folder: Path, world: Path, spark_env: dict[str, str]) -> dict[str, Pat
 
 
 def write_links(world: Path, lake: Lake) -> None:
-    """Link some receipt items to catalog items, as if that stage had run."""
+    """Link some receipt items to catalog items, as if that stage and all before it had run."""
     plan = Planner(STAGES, CHECKS, lake, raw.scan(world, EPOCH), Settings())
     stage = plan.stages["cross_domain_links",]
     met = pq.read_table(lake.root / "receipts", columns=["item_id"])["item_id"].to_pylist()
@@ -113,9 +114,25 @@ def write_links(world: Path, lake: Lake) -> None:
         }
         for item, row in pairs
     ]
-    table = pa.Table.from_pylist(rows, CROSS_DOMAIN_LINKS)
-    stamp = plan.stamp(stage, None, plan.expected)
-    write_file(lake, lake.part(stage.key), [table], table.schema, stamp)
+    links = pa.Table.from_pylist(rows, CROSS_DOMAIN_LINKS)
+    for key in sorted(plan.upstream(plan.stages[ENRICHED])):
+        made = plan.stages[key]
+        if made.daily or plan.held(made, None) is not None:
+            continue
+        stamp = plan.stamp(made, None, plan.expected)
+        if made.table is None:
+            with lake.new_version(key, stamp) as version:
+                pq.write_table(pa.table({}), version / "history.parquet")
+        else:
+            table = links if made is stage else (made.table.schema or NOTHING).empty_table()
+            write_file(lake, lake.part(key), [table], table.schema, stamp)
+    again = Planner(STAGES, CHECKS, lake, plan.scan, Settings())
+    for item in again.unjudged():
+        held = again.held(again.stages[item.asset], None)
+        assert held is not None
+        verdict = {"version": held.id, "content": lake.content(item.asset), "code": item.code}
+        passed = {"passed": True, "severity": "ERROR", "why": "written by hand"}
+        lake.record_check(item.asset, item.name, verdict | passed)
 
 
 def files(lake: Path) -> dict[str, Path]:

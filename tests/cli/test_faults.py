@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from itememb_core.demo import DemoSummary
+from itememb_dagster.automation.outcome import Outcome
+from itememb_dagster.automation.runner import Runner
+from itememb_dagster.cli.options import check_variables
 from tests.cli.conftest import CATALOG_ID, ESCAPE_ID, RECEIPT_ID, USER
 
 RUN = ("run", "--raw", "raw", "--lake", "l")
@@ -137,6 +140,29 @@ def test_titles_are_printed_literally_and_without_control_characters(itememb, la
     assert "red  [31m" in shown
     assert not set(shown) & set("\x1b\x07\r")
     assert ESCAPE_ID in shown
+
+
+def test_why_two_items_are_linked_is_printed_without_control_characters(itememb, lake, monkeypatch):
+    monkeypatch.setattr("itememb_core.links.reasons.reasons", lambda _: "red \x1b[31m\x07")
+    shown = itememb("links", RECEIPT_ID, "--lake", lake).out
+    assert "red  [31m" in shown
+    assert not set(shown) & set("\x1b\x07")
+
+
+def test_a_variable_that_nothing_reads_is_told(monkeypatch, capsys):
+    monkeypatch.setenv("ITEMEMB_START", "x")
+    check_variables()
+    assert "warning: ITEMEMB_START: no such variable, it is ignored" in capsys.readouterr().err
+
+
+def test_the_flags_of_a_run_are_heard(itememb, tiny_raw, monkeypatch):
+    heard = []
+    monkeypatch.setattr(Runner, "run", lambda self: heard.append(self.request) or Outcome())
+    for flags in ((), ("--fresh",), ("--force",), ("--verify",)):
+        itememb("run", "--raw", tiny_raw, "--lake", "l", *flags)
+    assert [(r.fresh, r.force, r.verify) for r in heard] == [
+        (False, False, False), (True, False, False), (False, True, False), (False, False, True),
+    ]  # fmt: skip
 
 
 INTERRUPTED = """

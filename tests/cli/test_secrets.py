@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 from unittest import mock
 
+import dagster as dg
 import fsspec
 import pytest
 from fsspec.config import conf
@@ -13,6 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.cli.conftest import Itememb
 from tests.conftest import TINY_OPTIONS
+from tests.pipeline.test_late import Daemon
 
 USER, PASSWORD = "user-of-the-vault", "pass/w@rd+of:the-vault"
 URL = "vault://${VAULT_USER}:${VAULT_PASSWORD}@host/raw"
@@ -105,3 +107,18 @@ def test_a_literal_secret_is_refused_and_explained(itememb: Itememb):
         assert "ftp://me:***@host/raw" in refused.err
         assert "${NAME}" in refused.err
         assert "hunter2" not in refused.out + refused.err
+
+
+def test_what_the_sensor_and_the_schedules_say_shows_no_secret(
+    vault: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("VAULT_USER", "somebody-else")
+    daemon = Daemon(URL, tmp_path / "lake")
+    said = [daemon.says()]
+    for schedule in daemon.defs.schedules:
+        with dg.build_schedule_context(resources=dict(daemon.defs.resources)) as context:
+            said.append(schedule.evaluate_tick(context).skip_message)
+    for text in said:
+        assert "${VAULT_USER}:${VAULT_PASSWORD}" in text
+        assert "the-vault" not in text
+        assert "somebody" not in text

@@ -276,6 +276,10 @@ def test_fresh_makes_what_was_aligned_and_all_that_is_made_of_it(world):
     stale = set(fresh.stale_tables())
     assert {("item_model",), ("item_embeddings",), ("cross_domain_links",)} <= stale
     assert not stale & {("vocabulary",), ("edges",), ("backtest", "item_model")}
+    stage = fresh.stages["item_model",]
+    other, current = Stamp("item_model", "other", {}, "1"), lake.pointer(stage.key)
+    assert plan.with_parent(stage, other).parent == current.id
+    assert fresh.with_parent(stage, other).parent is None
 
 
 def test_another_epoch_makes_all_that_is_read_from_raw_stale(world):

@@ -11,7 +11,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from itememb_dagster.automation.killed import KILLED, LAKE_TAG
+from itememb_dagster.automation.killed import KILLED, LAKE_TAG, end_killed_runs
+from itememb_dagster.lake import Lake
 from itememb_dagster.runtime.home import use_dagster_home
 from tests.conftest import TINY_OPTIONS, run
 
@@ -45,11 +46,12 @@ def killed_command(raw: Path, lake: Path) -> str:
     return found[0].run_id
 
 
-def going_on(tags: dict[str, str]) -> str:
+def going_on(tags: dict[str, str], **more: str) -> str:
     """Add a run that goes on; return its id."""
     made = dg.DagsterRun(
-        job_name="days", run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.STARTED, tags=tags
-    )
+        job_name="days", run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.STARTED, tags=tags,
+        **more,
+    )  # fmt: skip
     with dg.DagsterInstance.get() as instance:
         return instance.add_run(made).run_id
 
@@ -57,6 +59,15 @@ def going_on(tags: dict[str, str]) -> str:
 def status(run_id: str) -> dg.DagsterRunStatus:
     with dg.DagsterInstance.get() as instance:
         return instance.get_run_by_id(run_id).status
+
+
+def test_only_the_runs_of_this_lakes_commands_are_ended(tmp_path: Path):
+    own = {LAKE_TAG: str(tmp_path / "lake")}
+    killed, other = going_on(own), going_on({LAKE_TAG: str(tmp_path / "other")})
+    again = going_on(own, parent_run_id=killed, root_run_id=killed)  # the UI's
+    end_killed_runs(Lake(tmp_path / "lake"))
+    assert status(killed) == dg.DagsterRunStatus.FAILURE
+    assert [status(run_id) for run_id in (other, again)] == [dg.DagsterRunStatus.STARTED] * 2
 
 
 @pytest.mark.slow

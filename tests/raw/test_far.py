@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from itememb_core import raw
-from itememb_core.settings import RawSettings
+from itememb_core.errors import ItemembError
+from itememb_core.settings import RawSettings, Settings
+from itememb_dagster.assets.tables import raw_faults
+from itememb_dagster.runtime.resources import RawResource, scan_raw
 from tests.raw.test_scan import put as put_bytes
 from tests.worlds.layouts import START, order, put, tracked
 
@@ -83,3 +86,14 @@ def test_a_long_log_without_gaps_is_whole(tmp_path: Path) -> None:
     put(tmp_path, "tracker/a.parquet", [tracked(day=k * 300) for k in range(30)])
     (file,) = raw.scan(tmp_path, EPOCH).files
     assert file.span == (START.date(), START.date() + timedelta(days=29 * 300))
+
+
+def test_runs_and_the_ui_hear_the_setting_and_the_inventory_names_the_file(tmp_path: Path) -> None:
+    put_bytes(tmp_path, "retail/events/00000.pq", "offers/events/00400.pq")
+    near = Settings(raw=RawSettings(max_gap_days=399))
+    root, resource = str(tmp_path), RawResource(root=str(tmp_path))
+    assert scan_raw(root, EPOCH, Settings()).lost == resource.scan(Settings()).lost == []
+    for scan in (scan_raw(root, EPOCH, near), resource.scan(near)):
+        assert scan.days == [EPOCH]
+        with pytest.raises(ItemembError, match=r"^offers/events/00400.pq: found 2018-02-05, 400"):
+            raw_faults(scan)

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from itememb_core import raw
+from itememb_dagster.assets.tables import raw_faults
 from tests.conftest import run
 from tests.raw.test_read import write_retail
 from tests.raw.test_scan import put
@@ -80,3 +81,8 @@ def test_every_run_warns_and_is_good_all_the_same(tmp_path: Path) -> None:
         assert outcome.errors == []
         (line,) = outcome.warnings
         assert line.startswith("payments/receipt/00000.pq: not read")
+
+
+def test_the_inventory_shows_them(tmp_path: Path) -> None:
+    lines = lines_of(tmp_path, "item.pq", "payments/receipt/00001.pq")
+    assert raw_faults(raw.scan(tmp_path, EPOCH)) == {"files not read": "; ".join(lines)}

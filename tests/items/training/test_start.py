@@ -1,6 +1,7 @@
 """The spectral start: relation matrices and PPMI by hand, the factorisation of a known matrix."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,10 @@ from itememb_core.items.training.start import (
     start_vectors,
     within_matrix,
 )
-from itememb_core.settings import ItemModelSettings
+from itememb_core.progress import silent
+from itememb_core.settings import ItemModelSettings, Settings
+from itememb_dagster.assets.items import _record
+from itememb_dagster.factory.stage import StageContext
 from tests.items.training.test_fit import WORLD
 from tests.worlds.peak import STATUS, peak_mib
 
@@ -67,6 +71,15 @@ def test_a_bag_over_the_cap_makes_no_pair_and_is_counted():
     assert bags_over(few_bags(), one) == {"bags capped": 2, "items cut": 4}
     assert bags_over(few_bags(), ItemModelSettings(bag_cap=2)) == {}
     assert bags_over(few_bags(), ItemModelSettings(bag_cap=1, bridge=False)) == {}
+
+
+def test_a_fit_shows_what_its_cap_cut(monkeypatch):
+    monkeypatch.setattr("itememb_core.report.training.training_plot", lambda _: b"")
+    settings = Settings(item_model=ItemModelSettings(bag_cap=1))
+    ctx = StageContext(settings, (), None, None, None, None, silent)
+    model = SimpleNamespace(facts={"steps": 1, "shares": {}, "reason": None}, history=None)
+    _record(ctx, model, SimpleNamespace(training_bags=few_bags()))
+    assert (ctx.metadata["bags capped"], ctx.metadata["items cut"]) == (2, 4)
 
 
 @pytest.mark.parametrize("block", [1, 7])

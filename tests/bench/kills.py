@@ -176,13 +176,21 @@ def differences(found: dict[str, str], wanted: dict[str, str]) -> list[str]:
     return sorted(n for n in found.keys() | wanted.keys() if found.get(n) != wanted.get(n))
 
 
+class NotKilledError(Exception):
+    """A run ended before its kill, so nothing can be said of one."""
+
+
 def killed(world: World, wanted: tuple[int, dict[str, str]], prepare: Callable[[], None],
            work: Path) -> str | None:  # fmt: skip
-    """Kill a run, run again; return what is wrong, None: nothing."""
+    """Kill a run, run again; return what is wrong, None: nothing.
+
+    Raises:
+        NotKilledError: The run ended before it was killed.
+    """
     lake = work / "lake"
     first = in_child(world, lake, prepare)
     if first != signal.SIGKILL:
-        return f"was not killed: {first}"
+        raise NotKilledError(str(first))
     again = in_child(world, lake, nothing)
     if isinstance(again, int):
         return f"second run ended by signal {again}"
@@ -195,6 +203,18 @@ def killed(world: World, wanted: tuple[int, dict[str, str]], prepare: Callable[[
     if wanted[0] == 0 and (isinstance(third, int) or (third.code, third.done) != (0, 0)):
         return f"third run: {third}, expected nothing to do"
     return None
+
+
+def killed_in_time(
+    world: World, wanted: tuple[int, dict[str, str]], moment: float, work: Path
+) -> tuple[str, str | None]:
+    """Kill a run after some seconds, sooner where it ends first; return when and what is wrong."""
+    while True:
+        try:
+            return f"after {moment:.2f} s", killed(world, wanted, after(moment), work)
+        except NotKilledError:
+            shutil.rmtree(work)
+            moment *= 0.9
 
 
 def undisturbed(world: World, work: Path) -> tuple[tuple[int, dict[str, str]], float]:
@@ -244,11 +264,15 @@ def main(words: Sequence[str]) -> int:
                     c for c in CHECKS if c.name == "recommendations_beat_popularity"
                 )  # fmt: skip
                 what, prepare = f"before {item.name}", before_verdict(item.name)
+            work = Path(folder) / f"kill{number}"
+            if given.forced:
+                try:
+                    why = killed(worlds[at], wanted[at][0], prepare, work)
+                except NotKilledError as error:
+                    why = f"was not killed: {error}"
             else:
                 moment = (number + rng.random()) / given.kills * wanted[at][1]
-                what, prepare = f"after {moment:.2f} s", after(moment)
-            work = Path(folder) / f"kill{number}"
-            why = killed(worlds[at], wanted[at][0], prepare, work)
+                what, why = killed_in_time(worlds[at], wanted[at][0], moment, work)
             print(f"{number + 1} {worlds[at].name} {what}: {why or 'as undisturbed'}", flush=True)
             bad += why is not None
             if why is None:

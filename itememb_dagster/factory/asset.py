@@ -132,6 +132,9 @@ def _computed(
     ctx = stage_context(stage, planner, context, reports.progress)
     with limited_to(threads_of(stage.alone, worker_count())):
         made = make_stage(stage, planner, ctx, inputs, FORCE_TAG in context.run.tags)
+    if ctx.checkpoint and ctx.checkpoint.fault:
+        context.log.warning(ctx.checkpoint.fault)
+        ctx.metadata["checkpoint"] = ctx.checkpoint.fault
     if ctx.nothing:
         ctx.metadata["nothing to do"] = ctx.nothing
         reports.nothing(stage.name, ctx.nothing)

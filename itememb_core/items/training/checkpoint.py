@@ -1,5 +1,6 @@
 """Checkpoints of a fit: its whole state as one file, replaced atomically."""
 
+import hashlib
 import json
 import os
 import time
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
 _STATE: Final = "state"
 
 
+def _digest(tensors: "Mapping[str, Tensor]") -> str:
+    """A hash of tensors' names and bytes."""
+    import torch
+
+    state = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        state.update(name.encode())
+        state.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return state.hexdigest()
+
+
 @dataclass
 class Checkpoint:
     """A file that a fit writes from time to time and resumes from.
@@ -27,11 +39,13 @@ class Checkpoint:
         path: Its place.
         identity: What the fit depends on (data, settings, code): another fit's file is not read.
         seconds: Time between two writes.
+        fault: What was wrong with the file that was there; None: nothing.
     """
 
     path: Path
     identity: str
     seconds: float = 60.0
+    fault: str | None = None
     _written: float = field(default_factory=time.monotonic)
 
     @property
@@ -52,11 +66,12 @@ class Checkpoint:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        text = json.dumps({"identity": self.identity, "state": state})
+        kept = {n: t.contiguous() for n, t in tensors.items()}
+        text = json.dumps({"identity": self.identity, "state": state, "digest": _digest(kept)})
         staged = self.path.with_name(f"_{self.path.name}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({n: t.contiguous() for n, t in tensors.items()}, staged, {_STATE: text})
+            save_file(kept, staged, {_STATE: text})
             os.replace(staged, self.path)
         except (OSError, SafetensorError) as error:
             with suppress(OSError):
@@ -70,10 +85,11 @@ class Checkpoint:
         """Copy the file's tensors into those expected and return the state.
 
         Returns:
-            None without a file, or with another fit's, which is removed.
+            None without a file, or with another fit's or a damaged one, which is removed; ``fault``
+            says what was wrong.
 
         Raises:
-            ItemembError: If the file is cut short or holds tensors of other dims.
+            ItemembError: If the file holds tensors of other dims.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -86,11 +102,12 @@ class Checkpoint:
                     self.remove()
                     return None
                 found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if stored["digest"] != _digest(found):
+                raise ValueError("its content is not what was written")
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise ItemembError(
-                f"checkpoint {self.path}: cut short or damaged ({error}); without it the fit "
-                "starts anew"
-            ) from error
+            self.fault = f"checkpoint {self.path}: damaged ({error}); the fit starts anew"
+            self.remove()
+            return None
         self._check(found, expected)
         for name, tensor in expected.items():
             tensor.copy_(found[name])

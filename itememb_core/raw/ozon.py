@@ -133,9 +133,10 @@ def shape(con: ibis.BaseBackend, scan: RawScan, name: str, rows: ir.Table) -> ir
 
 
 def _with_categories(con: ibis.BaseBackend, scan: RawScan, items: ir.Table) -> ir.Table:
-    """Items with ``category`` (the highest) and ``subcategory`` (the item's own).
+    """Items with ``category`` (the highest), ``subcategory`` (the item's own), ``category_path``.
 
-    A category is named by its path, by its id where the table has no path for it.
+    A category is named by its path, by its id where the table has no path for it; those of
+    ``category_path`` by their ids.
     """
     found = _categories(con, scan)
     if found is None:
@@ -143,6 +144,7 @@ def _with_categories(con: ibis.BaseBackend, scan: RawScan, items: ir.Table) -> i
     tops = found.select(top="catalogid", top_path="catalogpath").view()
     named = found.left_join(tops, "top").select(
         "catalogid",
+        "category_path",
         category=ibis.coalesce(tops.top_path, found.top),
         subcategory=found.catalogpath,
     )
@@ -151,16 +153,22 @@ def _with_categories(con: ibis.BaseBackend, scan: RawScan, items: ir.Table) -> i
 
 
 def _categories(con: ibis.BaseBackend, scan: RawScan) -> ir.Table | None:
-    """One row an id (catalogid, catalogpath, top), its first values; None without a file."""
+    """One row an id (catalogid, catalogpath, top, category_path); None without a file.
+
+    Of an id in several rows the first values count.
+    """
     footers = good_footers(scan.root, scan.static_files(CATEGORIES), columns, deep=True)
     if not footers:
         return None
     rows = canonical_rows(con, scan, footers, COLUMNS[CATEGORIES])
     ids = cast(ir.ArrayValue, rows.ids).filter(lambda one: one != _ROOT)
-    rows = rows.mutate(top=(ids.length() > 0).ifelse(ids[ids.length() - 1], ibis.null()))
+    rows = rows.mutate(
+        top=(ids.length() > 0).ifelse(ids[ids.length() - 1], ibis.null()),
+        category_path=ibis.range(ids.length()).map(lambda n: ids[ids.length() - 1 - n]),
+    )
     return rows.group_by("catalogid").agg(
         **{
             name: rows[name].argmin(rows.source_row, where=rows[name].notnull())
-            for name in ("catalogpath", "top")
+            for name in ("catalogpath", "top", "category_path")
         }
     )

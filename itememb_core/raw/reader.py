@@ -34,6 +34,7 @@ RAW_EVENTS: Final = pa.schema(
         ("price", pa.float64()),
         ("brand_id", pa.int64()),
         ("transaction_hash", pa.string()),
+        ("title", pa.string()),
         ("id_out_of_range", pa.bool_()),
         ("source_file", pa.string()),
         ("source_row", pa.int64()),

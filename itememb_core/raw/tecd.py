@@ -86,6 +86,7 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         Column("count", "number"),
         Column("price", "number"),
         Column("transaction_hash", "text"),
+        Column("title", "text", required=False),
     ),
     **dict.fromkeys(CATALOG_CHANNELS, _EVENT),
     **{f"{channel}_items": _ITEM for channel in CATALOG_CHANNELS},

@@ -7,11 +7,13 @@ stages see it as a column. Vector columns' lengths are known only when the vecto
 schemas are functions of the dimension.
 """
 
+import json
+from collections.abc import Mapping
 from typing import Final
 
 import pyarrow as pa
 
-from itememb_core.schemas import edges, evaluation, items, links, tables, users
+from itememb_core.schemas import edges, evaluation, features, items, links, tables, users
 from itememb_core.schemas.column import Column, arrow_schema
 
 EVENTS: Final = arrow_schema(tables.EVENTS)
@@ -27,6 +29,7 @@ USER_ITEMS: Final = arrow_schema(edges.USER_ITEMS)
 LINK_HOLDOUT: Final = arrow_schema(items.LINK_HOLDOUT)
 VOCABULARY: Final = arrow_schema(items.VOCABULARY)
 SIMILAR_ITEMS: Final = arrow_schema(items.SIMILAR_ITEMS)
+POPULARITY_FEATURES: Final = arrow_schema(features.POPULARITY_FEATURES)
 LINK_POOL: Final = arrow_schema(links.LINK_POOL)
 LINK_CANDIDATES: Final = arrow_schema(links.LINK_CANDIDATES)
 CROSS_DOMAIN_LINKS: Final = arrow_schema(links.CROSS_DOMAIN_LINKS)
@@ -34,6 +37,18 @@ ENRICHED_RECEIPTS: Final = arrow_schema(links.ENRICHED_RECEIPTS)
 USER_HISTORIES: Final = arrow_schema(users.USER_HISTORIES)
 RECOMMENDATIONS: Final = arrow_schema(users.RECOMMENDATIONS)
 EVALUATION: Final = arrow_schema(evaluation.EVALUATION)
+
+#: Key of the blocks of ``item_features`` in its schema's metadata: their dimensions, in order.
+BLOCKS_KEY: Final = b"itememb_blocks"
+
+#: Blocks of ``item_features`` in their order, and what each measures by default.
+FEATURE_BLOCKS: Final = {
+    "attributes": 70,
+    "popularity": 9,
+    "hierarchy": 15,
+    "image": 104,
+    "text": 128,
+}
 
 #: The columns of every table, those of vectors of some width.
 _ALL: Final[tuple[tuple[Column, ...], ...]] = (
@@ -50,6 +65,11 @@ _ALL: Final[tuple[tuple[Column, ...], ...]] = (
     items.LINK_HOLDOUT,
     items.VOCABULARY,
     items.SIMILAR_ITEMS,
+    features.POPULARITY_FEATURES,
+    features.attribute_features(1),
+    features.category_embeddings(1),
+    features.content_features(1, 1),
+    features.item_features(FEATURE_BLOCKS),
     links.LINK_POOL,
     links.LINK_CANDIDATES,
     links.CROSS_DOMAIN_LINKS,
@@ -65,6 +85,27 @@ _ALL: Final[tuple[tuple[Column, ...], ...]] = (
 def item_embeddings(dim: int) -> pa.Schema:
     """Schema of ``item_embeddings`` with vectors of ``dim`` components."""
     return arrow_schema(items.item_embeddings(dim))
+
+
+def attribute_features(dim: int) -> pa.Schema:
+    """Schema of ``attribute_features`` with vectors of ``dim`` components."""
+    return arrow_schema(features.attribute_features(dim))
+
+
+def category_embeddings(dim: int) -> pa.Schema:
+    """Schema of ``category_embeddings`` with vectors of ``dim`` components."""
+    return arrow_schema(features.category_embeddings(dim))
+
+
+def content_features(image: int, text: int) -> pa.Schema:
+    """Schema of ``content_features`` with vectors of such dimensions."""
+    return arrow_schema(features.content_features(image, text))
+
+
+def item_features(dims: Mapping[str, int]) -> pa.Schema:
+    """Schema of ``item_features`` with blocks of such dimensions, which its metadata names."""
+    plain = arrow_schema(features.item_features(dims))
+    return plain.with_metadata({BLOCKS_KEY: json.dumps(dict(dims))})
 
 
 def user_embeddings(dim: int) -> pa.Schema:

@@ -48,6 +48,7 @@ EVENTS: Final = (
     Column("price", FLOAT64, "Price of one unit; null: unknown.", MONEY),
     _BRAND,
     _BASKET,
+    Column("title", TEXT, "The text of a receipt line, as the till prints it; null: none."),
     *SOURCE,
 )
 
@@ -58,6 +59,11 @@ CATALOG: Final = (
     Column("brand_id", INT64, "Its brand; null: unknown."),
     Column("category", TEXT, "The broad category; null: unknown."),
     Column("subcategory", TEXT, "The category inside it; null: unknown."),
+    Column(
+        "category_path",
+        pa.list_(TEXT),
+        "All categories that it is in, the broadest first; null: none is known.",
+    ),
     Column("price", FLOAT64, "List price; null: unknown.", MONEY),
     Column("title", TEXT, "Its name for people; null: unknown."),
     Column(

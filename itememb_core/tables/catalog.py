@@ -87,9 +87,18 @@ def _listed(con: ibis.BaseBackend, scan: RawScan, domains: DomainSettings) -> ir
             continue
         rows = conform(rows, _RAW)
         check_widths(rows, VECTORS)
-        rows = rows.mutate(domain=domain_of(rows.item_id, domains))
+        rows = rows.mutate(
+            domain=domain_of(rows.item_id, domains), category_path=_category_path(rows)
+        )
         parts.append(conform(rows.mutate(reason=_reason(rows, channel)), _VALIDATED))
     return ibis.union(*parts) if len(parts) > 1 else parts[0]
+
+
+def _category_path(rows: ir.Table) -> ir.Value:
+    """The layout's path, else category and subcategory as far as they are known; null: neither."""
+    named = ibis.array([rows.category, rows.subcategory]).filter(lambda name: name.notnull())
+    path = cast(ir.ArrayValue, ibis.coalesce(rows.category_path, named))
+    return (path.length() > 0).ifelse(path, ibis.null())
 
 
 def _reason(rows: ir.Table, channel: str) -> ir.StringValue:

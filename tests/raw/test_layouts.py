@@ -255,6 +255,8 @@ def test_ozon_items_have_names_categories_and_groups(con: ibis.BaseBackend, tmp_
     others = [rows[f"nfmcg_{k}"] for k in (2, 3, 4)]
     assert [row["category"] for row in others] == ["clothes", None, None]
     assert [row["subcategory"] for row in others] == ["clothes", "99", None]
+    assert coat["category_path"] == ["20", "30"]
+    assert [row["category_path"] for row in others] == [["20"], ["99"], None]
     assert merged.duplicates.to_pyarrow().to_pylist() == [{"item_id": "nfmcg_1", "n": 2}]
     counts = merged.counts.to_pyarrow().to_pylist()
     assert {(row["source_file"], row["reason"]): row["n"] for row in counts} == {

@@ -70,6 +70,23 @@ def test_last_non_null_value_of_each_column_wins(con: ibis.BaseBackend, tmp_path
     ]
 
 
+def test_a_category_path_is_as_long_as_what_is_known(con: ibis.BaseBackend, tmp_path: Path) -> None:
+    write_items(
+        tmp_path,
+        "retail",
+        item_id=["fmcg_1", "fmcg_2", "fmcg_3", "fmcg_4"],
+        category=["drinks", "drinks", None, None],
+        subcategory=["tea", None, "tea", None],
+    )
+    found = {name: row["category_path"] for name, row in by_id(read(con, tmp_path)).items()}
+    assert found == {
+        "fmcg_1": ["drinks", "tea"],
+        "fmcg_2": ["drinks"],
+        "fmcg_3": ["tea"],
+        "fmcg_4": None,
+    }
+
+
 def test_channels_are_united_with_items_seen_only_in_events(
     con: ibis.BaseBackend, tmp_path: Path
 ) -> None:

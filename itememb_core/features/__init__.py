@@ -1,0 +1,1 @@
+"""What is known of an item beside who bought it: popularity, attributes, categories, content."""

@@ -28,4 +28,8 @@ class DemoSettings(StageSettings):
         0.7, ge=0.0, le=1.0, description="Share of receipt items whose brand is blank on all lines."
     )
     no_prices: bool = Field(False, description="Leave every price out.")
+    receipt_text: bool = Field(
+        False,
+        description="Receipt lines carry text as tills print it, catalog titles an invented brand.",
+    )
     households: float = Field(1.0, gt=0.0, le=1.0, description="Share of the households kept.")

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from itememb_core.demo import texts
 from itememb_core.demo.settings import DemoSettings
 from itememb_core.demo.source import Bools, Floats, Ints, Source
 from itememb_core.demo.world import KIND_NAMES, RECEIPTS_ONLY, World
@@ -46,6 +47,9 @@ def receipts(source: Source, world: World, settings: DemoSettings) -> pa.Table:
         mask=np.full(rows.size, settings.no_prices),
     )
     blank = pa.array(world.brand_blank[rows])
+    printed = {}
+    if settings.receipt_text:
+        printed = {"title": texts.receipt_texts(source, settings).take(pa.array(product))}
     return pa.table(
         {
             "timestamp": _stamps(lines.time[rows]),
@@ -55,6 +59,7 @@ def receipts(source: Source, world: World, settings: DemoSettings) -> pa.Table:
             "count": pa.array(lines.quantity[rows].astype(np.float32)),
             "price": price,
             "transaction_hash": pa.array(lines.basket[rows]).cast(_TEXT),
+            **printed,
         }
     )
 
@@ -127,14 +132,17 @@ def items(source: Source, world: World, retail: bool, settings: DemoSettings) ->
             "subcategory": rows["product_type"].cast(_TEXT),
             "price": pa.array(price, mask=np.isnan(price)),
             "embedding": pa.nulls(chosen.size, _VECTOR),
-            "title": _titles(rows),
+            "title": _titles(source, settings).take(pa.array(chosen)),
             "attributes": _attributes(rows),
         }
     )
 
 
-def _titles(rows: pa.Table) -> pa.Array:
-    """Return each item's product type and package size, as far as they are known."""
+def _titles(source: Source, settings: DemoSettings) -> pa.Array:
+    """Return each product's type and package size, with receipt texts its brand, too."""
+    if settings.receipt_text:
+        return pa.array(texts.full_names(source, settings), _TEXT)
+    rows = source.products
     pairs = zip(rows["product_type"].to_pylist(), rows["package_size"].to_pylist(), strict=True)
     return pa.array([", ".join(filter(None, pair)) or None for pair in pairs], _TEXT)
 

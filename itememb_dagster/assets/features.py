@@ -1,0 +1,213 @@
+"""What is known of items beside who bought them, and all of it joined."""
+
+from datetime import date
+from typing import Final
+
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from itememb_core import schemas
+from itememb_core.features.attributes import AttributeEncoder, attribute_features as attributes_of
+from itememb_core.features.attributes import fit_attributes
+from itememb_core.features.categories import category_embeddings as categories_of
+from itememb_core.features.categories import category_tree as tree_of
+from itememb_core.features.content import ContentEncoder, content_features as content_of
+from itememb_core.features.content import fit_content
+from itememb_core.features.fused import block_of, popularity_block, read_features, shares
+from itememb_core.features.fused import item_features as joined
+from itememb_core.features.poincare import PoincareEmbedding, fit_poincare
+from itememb_core.features.popularity import interaction_counts
+from itememb_core.features.popularity import popularity_features as popularity_of
+from itememb_core.features.texts import content_rows
+from itememb_dagster.assets.items import BACKTEST_NODES, before, last_day
+from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSpec, stage
+
+#: Less explained variance than this is said where people look.
+ENOUGH: Final = 0.95
+
+
+def _popularity(
+    ctx: StageContext, vocabulary: pa.Table, user_items: ir.Table, catalog: ir.Table, last: date
+) -> pa.Table:
+    """Popularity up to a day, with the fitted lines in words and as a picture."""
+    from itememb_core.report.popularity import rank_frequency_plot
+
+    counts = interaction_counts(before(user_items, ctx.cut), last).to_pyarrow()
+    groups = catalog.select("item_id", "group_id").order_by("item_id").to_pyarrow()
+    found = popularity_of(vocabulary, counts, groups, ctx.days[0], last)
+    ctx.metadata |= {
+        f"zipf, {name}": f"exponent {line.exponent:.2f}, R² {line.r2:.2f}, {line.units:,} items"
+        for name, line in found.zipf.items()
+    }
+    ctx.plots["rank and frequency"] = rank_frequency_plot(found.table, found.zipf)
+    return found.table
+
+
+@stage(
+    key=(BACKTEST, "popularity_features"),
+    group=BACKTEST,
+    kinds=("numpy",),
+    table=TableSpec(schemas.POPULARITY_FEATURES),
+    inputs=BACKTEST_NODES,
+)
+def backtest_popularity_features(
+    ctx: StageContext, vocabulary: pa.Table, user_items: ir.Table, catalog: ir.Table
+) -> pa.Table:
+    """Nine figures of popularity of every node, as of the cut."""
+    seen = before(user_items, ctx.cut)
+    return _popularity(ctx, vocabulary, seen, catalog, last_day(ctx))
+
+
+@stage(group="features", kinds=("numpy",), table=TableSpec(schemas.POPULARITY_FEATURES))
+def popularity_features(
+    ctx: StageContext, vocabulary: pa.Table, user_items: ir.Table, catalog: ir.Table
+) -> pa.Table:
+    """Nine figures of popularity of every item, over all channels and in each."""
+    return _popularity(ctx, vocabulary, user_items, catalog, ctx.days[-1])
+
+
+@stage(group="features", kinds=("scikitlearn",))
+def attribute_encoder(ctx: StageContext, catalog: ir.Table) -> AttributeEncoder:
+    """Which attribute values count, and the directions that they are reduced to."""
+    settings = ctx.settings.attribute_features
+    rows = catalog.select("item_id", "brand_id", "attributes").order_by("item_id").to_pyarrow()
+    encoder = fit_attributes(rows, settings, ctx.settings.seed, ctx.progress)
+    _say(ctx, encoder.facts)
+    return encoder
+
+
+@stage(group="features", kinds=("parquet",), table=TableSpec(None))
+def attribute_features(
+    ctx: StageContext, catalog: ir.Table, attribute_encoder: AttributeEncoder
+) -> pa.Table:
+    """Each catalog item's attributes and brand as a vector."""
+    rows = catalog.select("item_id", "brand_id", "attributes").order_by("item_id").to_pyarrow()
+    return attributes_of(rows, attribute_encoder)
+
+
+@stage(group="features", kinds=("numpy",))
+def category_model(ctx: StageContext, catalog: ir.Table) -> PoincareEmbedding:
+    """The category tree in the Poincare ball."""
+    rows = catalog.select("item_id", "domain", "category_path").order_by("item_id").to_pyarrow()
+    tree = tree_of(rows)
+    dim, seed = ctx.settings.category_embeddings.dim, ctx.settings.seed
+    model = fit_poincare(tree.edges, dim, seed=seed, progress=ctx.progress)
+    ctx.metadata |= {"categories": len(model.nodes), "levels": tree.levels}
+    return model
+
+
+@stage(group="features", kinds=("parquet",), table=TableSpec(None))
+def category_embeddings(
+    ctx: StageContext, catalog: ir.Table, category_model: PoincareEmbedding
+) -> pa.Table:
+    """Each catalog item's category, mapped to the tangent space at the origin."""
+    rows = catalog.select("item_id", "domain", "category_path").order_by("item_id").to_pyarrow()
+    return categories_of(rows, category_model, ctx.settings.category_embeddings.dim)
+
+
+@stage(group="features", kinds=("scikitlearn",))
+def content_encoder(ctx: StageContext, catalog: ir.Table, receipts: ir.Table) -> ContentEncoder:
+    """How titles, receipt texts and given vectors are reduced; fitted on what the backtest sees."""
+    rows = content_rows(catalog, before(receipts, ctx.cut))
+    encoder = fit_content(rows, ctx.settings.content_features, ctx.settings.seed, ctx.progress)
+    _say(ctx, encoder.facts)
+    return encoder
+
+
+@stage(
+    key=(BACKTEST, "content_features"),
+    group=BACKTEST,
+    kinds=("parquet",),
+    table=TableSpec(None),
+)
+def backtest_content_features(
+    ctx: StageContext, catalog: ir.Table, receipts: ir.Table, content_encoder: ContentEncoder
+) -> pa.Table:
+    """Titles, receipt texts before the cut, and given vectors, reduced."""
+    return content_of(content_rows(catalog, before(receipts, ctx.cut)), content_encoder)
+
+
+@stage(group="features", kinds=("parquet",), table=TableSpec(None))
+def content_features(
+    ctx: StageContext, catalog: ir.Table, receipts: ir.Table, content_encoder: ContentEncoder
+) -> pa.Table:
+    """Each item's title or receipt text, and its given vectors, reduced."""
+    return content_of(content_rows(catalog, receipts), content_encoder)
+
+
+def _joined(
+    ctx: StageContext,
+    vocabulary: pa.Table,
+    popularity: pa.Table,
+    attributes: pa.Table,
+    categories: pa.Table,
+    content: pa.Table,
+) -> pa.Table:
+    """All blocks by node, in the order of ``schemas.FEATURE_BLOCKS``."""
+    table = joined(
+        vocabulary,
+        {
+            "attributes": block_of(vocabulary, attributes, "attributes", "has_attributes"),
+            "popularity": popularity_block(vocabulary, popularity),
+            "hierarchy": block_of(vocabulary, categories, "hierarchy", "has_hierarchy"),
+            "image": block_of(vocabulary, content, "image", "has_image"),
+            "text": block_of(vocabulary, content, "text", "has_text"),
+        },
+    )
+    features = read_features(table)
+    ctx.metadata["blocks"] = ", ".join(f"{dim} {name}" for name, dim in features.dims.items())
+    ctx.metadata |= {f"items with {name}": f"{share:.0%}" for name, share in shares(features)}
+    return table
+
+
+@stage(
+    key=(BACKTEST, "item_features"),
+    group=BACKTEST,
+    kinds=("parquet",),
+    table=TableSpec(None),
+    inputs={
+        **BACKTEST_NODES,
+        "popularity_features": Input((BACKTEST, "popularity_features")),
+        "content_features": Input((BACKTEST, "content_features")),
+    },
+)
+def backtest_item_features(
+    ctx: StageContext,
+    vocabulary: pa.Table,
+    popularity_features: pa.Table,
+    attribute_features: pa.Table,
+    category_embeddings: pa.Table,
+    content_features: pa.Table,
+) -> pa.Table:
+    """All features of every node, as of the cut; their widths stand in the schema."""
+    tables = (popularity_features, attribute_features, category_embeddings, content_features)
+    return _joined(ctx, vocabulary, *tables)
+
+
+@stage(group="features", kinds=("parquet",), table=TableSpec(None))
+def item_features(
+    ctx: StageContext,
+    vocabulary: pa.Table,
+    popularity_features: pa.Table,
+    attribute_features: pa.Table,
+    category_embeddings: pa.Table,
+    content_features: pa.Table,
+) -> pa.Table:
+    """All features of every item; which columns are what stands in the schema."""
+    tables = (popularity_features, attribute_features, category_embeddings, content_features)
+    return _joined(ctx, vocabulary, *tables)
+
+
+STAGES = (
+    backtest_popularity_features,
+    popularity_features,
+    attribute_encoder,
+    attribute_features,
+    category_model,
+    category_embeddings,
+    content_encoder,
+    backtest_content_features,
+    content_features,
+    backtest_item_features,
+    item_features,
+)

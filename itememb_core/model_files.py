@@ -4,8 +4,10 @@ What belongs here: what every model's ``load`` shares. What does not: what a fil
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import JsonValue
@@ -66,3 +68,28 @@ def read_parquet(path: Path, model: str, schema: pa.Schema | None = None) -> pa.
         )
         raise ItemembError(f"{model}: {path} has columns {found}, expected {wanted}")
     return table
+
+
+def read_tensors(path: Path, model: str, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file.
+
+    Args:
+        path: The file.
+        model: The model's name, for the message.
+        names: Arrays that it must have, each of float32.
+
+    Raises:
+        ItemembError: It is missing or damaged, or lacks an array.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        arrays = load_file(existing(path, model))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ItemembError(f"{model}: {path} cannot be read ({error})") from error
+    for name in names:
+        if name not in arrays or arrays[name].dtype != np.float32:
+            found = arrays[name].dtype if name in arrays else "nothing of that name"
+            raise ItemembError(f"{model}: {path} has {found} as {name}, expected float32")
+    return arrays

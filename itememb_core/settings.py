@@ -131,6 +131,28 @@ class ItemModelSettings(StageSettings):
     validation_days: int = Field(7, ge=0, description="Last days before the cut, for stopping.")
 
 
+class AttributeFeaturesSettings(StageSettings):
+    """Features of an item's brand and attributes: which values are columns, and how many remain."""
+
+    dim: int = Field(70, ge=1, le=4096, description="Length of the features.")
+    # Where a value lies among the others is a mean over its items. Over ten, the mean's standard
+    # error is a third (1/sqrt(10)) of their spread: over fewer, most of what is learned is chance.
+    min_count: int = Field(
+        10, ge=1, description="Fewest items of a value that is a column; rarer ones share one."
+    )
+    # Absence is most of a matrix of many attributes, and says little where it is the rule.
+    absences: int = Field(
+        128,
+        ge=0,
+        le=1024,
+        description="Attributes, those of most items, whose absence is a column; each takes 8 "
+        "bytes an item in the fit.",
+    )
+    fit_rows: int = Field(
+        1_000_000, ge=1, description="Most items that the fit sees, drawn of those with attributes."
+    )
+
+
 class ItemEvaluationSettings(StageSettings):
     """What the backtest's item vectors are compared with."""
 
@@ -295,6 +317,7 @@ class Settings(StageSettings):
     bridge_edges: BridgeSettings = BridgeSettings()
     link_holdout: LinkHoldoutSettings = LinkHoldoutSettings()
     item_model: ItemModelSettings = ItemModelSettings()
+    attribute_features: AttributeFeaturesSettings = AttributeFeaturesSettings()
     item_evaluation: ItemEvaluationSettings = ItemEvaluationSettings()
     item_index: ItemIndexSettings = ItemIndexSettings()
     similar_items: SimilarItemsSettings = SimilarItemsSettings()

@@ -29,7 +29,7 @@ $(VENV)/dev: $(BIN)/itememb
 	@touch $@
 
 $(VENV)/all: $(VENV)/dev
-	$(UV) -e '.[demo,dev,browser,spark,docs,dg]' || $(PIP) -e '.[demo,dev,browser,spark,docs,dg]'
+	$(UV) -e '.[demo,dev,browser,spark,docs,dg,text]' || $(PIP) -e '.[demo,dev,browser,spark,docs,dg,text]'
 	@touch $@
 
 $(RAW)/users.pq: | $(BIN)/itememb

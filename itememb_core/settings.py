@@ -4,9 +4,9 @@ A stage takes its own settings object and nothing else; the launchpad and ``--se
 are generated from these classes.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class StageSettings(BaseModel):
@@ -151,6 +151,39 @@ class AttributeFeaturesSettings(StageSettings):
     fit_rows: int = Field(
         1_000_000, ge=1, description="Most items that the fit sees, drawn of those with attributes."
     )
+
+
+class ContentFeaturesSettings(StageSettings):
+    """Features of what an item looks like and is called."""
+
+    image_dim: int = Field(104, ge=1, le=4096, description="Length of the image block.")
+    text_dim: int = Field(128, ge=1, le=4096, description="Length of the text block.")
+    fit_rows: int = Field(
+        100_000, ge=1, description="Most rows that each block's fit sees, drawn of those it can."
+    )
+    ridge: float = Field(
+        0.1,
+        gt=0.0,
+        description="Penalty of a map from vectors of another width, as a share of their variance.",
+    )
+    ngram_min: int = Field(3, ge=1, le=10, description="Shortest n-gram of a title, characters.")
+    ngram_max: int = Field(5, ge=1, le=10, description="Longest n-gram of a title, characters.")
+    title_buckets: int = Field(
+        2**18, ge=2, le=2**22, description="Buckets that a title's n-grams are hashed into."
+    )
+    title_chars: int = Field(
+        512, ge=1, le=100_000, description="Characters after which a title is cut."
+    )
+    text_model: str | None = Field(
+        None, description="Folder of a sentence encoder for titles; none: n-grams alone."
+    )
+    text_batch: int = Field(64, ge=1, description="Titles that the sentence encoder takes at once.")
+
+    @model_validator(mode="after")
+    def _ngrams_are_a_range(self) -> Self:
+        if self.ngram_min > self.ngram_max:
+            raise ValueError(f"ngram_min is {self.ngram_min}, ngram_max {self.ngram_max}")
+        return self
 
 
 class ItemEvaluationSettings(StageSettings):
@@ -318,6 +351,7 @@ class Settings(StageSettings):
     link_holdout: LinkHoldoutSettings = LinkHoldoutSettings()
     item_model: ItemModelSettings = ItemModelSettings()
     attribute_features: AttributeFeaturesSettings = AttributeFeaturesSettings()
+    content_features: ContentFeaturesSettings = ContentFeaturesSettings()
     item_evaluation: ItemEvaluationSettings = ItemEvaluationSettings()
     item_index: ItemIndexSettings = ItemIndexSettings()
     similar_items: SimilarItemsSettings = SimilarItemsSettings()

@@ -45,7 +45,19 @@ KEPT: Final = pa.schema(
 )
 
 
-class AttributeFacts(TypedDict):
+class _Counted(TypedDict):
+    """What is counted of the items that a fit saw."""
+
+    fitted: int
+    attributes: int
+    kept: int
+    rare: int
+    columns: int
+    names_merged: int
+    nulls: int
+
+
+class AttributeFacts(_Counted):
     """What a fit saw and kept.
 
     ``items``: of the catalog; ``with_attributes``: those with a brand or an attribute; ``fitted``:
@@ -57,13 +69,6 @@ class AttributeFacts(TypedDict):
 
     items: int
     with_attributes: int
-    fitted: int
-    attributes: int
-    kept: int
-    rare: int
-    columns: int
-    names_merged: int
-    nulls: int
     dim: int
     explained_variance: float
     reason: str | None
@@ -167,6 +172,17 @@ def fit_attributes(
     facts = AttributeFacts(
         items=catalog.num_rows,
         with_attributes=len(rows),
+        **_counted(counts, columns, attributes),
+        dim=settings.dim,
+        explained_variance=reduction.explained,
+        reason=None if columns.num_rows else "no item has a brand or an attribute",
+    )
+    return AttributeEncoder(columns, attributes, reduction, facts)
+
+
+def _counted(counts: ValueCounts, columns: pa.Table, attributes: pa.Table) -> _Counted:
+    """The counts of what the fit saw."""
+    return _Counted(
         fitted=counts.items,
         attributes=attributes.num_rows,
         kept=pc.sum(attributes["kept"]).as_py() or 0,
@@ -174,11 +190,7 @@ def fit_attributes(
         columns=columns.num_rows,
         names_merged=counts.names_merged,
         nulls=counts.nulls,
-        dim=settings.dim,
-        explained_variance=reduction.explained,
-        reason=None if columns.num_rows else "no item has a brand or an attribute",
     )
-    return AttributeEncoder(columns, attributes, reduction, facts)
 
 
 def _columns(counts: ValueCounts, settings: AttributeFeaturesSettings) -> tuple[pa.Table, pa.Table]:

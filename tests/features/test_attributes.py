@@ -93,7 +93,7 @@ def test_facts_count_values_and_spellings():
 def test_more_columns_than_dim_leave_the_nearest_of_that_rank():
     encoder = fit_attributes(SHIRTS, TWO.model_copy(update={"dim": 2}), seed=0)
     exact = fit_attributes(SHIRTS, TWO, seed=0).transform(SHIRTS)[:, :8].astype(np.float64)
-    left, values, right = np.linalg.svd(exact)
+    _, _, right = np.linalg.svd(exact)
     made = encoder.transform(SHIRTS).astype(np.float64)
     assert made.shape == (5, 2)
     wanted = exact @ right[:2].T

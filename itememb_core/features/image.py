@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core.features.inputs import BLOCK, blocks, column, parts_of, sample, vectors_by_width
-from itememb_core.features.reduction import Reduction, fit_pca, unit
+from itememb_core.features.reduction import Reduction, directed, fit_pca, unit
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import ContentFeaturesSettings
 
@@ -100,7 +100,7 @@ class ImageEncoder:
         for first in range(0, len(made), BLOCK):
             own = slice(first, first + BLOCK)
             made[own] = unit(made[own])
-            has[own] &= made[own].any(axis=1)
+            has[own] &= directed(made[own])
         return made, has
 
     def _project(self, block: pa.Table, made: NDArray[np.float32], has: NDArray[np.bool_]) -> None:
@@ -118,8 +118,8 @@ class ImageEncoder:
             if space in self.mappings:
                 mapping = self.mappings[space]
                 vectors = unit(vectors @ mapping.weight + mapping.bias)
-                directed = vectors.any(axis=1)
-                rows, vectors = rows[directed], vectors[directed]
+                left = directed(vectors)
+                rows, vectors = rows[left], vectors[left]
             made[rows] = self.reduction.apply(vectors)
             has[rows] = True
 
@@ -188,31 +188,50 @@ def fit_image(
         facts = ImageFacts(spaces=[], bad=bad, other_width=0, fitted=0, explained_variance=1.0)
         return ImageEncoder(None, {}, nothing, facts)
     first = spaces[0]
-    mappings: dict[Space, Mapping] = {}
-    about = [SpaceFacts(**first._asdict(), rows=len(found[first]), pairs=0, mapped=False)]
-    for space in spaces[1:]:
-        pairs = _pairs(rows, links, found[space], found[first])
-        if len(pairs) >= space.width:
-            pairs_seen = pairs[sample(np.arange(len(pairs)), settings.fit_rows, seed)]
-            mappings[space] = _fit_mapping(rows, (space, first), pairs_seen, settings.ridge)
-        about.append(
-            SpaceFacts(
-                **space._asdict(), rows=len(found[space]), pairs=len(pairs),
-                mapped=space in mappings,
-            )
-        )  # fmt: skip
+    mappings, others = _mappings(rows, links, found, spaces, settings, seed)
+    own = SpaceFacts(
+        column=first.column, width=first.width, rows=len(found[first]), pairs=0, mapped=False
+    )
     means = _variant_means(rows, first, found[first], settings.fit_rows, seed)
     reduction = fit_pca(means, settings.image_dim, seed)
     able = np.unique(np.concatenate([found[space] for space in (first, *mappings)]))
     every = np.unique(np.concatenate(list(found.values())))
     facts = ImageFacts(
-        spaces=about,
+        spaces=[own, *others],
         bad=bad,
         other_width=len(every) - len(able),
         fitted=len(means),
         explained_variance=reduction.explained,
     )
     return ImageEncoder(first, mappings, reduction, facts)
+
+
+def _mappings(
+    rows: pa.Table,
+    links: pa.Table | None,
+    found: dict[Space, NDArray[np.int64]],
+    spaces: list[Space],
+    settings: ContentFeaturesSettings,
+    seed: int,
+) -> tuple[dict[Space, Mapping], list[SpaceFacts]]:
+    """Maps onto the first space of those with a pair for each of their columns, and all facts."""
+    made: dict[Space, Mapping] = {}
+    facts = []
+    for space in spaces[1:]:
+        pairs = _pairs(rows, links, found[space], found[spaces[0]])
+        if len(pairs) >= space.width:
+            seen = pairs[sample(np.arange(len(pairs)), settings.fit_rows, seed)]
+            made[space] = _fit_mapping(rows, (space, spaces[0]), seen, settings.ridge)
+        facts.append(
+            SpaceFacts(
+                column=space.column,
+                width=space.width,
+                rows=len(found[space]),
+                pairs=len(pairs),
+                mapped=space in made,
+            )
+        )
+    return made, facts
 
 
 def _survey(rows: pa.Table, progress: Progress) -> tuple[dict[Space, NDArray[np.int64]], int]:
@@ -308,4 +327,5 @@ def _variant_means(
         (vectors,) = vectors_by_width(column(part, space.column))
         _add_rows(means, number[done:end], vectors.unit)
         done = end
-    return means / np.bincount(number, minlength=len(drawn))[:, None].astype(np.float32)
+    means /= np.bincount(number, minlength=len(drawn))[:, None].astype(np.float32)
+    return means

@@ -82,3 +82,8 @@ def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows at norm 1; zero where there is no direction, which is up to ``NO_NORM``."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.where(norms > NO_NORM, rows / np.maximum(norms, NO_NORM), np.float32(0))
+
+
+def directed(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which rows are not zero, bool [rows]."""
+    return np.asarray(rows.any(axis=1))

@@ -85,7 +85,10 @@ def _loaded(folder: Path) -> "SentenceTransformer":
             "text_model: sentence-transformers is not installed, expected itememb[text]"
         )
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
 
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         return SentenceTransformer(
             str(folder),
@@ -100,3 +103,6 @@ def _loaded(folder: Path) -> "SentenceTransformer":
             f"text_model: {folder} cannot be loaded ({line}), expected a folder of "
             "sentence-transformers"
         ) from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()

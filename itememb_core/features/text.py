@@ -24,7 +24,7 @@ from itememb_core.features.inputs import (
     spelled_codes,
     vectors_by_width,
 )
-from itememb_core.features.reduction import Reduction, fit_pca, fit_svd, unit
+from itememb_core.features.reduction import Reduction, directed, fit_pca, fit_svd, unit
 from itememb_core.features.sentences import SentenceEncoder
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import ContentFeaturesSettings
@@ -178,7 +178,7 @@ class TextEncoder:
                 else unit(self.joint.apply(joined.centred(self.means)))
             )
             progress("content_features: texts", end, rows.num_rows)
-        return made, made.any(axis=1)
+        return made, directed(made)
 
     def _sentences(self) -> SentenceEncoder | None:
         """The sentence encoder of the fit, if it had one."""
@@ -203,7 +203,7 @@ class _Joined:
         """Columns of each part, and the rows that have it."""
         ends = np.cumsum([0, *self.widths])
         parts = [slice(*each) for each in pairwise(ends)]
-        return [(part, self.vectors[:, part].any(axis=1)) for part in parts]
+        return [(part, directed(self.vectors[:, part])) for part in parts]
 
     def centred(self, means: NDArray[np.float32]) -> NDArray[np.float32]:
         """Each part less its mean; where a part is absent it stays zero, which is the mean."""
@@ -232,8 +232,11 @@ def _joined(
     if sentences is not None:
         texts = titles.to_pylist()
         told = [row for row, text in enumerate(texts) if text and not text.isspace()]
+        # Variants often share a title, and this is the slow part.
+        distinct = {text: n for n, text in enumerate(dict.fromkeys(texts[row] for row in told))}
+        vectors = sentences.encode(list(distinct))
         encoded = np.zeros((len(block), sentences.width), np.float32)
-        encoded[told] = sentences.encode([texts[row] for row in told])
+        encoded[told] = vectors[[distinct[texts[row]] for row in told]]
         parts.append(encoded)
     return _Joined(np.concatenate(parts, axis=1), [part.shape[1] for part in parts])
 

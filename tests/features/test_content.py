@@ -469,10 +469,11 @@ def tiny_encoder(folder, seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_sentences_are_joined_with_titles(tmp_path):
+def test_sentences_are_joined_with_titles(tmp_path, capfd):
     pytest.importorskip("sentence_transformers")
     folder = tmp_path / "encoder"
     tiny_encoder(folder, seed=0)
+    capfd.readouterr()
     table = rows(title=TITLES)
     told = []
     encoder = fit_content(table, with_encoder(folder), 0, lambda *each: told.append(each))
@@ -480,6 +481,7 @@ def test_sentences_are_joined_with_titles(tmp_path):
     assert (facts["encoder_width"], len(facts["encoder"])) == (16, 32)
     made = encoder.transform(table)
     assert made.has_text.tolist() == [True] * 4 + [False] * 2
+    assert capfd.readouterr() == ("", "")
     bare = fit_content(table, SMALL, seed=0).transform(table)
     assert not np.allclose(cosines(made.text), cosines(bare.text), atol=0.01)
     kept = tmp_path / "kept"

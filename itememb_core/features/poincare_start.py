@@ -1,0 +1,115 @@
+"""A tree laid into the ball without training: children around their parent, well apart.
+
+Sarkar 2011 does it in the plane, Sala et al. 2018 in more dimensions: a node is moved to the
+origin, its children are placed on a sphere around it, in directions apart from each other and from
+the way to its parent, and all is moved back.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from itememb_core.features.hierarchy import Hierarchy, Ints
+from itememb_core.features.poincare_space import Floats, added, inside
+
+#: How far the deepest level may be from the origin.
+LAYOUT_RADIUS: Final = 19.0
+#: The deepest edges are longer by this part than the first: a parent is nearer than any child.
+GROWTH: Final = 0.5
+#: Directions that are pushed apart; more of them are random.
+MOST_SPREAD: Final = 1_000
+_ROUNDS: Final = 80
+
+
+def laid_out(
+    graph: Hierarchy, dim: int, seed: int, longest: float, radius: float = LAYOUT_RADIUS
+) -> Floats:
+    """Points of all nodes, the tree of main parents around the origin, ``[nodes, dim]``.
+
+    Several nodes without a parent are treated as the children of one at the origin.
+
+    Args:
+        graph: Pairs without a cycle.
+        dim: Dimensions, at least 2.
+        seed: Of the directions.
+        longest: The longest edge at the top.
+        radius: Most distance of the deepest level from the origin.
+    """
+    below = _children(graph.main_parent)
+    lengths = edge_lengths(int(graph.levels.max()) + 1, longest, radius)
+    rng = np.random.default_rng(seed)
+    apart: dict[int, Floats] = {}
+    points = np.zeros((len(graph.ids), dim))
+    roots = below[-1]
+    if len(roots) > 1:
+        points[roots] = np.tanh(lengths[0] / 2) * _apart(apart, len(roots), dim, rng)
+    lengths = lengths[1:] if len(roots) > 1 else lengths
+    for node in np.argsort(graph.levels, kind="stable").tolist():
+        children = below.get(node)
+        if children is None:
+            continue
+        parent = graph.main_parent[node]
+        if parent < 0 and len(roots) == 1:
+            ways = _apart(apart, len(children), dim, rng)
+        else:
+            back = -points[node] if parent < 0 else added(-points[node], points[parent])
+            ways = _turned(_apart(apart, len(children) + 1, dim, rng), back)
+        around = np.tanh(lengths[graph.levels[node]] / 2) * ways
+        points[children] = inside(added(points[node], around))
+    return points
+
+
+def edge_lengths(levels: int, longest: float, radius: float) -> Floats:
+    """Lengths of edges by the parent's level, which grow downwards, ``[levels]``.
+
+    Args:
+        levels: How many, at least 1.
+        longest: The first one's length, unless ``radius`` makes it less.
+        radius: Most that all may sum to.
+    """
+    grown = 1 + GROWTH * np.arange(levels) / levels
+    return grown * min(longest, radius / float(grown.sum()))
+
+
+def spread(count: int, dim: int, rng: np.random.Generator) -> Floats:
+    """Unit vectors far apart, ``[count, dim]``: random ones that push their nearest away."""
+    ways = _unit(rng.normal(size=(count, dim)))
+    if count == 1 or count > MOST_SPREAD:
+        return ways
+    for done in range(_ROUNDS):
+        cosines = ways @ ways.T
+        np.fill_diagonal(cosines, -np.inf)
+        push = -np.exp((8 + done / 2) * (cosines - cosines.max())) @ ways
+        push -= (push * ways).sum(axis=1, keepdims=True) * ways  # along the sphere
+        largest = float(np.linalg.norm(push, axis=1).max())
+        ways = _unit(ways + push * (0.2 * (1 - done / _ROUNDS) / (largest + 1e-12)))
+    return ways
+
+
+def _apart(known: dict[int, Floats], count: int, dim: int, rng: np.random.Generator) -> Floats:
+    """Directions by their number, each found once."""
+    if count not in known:
+        known[count] = spread(count, dim, rng)
+    return known[count]
+
+
+def _turned(ways: Floats, first: Floats) -> Floats:
+    """All directions but the first, mirrored so that the first points along a vector."""
+    normal = ways[0] - first / np.linalg.norm(first)
+    square = float(normal @ normal)
+    rest = ways[1:]
+    if square < 1e-24:
+        return rest
+    return rest - np.outer(rest @ normal, 2 / square * normal)
+
+
+def _children(parents: Ints) -> dict[int, Ints]:
+    """Nodes by their parent, -1 for those without."""
+    order = np.argsort(parents, kind="stable")
+    of_each, starts = np.unique(parents[order], return_index=True)
+    parts = np.split(order, starts[1:])
+    return dict(zip(of_each.tolist(), parts, strict=True))
+
+
+def _unit(rows: Floats) -> Floats:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -153,6 +153,12 @@ class AttributeFeaturesSettings(StageSettings):
     )
 
 
+class CategoryEmbeddingsSettings(StageSettings):
+    """The category tree in the Poincare ball."""
+
+    dim: int = Field(15, ge=2, le=512, description="Dimensions of the ball.")
+
+
 class ContentFeaturesSettings(StageSettings):
     """Features of what an item looks like and is called."""
 
@@ -351,6 +357,7 @@ class Settings(StageSettings):
     link_holdout: LinkHoldoutSettings = LinkHoldoutSettings()
     item_model: ItemModelSettings = ItemModelSettings()
     attribute_features: AttributeFeaturesSettings = AttributeFeaturesSettings()
+    category_embeddings: CategoryEmbeddingsSettings = CategoryEmbeddingsSettings()
     content_features: ContentFeaturesSettings = ContentFeaturesSettings()
     item_evaluation: ItemEvaluationSettings = ItemEvaluationSettings()
     item_index: ItemIndexSettings = ItemIndexSettings()

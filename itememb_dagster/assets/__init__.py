@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from itememb_dagster.assets import edges, evaluation, items, links, tables, users
+from itememb_dagster.assets import edges, evaluation, features, items, links, tables, users
 from itememb_dagster.factory.stage import Stage
 
 STAGES: Final[tuple[Stage, ...]] = (
     *tables.STAGES,
     *edges.STAGES,
     *items.STAGES,
+    *features.STAGES,
     *links.STAGES,
     *evaluation.STAGES,
     *users.STAGES,

@@ -7,23 +7,29 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from itememb_core import schemas
-from itememb_core.features.attributes import AttributeEncoder, attribute_features as attributes_of
-from itememb_core.features.attributes import fit_attributes
-from itememb_core.features.categories import category_embeddings as categories_of
-from itememb_core.features.categories import category_tree as tree_of
-from itememb_core.features.content import ContentEncoder, content_features as content_of
-from itememb_core.features.content import fit_content
+from itememb_core.features.attributes.encoder import AttributeEncoder, fit_attributes
+from itememb_core.features.attributes.encoder import attribute_features as attributes_of
+from itememb_core.features.categories.measures import parent_hits
+from itememb_core.features.categories.poincare import PoincareEmbedding, fit_poincare
+from itememb_core.features.categories.tree import category_embeddings as categories_of
+from itememb_core.features.categories.tree import category_tree as tree_of
+from itememb_core.features.content.encoder import ContentEncoder, fit_content
+from itememb_core.features.content.encoder import content_features as content_of
+from itememb_core.features.content.sources import content_rows
 from itememb_core.features.fused import block_of, popularity_block, read_features, shares
 from itememb_core.features.fused import item_features as joined
-from itememb_core.features.poincare import PoincareEmbedding, fit_poincare
 from itememb_core.features.popularity import interaction_counts
 from itememb_core.features.popularity import popularity_features as popularity_of
-from itememb_core.features.texts import content_rows
 from itememb_dagster.assets.items import BACKTEST_NODES, before, last_day
 from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSpec, stage
 
 #: Less explained variance than this is said where people look.
 ENOUGH: Final = 0.95
+
+
+def _explained(variance: float) -> str:
+    """The share of variance that a block keeps, and whether it is little."""
+    return f"{variance:.3f}" + ("" if variance >= ENOUGH else f" (below {ENOUGH}: more is lost)")
 
 
 def _popularity(
@@ -72,7 +78,10 @@ def attribute_encoder(ctx: StageContext, catalog: ir.Table) -> AttributeEncoder:
     settings = ctx.settings.attribute_features
     rows = catalog.select("item_id", "brand_id", "attributes").order_by("item_id").to_pyarrow()
     encoder = fit_attributes(rows, settings, ctx.settings.seed, ctx.progress)
-    _say(ctx, encoder.facts)
+    facts = encoder.facts
+    ctx.nothing = facts["reason"]
+    ctx.metadata |= {name: value for name, value in facts.items() if isinstance(value, int)}
+    ctx.metadata["explained variance"] = _explained(facts["explained_variance"])
     return encoder
 
 
@@ -82,7 +91,7 @@ def attribute_features(
 ) -> pa.Table:
     """Each catalog item's attributes and brand as a vector."""
     rows = catalog.select("item_id", "brand_id", "attributes").order_by("item_id").to_pyarrow()
-    return attributes_of(rows, attribute_encoder)
+    return attributes_of(rows, attribute_encoder, ctx.progress)
 
 
 @stage(group="features", kinds=("numpy",))
@@ -92,7 +101,9 @@ def category_model(ctx: StageContext, catalog: ir.Table) -> PoincareEmbedding:
     tree = tree_of(rows)
     dim, seed = ctx.settings.category_embeddings.dim, ctx.settings.seed
     model = fit_poincare(tree.edges, dim, seed=seed, progress=ctx.progress)
-    ctx.metadata |= {"categories": len(model.nodes), "levels": tree.levels}
+    found = parent_hits(model, tree.edges)
+    ctx.metadata |= {"categories": len(model.ids) - 1, "levels": tree.levels}
+    ctx.metadata["parent hit@1"] = f"{found.hit_at_1:.3f} of {found.pairs:,} categories"
     return model
 
 
@@ -102,7 +113,7 @@ def category_embeddings(
 ) -> pa.Table:
     """Each catalog item's category, mapped to the tangent space at the origin."""
     rows = catalog.select("item_id", "domain", "category_path").order_by("item_id").to_pyarrow()
-    return categories_of(rows, category_model, ctx.settings.category_embeddings.dim)
+    return categories_of(rows, category_model)
 
 
 @stage(group="features", kinds=("scikitlearn",))
@@ -110,7 +121,10 @@ def content_encoder(ctx: StageContext, catalog: ir.Table, receipts: ir.Table) ->
     """How titles, receipt texts and given vectors are reduced; fitted on what the backtest sees."""
     rows = content_rows(catalog, before(receipts, ctx.cut))
     encoder = fit_content(rows, ctx.settings.content_features, ctx.settings.seed, ctx.progress)
-    _say(ctx, encoder.facts)
+    for name, facts in (("image", encoder.facts["image"]), ("text", encoder.facts["text"])):
+        counts = {key: value for key, value in facts.items() if isinstance(value, int)}
+        ctx.metadata |= {f"{name}, {key}": value for key, value in counts.items()}
+        ctx.metadata[f"{name}, explained variance"] = _explained(facts["explained_variance"])
     return encoder
 
 
@@ -124,7 +138,8 @@ def backtest_content_features(
     ctx: StageContext, catalog: ir.Table, receipts: ir.Table, content_encoder: ContentEncoder
 ) -> pa.Table:
     """Titles, receipt texts before the cut, and given vectors, reduced."""
-    return content_of(content_rows(catalog, before(receipts, ctx.cut)), content_encoder)
+    rows = content_rows(catalog, before(receipts, ctx.cut))
+    return content_of(rows, content_encoder, ctx.progress)
 
 
 @stage(group="features", kinds=("parquet",), table=TableSpec(None))
@@ -132,7 +147,7 @@ def content_features(
     ctx: StageContext, catalog: ir.Table, receipts: ir.Table, content_encoder: ContentEncoder
 ) -> pa.Table:
     """Each item's title or receipt text, and its given vectors, reduced."""
-    return content_of(content_rows(catalog, receipts), content_encoder)
+    return content_of(content_rows(catalog, receipts), content_encoder, ctx.progress)
 
 
 def _joined(

@@ -12,6 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
+from itememb_core.features.attributes.encoder import AttributeEncoder
+from itememb_core.features.categories.poincare import PoincareEmbedding
+from itememb_core.features.content.encoder import ContentEncoder
 from itememb_core.items.drift import DriftReport
 from itememb_core.items.index import ItemIndex
 from itememb_core.items.model import ItemModel
@@ -21,7 +24,17 @@ from itememb_dagster.lake.store import Key, Lake
 
 #: The kinds of version, and how each is read back.
 LOADERS: dict[type[Any], Callable[[Path], Any]] = {
-    kind: kind.load for kind in (DriftReport, ItemIndex, ItemModel, LinkScorer, StoredUserModel)
+    kind: kind.load
+    for kind in (
+        DriftReport,
+        ItemIndex,
+        ItemModel,
+        AttributeEncoder,
+        PoincareEmbedding,
+        ContentEncoder,
+        LinkScorer,
+        StoredUserModel,
+    )
 }
 
 

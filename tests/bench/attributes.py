@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pyarrow as pa
 
-from itememb_core.features.attributes import fit_attributes
+from itememb_core.features.attributes.encoder import fit_attributes
 from itememb_core.settings import AttributeFeaturesSettings
 
 ATTRIBUTES, KINDS, FILLED, CHUNK = 10, 200, 0.8, 100_000

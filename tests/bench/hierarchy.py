@@ -17,14 +17,14 @@ from time import process_time
 import numpy as np
 import pyarrow.parquet as pq
 
-from itememb_core.features.hierarchy import Hierarchy, Node
-from itememb_core.features.hierarchy_measures import (
+from itememb_core.features.categories.hierarchy import Hierarchy, Node
+from itememb_core.features.categories.measures import (
     held_out,
     link_prediction,
     parent_hits,
     reconstruction,
 )
-from itememb_core.features.poincare import STEPS, FlatEmbedding, fit_flat, fit_poincare
+from itememb_core.features.categories.poincare import STEPS, FlatEmbedding, fit_flat, fit_poincare
 
 Edges = list[tuple[Node, Node]]
 NODES = 1_200

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from itememb_core.errors import ItemembError
 from itememb_core.features import inputs
-from itememb_core.features.attribute_values import pairs_of
-from itememb_core.features.attributes import (
+from itememb_core.features.attributes.encoder import (
     AttributeEncoder,
     ColumnsOf,
     _sparse,
     fit_attributes,
 )
+from itememb_core.features.attributes.values import pairs_of
 from itememb_core.features.inputs import spelled
 from itememb_core.schemas import CATALOG
 from itememb_core.settings import AttributeFeaturesSettings

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from itememb_core.errors import ItemembError
-from itememb_core.features import inputs, text
-from itememb_core.features.content import ContentEncoder, ContentVectors, fit_content
+from itememb_core.features import inputs
+from itememb_core.features.content import text
+from itememb_core.features.content.encoder import ContentEncoder, ContentVectors, fit_content
+from itememb_core.features.content.text import cut_titles
 from itememb_core.features.inputs import vectors_by_width
-from itememb_core.features.text import cut_titles
 from itememb_core.schemas.column import VECTOR
 from itememb_core.settings import ContentFeaturesSettings
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itememb_core.errors import ItemembError
-from itememb_core.features import poincare_training
-from itememb_core.features.hierarchy import Hierarchy
-from itememb_core.features.hierarchy_measures import (
+from itememb_core.features.categories import training as poincare_training
+from itememb_core.features.categories.hierarchy import Hierarchy
+from itememb_core.features.categories.measures import (
     HeldOut,
     ParentHits,
     Ranking,
@@ -20,7 +20,7 @@ from itememb_core.features.hierarchy_measures import (
     parent_hits,
     reconstruction,
 )
-from itememb_core.features.poincare import (
+from itememb_core.features.categories.poincare import (
     FACTS,
     VECTORS,
     FlatEmbedding,
@@ -28,7 +28,7 @@ from itememb_core.features.poincare import (
     fit_flat,
     fit_poincare,
 )
-from itememb_core.features.poincare_space import (
+from itememb_core.features.categories.space import (
     MAX_RADIUS,
     Ball,
     Flat,
@@ -36,7 +36,7 @@ from itememb_core.features.poincare_space import (
     distance,
     log_at_origin,
 )
-from itememb_core.features.poincare_training import batch_of, loss_gradient, rate_at
+from itememb_core.features.categories.training import batch_of, loss_gradient, rate_at
 
 #: A root, two branches, five leaves.
 SMALL = [("b", "a"), ("c", "a"), ("d", "b"), ("e", "b"), ("f", "c"), ("g", "c"), ("h", "c")]

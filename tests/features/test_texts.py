@@ -3,7 +3,7 @@
 import ibis
 import pyarrow as pa
 
-from itememb_core.features.texts import content_rows, receipt_texts
+from itememb_core.features.content.sources import content_rows, receipt_texts
 
 CATALOG = pa.table({
     "item_id": ["fmcg_b", "fmcg_a"],

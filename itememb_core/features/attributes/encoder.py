@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from itememb_core import schemas
 from itememb_core.errors import ItemembError
-from itememb_core.features.attribute_values import BRAND, Pairs, ValueCounts, pairs_of, with_any
+from itememb_core.features.attributes.values import BRAND, Pairs, ValueCounts, pairs_of, with_any
 from itememb_core.features.inputs import BLOCK, blocks, parts_of, sample
 from itememb_core.features.reduction import Reduction, fit_svd
 from itememb_core.model_files import read_json, read_parquet, read_tensors
@@ -139,6 +140,25 @@ class AttributeEncoder:
             )
         reduction = Reduction(components, None, facts["explained_variance"])
         return cls(columns, attributes, reduction, facts)
+
+
+def attribute_features(
+    catalog: pa.Table, encoder: AttributeEncoder, progress: Progress = silent
+) -> pa.Table:
+    """Return ``schemas.attribute_features(dim)``, a row an item of the catalog.
+
+    Args:
+        catalog: ``item_id``, ``brand_id`` and ``attributes``.
+        encoder: What was fitted on such a catalog.
+        progress: Called after each block of items.
+    """
+    values = encoder.transform(catalog, progress)
+    known = np.zeros(catalog.num_rows, np.bool_)
+    known[with_any(catalog)] = encoder.columns.num_rows > 0
+    dim = values.shape[1]
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), dim)
+    columns = [catalog["item_id"], flat, pa.array(known)]
+    return pa.Table.from_arrays(columns, schema=schemas.attribute_features(dim))
 
 
 def fit_attributes(

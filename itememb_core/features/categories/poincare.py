@@ -10,9 +10,9 @@ from typing import Final, TypedDict, cast
 import numpy as np
 
 from itememb_core.errors import ItemembError
-from itememb_core.features.hierarchy import Hierarchy, Ints, Node
-from itememb_core.features.hierarchy_measures import ranking
-from itememb_core.features.poincare_space import (
+from itememb_core.features.categories.hierarchy import Hierarchy, Ints, Node
+from itememb_core.features.categories.measures import ranking
+from itememb_core.features.categories.space import (
     CURVATURE,
     Ball,
     Flat,
@@ -20,8 +20,8 @@ from itememb_core.features.poincare_space import (
     distance,
     log_at_origin,
 )
-from itememb_core.features.poincare_start import laid_out
-from itememb_core.features.poincare_training import trained
+from itememb_core.features.categories.start import laid_out
+from itememb_core.features.categories.training import trained
 from itememb_core.model_files import existing, read_json
 from itememb_core.progress import Progress, silent
 
@@ -84,7 +84,7 @@ class PoincareEmbedding:
         """Vectors of the tangent space at the origin, float64 ``[nodes, dim]``.
 
         A vector is as long as its node is far from the origin; see
-        :func:`itememb_core.features.poincare_space.log_at_origin` for the formula's source.
+        :func:`itememb_core.features.categories.space.log_at_origin` for the formula's source.
         """
         return log_at_origin(self.vectors)
 
@@ -161,7 +161,7 @@ def fit_poincare(
     """Give each node of a hierarchy a point of the Poincaré ball.
 
     The tree of main parents is first laid out around the origin
-    (:mod:`itememb_core.features.poincare_start`). Where that gives every pair back, as it does of
+    (:mod:`itememb_core.features.categories.start`). Where that gives every pair back, as it does of
     trees, it is the result; else it is trained, and what gives the pairs back better is kept. The
     same pairs and seed give the same bytes on one machine.
 

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import JsonValue, ValidationError
 
+from itememb_core import schemas
 from itememb_core.errors import ItemembError
-from itememb_core.features.image import ImageEncoder, ImageFacts, Mapping, Space, fit_image
+from itememb_core.features.content.image import ImageEncoder, ImageFacts, Mapping, Space, fit_image
+from itememb_core.features.content.text import TextEncoder, TextFacts, TitleEncoder, fit_text
 from itememb_core.features.reduction import Reduction
-from itememb_core.features.text import TextEncoder, TextFacts, TitleEncoder, fit_text
 from itememb_core.model_files import read_json, read_parquet, read_tensors
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import ContentFeaturesSettings
@@ -136,6 +137,27 @@ class ContentEncoder:
             TextEncoder(titles, arrays["means"], joint, settings, text),
             facts,
         )
+
+
+def content_features(
+    rows: pa.Table, encoder: ContentEncoder, progress: Progress = silent
+) -> pa.Table:
+    """Return ``schemas.content_features(image_dim, text_dim)``, a row a row.
+
+    Args:
+        rows: As in :func:`fit_content`.
+        encoder: What was fitted on such rows.
+        progress: Called after each block of rows.
+    """
+    made = encoder.transform(rows, progress)
+    dims = made.image.shape[1], made.text.shape[1]
+    image, text = (
+        pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), dim)
+        for values, dim in zip((made.image, made.text), dims, strict=True)
+    )
+    known = pa.array(made.has_image), pa.array(made.has_text)
+    columns = [rows["item_id"], rows["side"], image, known[0], text, known[1]]
+    return pa.Table.from_arrays(columns, schema=schemas.content_features(*dims))
 
 
 def fit_content(

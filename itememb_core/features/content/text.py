@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
+from itememb_core.features.content.sentences import SentenceEncoder
 from itememb_core.features.inputs import (
     blocks,
     column,
@@ -25,7 +26,6 @@ from itememb_core.features.inputs import (
     vectors_by_width,
 )
 from itememb_core.features.reduction import Reduction, directed, fit_pca, fit_svd, unit
-from itememb_core.features.sentences import SentenceEncoder
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import ContentFeaturesSettings
 

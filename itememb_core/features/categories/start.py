@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from itememb_core.features.hierarchy import Hierarchy, Ints
-from itememb_core.features.poincare_space import Floats, added, inside
+from itememb_core.features.categories.hierarchy import Hierarchy, Ints
+from itememb_core.features.categories.space import Floats, added, inside
 
 #: How far the deepest level may be from the origin.
 LAYOUT_RADIUS: Final = 19.0

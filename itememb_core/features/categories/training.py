@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from itememb_core.features.hierarchy import Hierarchy, Ints
-from itememb_core.features.poincare_space import Floats, Space
+from itememb_core.features.categories.hierarchy import Hierarchy, Ints
+from itememb_core.features.categories.space import Floats, Space
 from itememb_core.progress import Progress
 
 #: Up to so many nodes all are negatives; above, as many as ``DRAWN`` are drawn for each batch.

@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from itememb_core import schemas
-from itememb_core.features.poincare import PoincareEmbedding
+from itememb_core.errors import ItemembError
+from itememb_core.features.categories.poincare import PoincareEmbedding
 
 SEPARATOR: Final = " > "
 #: Above the domains.
@@ -24,12 +24,12 @@ class CategoryTree(NamedTuple):
     """The tree and who is in it.
 
     Attributes:
-        edges: ``child`` and ``parent``, each edge once, sorted.
+        edges: (child, parent), each once, and the root, which has no parent, with itself.
         of_item: Name of each item's category, in the catalog's order; null: it has none.
         levels: Levels of the longest path, the root not counted.
     """
 
-    edges: pa.Table
+    edges: list[tuple[str, str]]
     of_item: pa.Array
     levels: int
 
@@ -51,35 +51,27 @@ def category_tree(catalog: pa.Table) -> CategoryTree:
         while node not in parents and node != ROOT:
             parents[node] = node.rpartition(SEPARATOR)[0] or ROOT
             node = parents[node]
-    children = sorted(parents)
-    edges = pa.table({"child": children, "parent": [parents[child] for child in children]})
-    return CategoryTree(edges, one, levels)
+    return CategoryTree([(ROOT, ROOT), *sorted(parents.items())], one, levels)
 
 
-def category_vectors(
-    tree: CategoryTree, embedding: PoincareEmbedding | None, dim: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Each item's category in the tangent space at the origin, float32 [items, dim], and whether.
+def category_embeddings(catalog: pa.Table, embedding: PoincareEmbedding) -> pa.Table:
+    """Return ``schemas.category_embeddings(dim)``, a row an item of the catalog.
 
     Args:
-        tree: The tree.
-        embedding: Of its nodes; None where there are no edges.
-        dim: Width of the vectors.
+        catalog: ``item_id``, ``domain`` and ``category_path``.
+        embedding: Of the catalog's :func:`category_tree`.
+
+    Raises:
+        ItemembError: The embedding lacks a category of the catalog.
     """
-    known = pc.is_valid(tree.of_item).to_numpy(zero_copy_only=False)
+    of_item = category_tree(catalog).of_item
+    dim = embedding.vectors.shape[1]
+    known = pc.is_valid(of_item).to_numpy(zero_copy_only=False)
+    place = pc.index_in(of_item.filter(pa.array(known)), value_set=pa.array(embedding.ids))
+    if place.null_count:
+        raise ItemembError("category_embeddings: categories that the category model lacks")
     values = np.zeros((len(known), dim), np.float32)
-    if embedding is not None and known.any():
-        names = pa.array(embedding.nodes, pa.string())
-        place = pc.index_in(tree.of_item.filter(pa.array(known)), value_set=names)
-        values[known] = embedding.tangent().astype(np.float32)[place.to_numpy()]
-    return values, known
-
-
-def category_embeddings(
-    catalog: pa.Table, tree: CategoryTree, embedding: PoincareEmbedding | None, dim: int
-) -> pa.Table:
-    """Return ``schemas.category_embeddings(dim)``, a row an item of the catalog."""
-    values, known = category_vectors(tree, embedding, dim)
+    values[known] = embedding.tangent().astype(np.float32)[place.to_numpy()]
     flat = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), dim)
     columns = [catalog["item_id"], catalog["category_path"], flat, pa.array(known)]
     return pa.Table.from_arrays(columns, schema=schemas.category_embeddings(dim))

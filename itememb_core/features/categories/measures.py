@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
-from itememb_core.features.hierarchy import Hierarchy, Ints, Node
+from itememb_core.features.categories.hierarchy import Hierarchy, Ints, Node
 
 Floats = NDArray[np.float64]
 #: Distances held at once.

@@ -1,0 +1,1 @@
+"""Brands and attributes as vectors: values that enough items have, reduced."""

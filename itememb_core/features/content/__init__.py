@@ -1,0 +1,1 @@
+"""Titles, receipt texts and given vectors, reduced to an image and a text block."""

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from itememb_dagster.assets import edges, evaluation, items, links, tables, users
+from itememb_dagster.assets import edges, evaluation, features, items, links, tables, users
 from itememb_dagster.factory.stage import BACKTEST, Stage
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ COLUMNS: Final = {
     "joined": "",
     "edges": "edges",
     "items": "items",
+    "features": "features",
     "links": "links",
     "users": "users",
 }
@@ -31,6 +32,7 @@ MODULES: Final = {
     "tables": tables,
     "edges": edges,
     "items": items,
+    "features": features,
     "links": links,
     "users": users,
     "evaluation": evaluation,

@@ -9,10 +9,10 @@ are left out. Settings, schemas and services count by the values that are read, 
 import ast
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from inspect import isfunction
 from pathlib import Path
 from typing import Any, Final
 
@@ -296,12 +296,18 @@ class Reach:
         value = getattr(module, attribute, None)
         if isinstance(value, type) and issubclass(value, BaseModel):
             return  # a stage's stamp has the settings that it reads
-        if name.startswith(SCHEMAS) and isfunction(value):
-            self.values[name, attribute] = canonical(value(1))  # of vectors of some width
-        elif isinstance(value, type) or isfunction(value):
+        if name.startswith(SCHEMAS) and inspect.isfunction(value):
+            self.values[name, attribute] = canonical(_of_some_width(value))
+        elif isinstance(value, type) or inspect.isfunction(value):
             self._piece(name, attribute, self.values)
         else:
             self.values[name, attribute] = canonical(value)
+
+
+def _of_some_width(schema: Callable[..., pa.Schema]) -> pa.Schema:
+    """A schema of vectors of one component each, or of one block of that width."""
+    kinds = [each.annotation for each in inspect.signature(schema).parameters.values()]
+    return schema(*(1 if kind is int else {"block": 1} for kind in kinds))
 
 
 def canonical(value: Any) -> str:

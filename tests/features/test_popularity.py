@@ -17,6 +17,7 @@ from itememb_core.features.popularity import (
     popularity_features,
 )
 from itememb_core.items.vocabulary import build_vocabulary
+from itememb_core.report.popularity import rank_frequency_plot
 from itememb_core.settings import DomainSettings
 
 FIRST, LAST = date(2017, 1, 1), date(2017, 3, 31)  # 90 days, the last 28 from 4 March
@@ -150,3 +151,16 @@ def test_more_interactions_never_rank_lower_and_shares_add_up(n):
     assert rank.sum() == pytest.approx(len(n) * (len(n) + 1) / 2)
     assert all(rank[i] < rank[j] for i in range(len(n)) for j in range(len(n)) if n[i] > n[j])
     assert fit_zipf(counts, rank).exponent >= 0
+
+
+def test_the_plot_is_a_picture_also_of_nothing():
+    none = pa.array([], pa.string())
+    counts = COUNTS.select(["item_id", "channel", "n"])
+    vocabulary = build_vocabulary(counts, none, none, DomainSettings())
+    pictures = []
+    for rows in (5, 0):
+        seen = COUNTS.slice(0, rows), NO_GROUPS, FIRST, LAST
+        found = popularity_features(vocabulary.slice(0, rows), *seen)
+        pictures.append(rank_frequency_plot(found.table, found.zipf))
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
+    assert len(pictures[0]) > len(pictures[1])

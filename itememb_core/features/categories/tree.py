@@ -26,7 +26,7 @@ class CategoryTree(NamedTuple):
     Attributes:
         edges: (child, parent), each once, and the root, which has no parent, with itself.
         of_item: Name of each item's category, in the catalog's order; null: it has none.
-        levels: Levels of the longest path, the root not counted.
+        levels: Levels of the longest path, domains among them; 0: no item has a category.
     """
 
     edges: list[tuple[str, str]]

@@ -27,8 +27,9 @@ from itememb_core.progress import Progress, silent
 
 VECTORS: Final = "category_vectors.safetensors"
 FACTS: Final = "categories.json"
-#: Longest edges of the layouts that are tried, until one gives every pair back.
-EDGES: Final = (3.0, 6.0, 9.0)
+#: Longest edges and radii of the layouts that are tried, until one gives every pair back. The
+#: first stays where 1 - |x| is 1e-5, which float32 and other libraries' clamps still tell from 0.
+LAYOUTS: Final = ((3.0, 12.0), (3.0, 19.0), (6.0, 19.0), (9.0, 19.0))
 #: Steps of a fit whose layout is not perfect as it is.
 STEPS: Final = 20_000
 
@@ -223,8 +224,8 @@ def _checked(edges: Iterable[tuple[Node, Node]], dim: int, steps: int) -> Hierar
 def _layout(graph: Hierarchy, dim: int, seed: int) -> tuple[float, Floats]:
     """The first perfect layout, or else the best, after its MAP."""
     best = (-1.0, np.empty((0, dim)))
-    for longest in EDGES:
-        points = laid_out(graph, dim, seed, longest)
+    for longest, radius in LAYOUTS:
+        points = laid_out(graph, dim, seed, longest, radius)
         found = _map(graph, points)
         if found > best[0]:
             best = found, points

@@ -12,8 +12,6 @@ import numpy as np
 from itememb_core.features.categories.hierarchy import Hierarchy, Ints
 from itememb_core.features.categories.space import Floats, added, inside
 
-#: How far the deepest level may be from the origin.
-LAYOUT_RADIUS: Final = 19.0
 #: The deepest edges are longer by this part than the first: a parent is nearer than any child.
 GROWTH: Final = 0.5
 #: Directions that are pushed apart; more of them are random.
@@ -21,9 +19,7 @@ MOST_SPREAD: Final = 1_000
 _ROUNDS: Final = 80
 
 
-def laid_out(
-    graph: Hierarchy, dim: int, seed: int, longest: float, radius: float = LAYOUT_RADIUS
-) -> Floats:
+def laid_out(graph: Hierarchy, dim: int, seed: int, longest: float, radius: float) -> Floats:
     """Points of all nodes, the tree of main parents around the origin, ``[nodes, dim]``.
 
     Several nodes without a parent are treated as the children of one at the origin.

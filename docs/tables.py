@@ -60,7 +60,7 @@ def columns_of(stage: Stage) -> tuple[Column, ...]:
     """The columns of a stage's table; vectors have one component where their width is not fixed."""
     schema = stage.table.schema if stage.table else None
     if schema is None:
-        schema = getattr(schemas, stage.key[-1])(1)
+        schema = schemas.of_some_width(getattr(schemas, stage.key[-1]))
     return schemas.describe(schema)
 
 

@@ -7,8 +7,9 @@ stages see it as a column. Vector columns' lengths are known only when the vecto
 schemas are functions of the dimension.
 """
 
+import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import pyarrow as pa
@@ -111,6 +112,12 @@ def item_features(dims: Mapping[str, int]) -> pa.Schema:
 def user_embeddings(dim: int) -> pa.Schema:
     """Schema of ``user_embeddings`` with vectors of ``dim`` components, of any length."""
     return arrow_schema(users.user_embeddings(dim))
+
+
+def of_some_width(schema: Callable[..., pa.Schema]) -> pa.Schema:
+    """A schema whose vectors have one component each, or one block of that width."""
+    kinds = (each.annotation for each in inspect.signature(schema).parameters.values())
+    return schema(*(1 if kind is int else FEATURE_BLOCKS for kind in kinds))
 
 
 def describe(schema: pa.Schema) -> tuple[Column, ...]:

@@ -19,6 +19,7 @@ from typing import Any, Final
 import pyarrow as pa
 from pydantic import BaseModel
 
+from itememb_core.schemas import of_some_width
 from itememb_dagster.lake.stamps import digest
 
 CORE: Final = "itememb_core"
@@ -297,17 +298,11 @@ class Reach:
         if isinstance(value, type) and issubclass(value, BaseModel):
             return  # a stage's stamp has the settings that it reads
         if name.startswith(SCHEMAS) and inspect.isfunction(value):
-            self.values[name, attribute] = canonical(_of_some_width(value))
+            self.values[name, attribute] = canonical(of_some_width(value))
         elif isinstance(value, type) or inspect.isfunction(value):
             self._piece(name, attribute, self.values)
         else:
             self.values[name, attribute] = canonical(value)
-
-
-def _of_some_width(schema: Callable[..., pa.Schema]) -> pa.Schema:
-    """A schema of vectors of one component each, or of one block of that width."""
-    kinds = [each.annotation for each in inspect.signature(schema).parameters.values()]
-    return schema(*(1 if kind is int else {"block": 1} for kind in kinds))
 
 
 def canonical(value: Any) -> str:

@@ -46,19 +46,7 @@ KEPT: Final = pa.schema(
 )
 
 
-class _Counted(TypedDict):
-    """What is counted of the items that a fit saw."""
-
-    fitted: int
-    attributes: int
-    kept: int
-    rare: int
-    columns: int
-    names_merged: int
-    nulls: int
-
-
-class AttributeFacts(_Counted):
+class AttributeFacts(TypedDict):
     """What a fit saw and kept.
 
     ``items``: of the catalog; ``with_attributes``: those with a brand or an attribute; ``fitted``:
@@ -70,6 +58,13 @@ class AttributeFacts(_Counted):
 
     items: int
     with_attributes: int
+    fitted: int
+    attributes: int
+    kept: int
+    rare: int
+    columns: int
+    names_merged: int
+    nulls: int
     dim: int
     explained_variance: float
     reason: str | None
@@ -189,20 +184,22 @@ def fit_attributes(
     progress("attribute_features: SVD", 0, 1)
     reduction = fit_svd(matrix, settings.dim, seed)
     progress("attribute_features: SVD", 1, 1)
-    facts = AttributeFacts(
-        items=catalog.num_rows,
-        with_attributes=len(rows),
-        **_counted(counts, columns, attributes),
-        dim=settings.dim,
-        explained_variance=reduction.explained,
-        reason=None if columns.num_rows else "no item has a brand or an attribute",
-    )
+    facts = _facts(catalog.num_rows, len(rows), counts, columns, attributes, reduction)
     return AttributeEncoder(columns, attributes, reduction, facts)
 
 
-def _counted(counts: ValueCounts, columns: pa.Table, attributes: pa.Table) -> _Counted:
-    """The counts of what the fit saw."""
-    return _Counted(
+def _facts(
+    items: int,
+    with_attributes: int,
+    counts: ValueCounts,
+    columns: pa.Table,
+    attributes: pa.Table,
+    reduction: Reduction,
+) -> AttributeFacts:
+    """What the fit saw and kept."""
+    return AttributeFacts(
+        items=items,
+        with_attributes=with_attributes,
         fitted=counts.items,
         attributes=attributes.num_rows,
         kept=pc.sum(attributes["kept"]).as_py() or 0,
@@ -210,6 +207,9 @@ def _counted(counts: ValueCounts, columns: pa.Table, attributes: pa.Table) -> _C
         columns=columns.num_rows,
         names_merged=counts.names_merged,
         nulls=counts.nulls,
+        dim=reduction.components.shape[1],
+        explained_variance=reduction.explained,
+        reason=None if columns.num_rows else "no item has a brand or an attribute",
     )
 
 

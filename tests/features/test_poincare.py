@@ -36,7 +36,9 @@ from itememb_core.features.categories.space import (
     distance,
     log_at_origin,
 )
-from itememb_core.features.categories.training import batch_of, loss_gradient, rate_at
+from itememb_core.features.categories.start import laid_out, nested
+from itememb_core.features.categories.training import batch_of, loss_gradient, rate_at, trained
+from itememb_core.progress import silent
 
 #: A root, two branches, five leaves.
 SMALL = [("b", "a"), ("c", "a"), ("d", "b"), ("e", "b"), ("f", "c"), ("g", "c"), ("h", "c")]
@@ -93,7 +95,7 @@ def test_a_step_is_as_long_as_it_says_and_translations_keep_distances(seed, radi
 
 def test_no_step_leaves_the_ball():
     after = Ball().moved(np.array([[0.9, 0.0], [0.0, 0.0]]), np.array([[900.0, 0.0], [0.0, -50.0]]))
-    np.testing.assert_allclose(np.linalg.norm(log_at_origin(after), axis=1), MAX_RADIUS, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(log_at_origin(after), axis=1), MAX_RADIUS, rtol=1e-4)
 
 
 @pytest.mark.parametrize("space", [Ball(), Flat()])
@@ -183,8 +185,8 @@ def test_every_parent_of_a_tree_is_nearest(edges):
     assert np.linalg.norm(model.vectors, axis=1).max() < 1 - 1e-5
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(2, 120), st.integers(0, 1000))
+@settings(max_examples=8, deadline=None)
+@given(st.integers(2, 80), st.integers(0, 1000))
 def test_every_parent_of_any_tree_is_nearest(nodes, seed):
     edges = random_tree(nodes, seed)
     assert parent_hits(fit_poincare(edges, 15, steps=0), edges).hit_at_1_of_all == 1.0
@@ -207,23 +209,62 @@ def test_two_parents_are_both_near():
     assert model.facts["steps"] == 600
 
 
-def test_a_closure_is_given_back_also_by_drawn_negatives(monkeypatch):
-    edges = Hierarchy.of(random_tree(60, 5)).closure().pairs
-    said = []
-    model = fit_poincare(edges, 5, steps=700, progress=lambda *what: said.append(what))
-    assert model.facts["map"] > 0.95
-    assert model.facts["layout_map"] < 0.8
-    assert said == [("category vectors", 500, 700), ("category vectors", 700, 700)]
-    monkeypatch.setattr(poincare_training, "MOST_NODES", 10)
+@settings(max_examples=8, deadline=None)
+@given(st.integers(2, 80), st.integers(0, 1000), st.integers(3, 6))
+def test_every_closure_of_a_tree_is_given_back(nodes, seed, dim):
+    edges = Hierarchy.of(random_tree(nodes, seed)).closure().pairs
+    model = fit_poincare(edges, dim, steps=0)
+    # ancestors are nearer than all other nodes, descendants among them
+    assert reconstruction(model, edges) == Ranking(1.0, 1.0)
+
+
+def test_caps_hold_by_the_hand_computed_angle():
+    # one child of the root: its cap is 0.95 * 1.4 wide, and the origin as far from the rim as it
+    points = nested(Hierarchy.of([("b", "a"), ("c", "b")]), 3, 0)
+    assert points[0].tolist() == [0, 0, 0]
+    assert np.linalg.norm(points[1]) == pytest.approx(math.cos(0.95 * 1.4))
+    # of two places in the cap, half as wide as it, one is taken, off its centre
+    assert np.linalg.norm(points[2]) == pytest.approx(math.cos(0.95 * 0.95 * 1.4 / 2))
+    turn = points[1] @ points[2] / np.linalg.norm(points[1]) / np.linalg.norm(points[2])
+    assert math.acos(turn) == pytest.approx(0.95 * 1.4 / 2)
+    # 40 levels leave no room
+    assert nested(Hierarchy.of([(i + 1, i) for i in range(40)]), 3, 0) is None
+
+
+def test_the_closure_of_two_trees_and_one_too_deep_for_caps():
+    two = [*random_tree(50, 1), (1000, 999), (1001, 1000)]
+    edges = Hierarchy.of(two).closure().pairs
+    assert reconstruction(fit_poincare(edges, 5, steps=0), edges) == Ranking(1.0, 1.0)
+    deep = Hierarchy.of([(i + 1, i) for i in range(30)] + [(99 + i, i) for i in range(30)])
+    edges = deep.closure().pairs
+    model = fit_poincare(edges, 5, steps=600)
+    assert model.facts["map"] > 0.9 > model.facts["layout_map"]
+
+
+#: A closure in which some nodes have a second parent.
+SECOND = Hierarchy.of([*random_tree(60, 5), (59, 2), (58, 3), (40, 35), (45, 44)]).closure().pairs
+
+
+@pytest.mark.parametrize("most", [10, 100])
+def test_training_brings_second_parents_near_also_by_drawn_negatives(most, monkeypatch):
+    monkeypatch.setattr(poincare_training, "MOST_NODES", most)
     monkeypatch.setattr(poincare_training, "DRAWN", 20)
-    assert fit_poincare(edges, 5, steps=700).facts["map"] > 0.93
+    said = []
+    model = fit_poincare(SECOND, 5, steps=600, progress=lambda *what: said.append(what))
+    assert model.facts["map"] > max(0.97, model.facts["layout_map"])
+    assert said == [("category vectors", 500, 600), ("category vectors", 600, 600)]
 
 
 @pytest.mark.parametrize("most", [10, 100])
 def test_the_same_seed_gives_the_same_bytes(most, monkeypatch):
     monkeypatch.setattr(poincare_training, "MOST_NODES", most)
-    edges = Hierarchy.of(random_tree(60, 5)).closure().pairs
-    first, again, other = (fit_poincare(edges, 5, steps=60, seed=seed) for seed in (0, 0, 1))
+    graph = Hierarchy.of(SECOND)
+    start = laid_out(graph, 5, 0, 3.0, 19.0)
+    first, again, other = (
+        trained(graph, start, Ball(), 60, seed, silent)[0].tobytes() for seed in (0, 0, 1)
+    )
+    assert first == again != other
+    first, again, other = (fit_poincare(SECOND, 5, steps=0, seed=seed) for seed in (0, 0, 1))
     assert first.vectors.tobytes() == again.vectors.tobytes() != other.vectors.tobytes()
 
 

@@ -1,7 +1,7 @@
 """Vectors of category trees in the Poincaré ball: fitting, distances, tangent vectors, files."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from itememb_core.features.categories.space import (
     distance,
     log_at_origin,
 )
-from itememb_core.features.categories.start import laid_out
+from itememb_core.features.categories.start import laid_out, nested
 from itememb_core.features.categories.training import trained
 from itememb_core.model_files import existing, read_json
 from itememb_core.progress import Progress, silent
@@ -161,17 +161,18 @@ def fit_poincare(
 ) -> PoincareEmbedding:
     """Give each node of a hierarchy a point of the Poincaré ball.
 
-    The tree of main parents is first laid out around the origin
-    (:mod:`itememb_core.features.categories.start`). Where that gives every pair back, as it does of
-    trees, it is the result; else it is trained, and what gives the pairs back better is kept. The
-    same pairs and seed give the same bytes on one machine.
+    The tree of main parents is first laid out around the origin, so that parents are nearest or, of
+    a closure, all ancestors (:mod:`itememb_core.features.categories.start`). Where that gives every
+    pair back, as it does of trees, it is the result. Else (second parents, more levels than the
+    ball has room for) it is trained, and what gives the pairs back better is kept. The same pairs
+    and seed give the same bytes on one machine.
 
     Args:
         edges: (child, parent) pairs of a tree or of any graph without cycles, or of the closure of
             one. A repeated pair counts once; a pair of a node with itself only names it.
         dim: Dimensions, at least 2.
         steps: Of training; 0 keeps the layout.
-        seed: Of directions, batches and, above ``poincare_training.MOST_NODES`` nodes, of drawn
+        seed: Of directions, batches and, above ``training.MOST_NODES`` nodes, of drawn
             negatives.
         progress: Called every 500 steps.
 
@@ -224,14 +225,22 @@ def _checked(edges: Iterable[tuple[Node, Node]], dim: int, steps: int) -> Hierar
 def _layout(graph: Hierarchy, dim: int, seed: int) -> tuple[float, Floats]:
     """The first perfect layout, or else the best, after its MAP."""
     best = (-1.0, np.empty((0, dim)))
-    for longest, radius in LAYOUTS:
-        points = laid_out(graph, dim, seed, longest, radius)
+    for points in _layouts(graph, dim, seed):
         found = _map(graph, points)
         if found > best[0]:
             best = found, points
         if found == 1:
             break
     return best
+
+
+def _layouts(graph: Hierarchy, dim: int, seed: int) -> Iterator[Floats]:
+    """Layouts for parents, then, where there is room for it, the one for all ancestors."""
+    for longest, radius in LAYOUTS:
+        yield laid_out(graph, dim, seed, longest, radius)
+    points = nested(graph, dim, seed) if dim > 2 else None
+    if points is not None:
+        yield points
 
 
 def _map(graph: Hierarchy, vectors: Floats) -> float:

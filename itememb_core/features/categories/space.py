@@ -14,8 +14,8 @@ Floats = NDArray[np.float64]
 
 #: Curvature's size: the ball's radius is 1 / sqrt(CURVATURE).
 CURVATURE: Final = 1.0
-#: Largest distance from the origin: of a float64 point there, distances still hold 7 digits.
-MAX_RADIUS: Final = 20.0
+#: Largest distance from the origin: of a float64 point there, distances still hold 3 digits.
+MAX_RADIUS: Final = 30.0
 #: Below it a number counts as 0: what is divided by it stays finite.
 _LEAST: Final = 1e-100
 _LARGEST_NORM: Final = float(np.tanh(MAX_RADIUS / 2))

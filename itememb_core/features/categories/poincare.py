@@ -30,6 +30,9 @@ FACTS: Final = "categories.json"
 #: Longest edges and radii of the layouts that are tried, until one gives every pair back. The
 #: first stays where 1 - |x| is 1e-5, which float32 and other libraries' clamps still tell from 0.
 LAYOUTS: Final = ((3.0, 12.0), (3.0, 19.0), (6.0, 19.0), (9.0, 19.0))
+#: Longest edge and radius of a layout that is trained to put parents nearest: nodes near the
+#: origin move more easily, to be near a second parent.
+SHORT: Final = (0.3, 3.0)
 #: Steps of a fit whose layout is not perfect as it is.
 STEPS: Final = 20_000
 
@@ -185,7 +188,9 @@ def fit_poincare(
     facts = PoincareFacts(curvature=CURVATURE, dim=dim, pairs=len(graph.child), seed=seed,
                           steps=0, layout_map=before, map=before, loss=None)  # fmt: skip
     if before < 1 and steps:
-        found, loss = trained(graph, vectors, Ball(), steps, seed, progress or silent)
+        closed = len(graph.closure().child) == len(graph.child)
+        start = vectors if closed else laid_out(graph, dim, seed, *SHORT)
+        found, loss = trained(graph, start, Ball(), steps, seed, progress or silent)
         after = _map(graph, found)
         if after > before:
             vectors = found

@@ -91,11 +91,11 @@ def nested(graph: Hierarchy, dim: int, seed: int) -> Floats | None:
         children = below.get(node)
         if children is None or not centres[node].any():
             continue
-        ways = _apart(apart, max(2, len(children)), dim - 1, rng)
+        ways = _apart(apart, len(children), dim - 1, rng)
         half = _half_chord(ways)
         away = angles[node] / (1 + half)
-        width = min(angles[node] - away, np.arcsin(np.sin(away) * half), away)
-        around = _turned(np.eye(dim), centres[node]).T @ ways[: len(children)].T
+        width = min(angles[node] - away, np.arcsin(np.sin(away) * half))
+        around = _turned(np.eye(dim), centres[node]).T @ ways.T
         centres[children] = np.cos(away) * centres[node] + np.sin(away) * around.T
         angles[children] = SLACK * width
     if angles.min() < 2 * np.exp(-MAX_RADIUS / 2):

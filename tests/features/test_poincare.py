@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itememb_core.errors import ItemembError
-from itememb_core.features import poincare, poincare_training
+from itememb_core.features.categories import poincare
+from itememb_core.features.categories import training as poincare_training
 from itememb_core.features.categories.hierarchy import Hierarchy
 from itememb_core.features.categories.measures import (
     HeldOut,

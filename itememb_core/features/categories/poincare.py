@@ -175,8 +175,7 @@ def fit_poincare(
             one. A repeated pair counts once; a pair of a node with itself only names it.
         dim: Dimensions, at least 2.
         steps: Of training; 0 keeps the layout.
-        seed: Of directions, batches and, above ``training.MOST_NODES`` nodes, of drawn
-            negatives.
+        seed: Of directions, batches and, above ``training.MOST_NODES`` nodes, drawn negatives.
         progress: Called every 500 steps.
 
     Raises:

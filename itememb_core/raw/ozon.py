@@ -162,9 +162,10 @@ def _categories(con: ibis.BaseBackend, scan: RawScan) -> ir.Table | None:
         return None
     rows = canonical_rows(con, scan, footers, COLUMNS[CATEGORIES])
     ids = cast(ir.ArrayValue, rows.ids).filter(lambda one: one != _ROOT)
-    rows = rows.mutate(
+    path = ibis.range(ids.length()).map(lambda n: ids[ids.length() - 1 - n])
+    rows = rows.mutate(  # Spark makes an empty list of the ids of none
         top=(ids.length() > 0).ifelse(ids[ids.length() - 1], ibis.null()),
-        category_path=ibis.range(ids.length()).map(lambda n: ids[ids.length() - 1 - n]),
+        category_path=(ids.length() > 0).ifelse(path, ibis.null()),
     )
     return rows.group_by("catalogid").agg(
         **{

@@ -13,6 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from itememb_core.errors import ItemembError
+from itememb_core.features.attributes.encoder import AttributeEncoder, fit_attributes
+from itememb_core.features.categories.poincare import PoincareEmbedding, fit_poincare
+from itememb_core.features.content.encoder import ContentEncoder, fit_content
 from itememb_core.items.drift import DriftReport, ModelVersion, aligned
 from itememb_core.items.index import ItemIndex, build_index
 from itememb_core.items.model import ItemModel, history_table
@@ -21,6 +24,8 @@ from itememb_core.links.pool import link_pool
 from itememb_core.links.scorer.fit import fit_scorer
 from itememb_core.links.scorer.model import LinkScorer
 from itememb_core.settings import (
+    AttributeFeaturesSettings,
+    ContentFeaturesSettings,
     ItemIndexSettings,
     LinkPoolSettings,
     LinkScorerSettings,
@@ -168,7 +173,51 @@ def drift_case(folder: Path) -> Case:
     )
 
 
+CATALOG = pa.table({
+    "item_id": IDS,
+    "side": ["all"] * ROWS,
+    "brand_id": pa.array([number % 3 for number in range(ROWS)], pa.int64()),
+    "title": [f"title of {number % 7}" for number in range(ROWS)],
+})  # fmt: skip
+
+
+def attributes_case(_: Path) -> Case:
+    return Case(
+        fit_attributes(CATALOG, AttributeFeaturesSettings(dim=4, min_count=2), seed=0),
+        AttributeEncoder.load,
+        lambda encoder: [encoder.transform(CATALOG).tolist(), encoder.facts, encoder.columns],
+        rewrite("attributes.json", dim=5),
+        "attributes.safetensors",
+        r"components \[3, 4\], expected \[3, 5\]",
+    )
+
+
+def categories_case(_: Path) -> Case:
+    return Case(
+        fit_poincare([("a", "all"), ("b", "all"), ("c", "a")], 3),
+        PoincareEmbedding.load,
+        lambda embedding: [embedding.tangent().tolist(), embedding.ids, embedding.facts],
+        rewrite("categories.json", dim=5),
+        "category_vectors.safetensors",
+        r"vectors \[4, 3\], expected \[4, 5\]",
+    )
+
+
+def content_case(_: Path) -> Case:
+    return Case(
+        fit_content(CATALOG, ContentFeaturesSettings(text_dim=4, image_dim=3), seed=0),
+        ContentEncoder.load,
+        lambda encoder: [encoder.transform(CATALOG).text.tolist(), encoder.facts],
+        rewrite("content.json", settings={"text_dim": 5}),
+        "content.safetensors",
+        r"titles.components of \[\d+, 4\], expected \[\d+, 5\]",
+    )
+
+
 CASES = {
+    "AttributeEncoder": attributes_case,
+    "PoincareEmbedding": categories_case,
+    "ContentEncoder": content_case,
     "ItemModel": vectors_case,
     "ItemIndex": index_case,
     "LinkScorer": scorer_case,

@@ -22,10 +22,17 @@ POPULARITY_FEATURES: Final = (
     Column("log_count", FLOAT32, "ln(1 + n) of its n interactions.", "natural log"),
     Column("share", FLOAT32, "Its share of the channel's interactions.", "0 to 1"),
     Column("rank", FLOAT32, "Its rank, the most popular first; ties share one.", "0 to 1"),
-    Column("log_count_z", FLOAT32, "log_count, standardised over what has interactions."),
+    Column(
+        "log_count_z",
+        FLOAT32,
+        "log_count, standardised over what has interactions.",
+        "standard deviations",
+    ),
     Column("zipf_residual", FLOAT32, "ln n less the rank-frequency line.", "natural log"),
     Column("tailness", FLOAT32, "Share of interactions of what is less popular.", "0 to 1"),
-    Column("segment", FLOAT32, "Head 2 (80 % of interactions), torso 1 (to 95 %), tail 0."),
+    Column(
+        "segment", FLOAT32, "Head 2 (80 % of interactions), torso 1 (to 95 %), tail 0.", "0 to 2"
+    ),
     Column(
         "trend",
         FLOAT32,

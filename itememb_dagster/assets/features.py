@@ -72,7 +72,7 @@ def popularity_features(
     return _popularity(ctx, vocabulary, user_items, catalog, ctx.days[-1])
 
 
-@stage(group="features", kinds=("scikitlearn",))
+@stage(group="catalog_features", kinds=("scikitlearn",))
 def attribute_encoder(ctx: StageContext, catalog: ir.Table) -> AttributeEncoder:
     """Which attribute values count, and the directions that they are reduced to."""
     settings = ctx.settings.attribute_features
@@ -85,7 +85,7 @@ def attribute_encoder(ctx: StageContext, catalog: ir.Table) -> AttributeEncoder:
     return encoder
 
 
-@stage(group="features", kinds=("parquet",), table=TableSpec(None))
+@stage(group="catalog_features", kinds=("parquet",), table=TableSpec(None))
 def attribute_features(
     ctx: StageContext, catalog: ir.Table, attribute_encoder: AttributeEncoder
 ) -> pa.Table:
@@ -94,7 +94,7 @@ def attribute_features(
     return attributes_of(rows, attribute_encoder, ctx.progress)
 
 
-@stage(group="features", kinds=("numpy",))
+@stage(group="catalog_features", kinds=("numpy",))
 def category_model(ctx: StageContext, catalog: ir.Table) -> PoincareEmbedding:
     """The category tree in the Poincare ball."""
     rows = catalog.select("item_id", "domain", "category_path").order_by("item_id").to_pyarrow()
@@ -107,7 +107,7 @@ def category_model(ctx: StageContext, catalog: ir.Table) -> PoincareEmbedding:
     return model
 
 
-@stage(group="features", kinds=("parquet",), table=TableSpec(None))
+@stage(group="catalog_features", kinds=("parquet",), table=TableSpec(None))
 def category_embeddings(
     ctx: StageContext, catalog: ir.Table, category_model: PoincareEmbedding
 ) -> pa.Table:
@@ -116,7 +116,7 @@ def category_embeddings(
     return categories_of(rows, category_model)
 
 
-@stage(group="features", kinds=("scikitlearn",))
+@stage(group="catalog_features", kinds=("scikitlearn",))
 def content_encoder(ctx: StageContext, catalog: ir.Table, receipts: ir.Table) -> ContentEncoder:
     """How titles, receipt texts and given vectors are reduced; fitted on what the backtest sees."""
     rows = content_rows(catalog, before(receipts, ctx.cut))

@@ -166,9 +166,8 @@ def fit_poincare(
 
     The tree of main parents is first laid out around the origin, so that parents are nearest or, of
     a closure, all ancestors (:mod:`itememb_core.features.categories.start`). Where that gives every
-    pair back, as it does of trees, it is the result. Else (second parents, more levels than the
-    ball has room for) it is trained, and what gives the pairs back better is kept. The same pairs
-    and seed give the same bytes on one machine.
+    pair back, as it does of trees, it is the result. Else it is trained, and what gives them back
+    better is kept. The same pairs and seed give the same bytes on one machine.
 
     Args:
         edges: (child, parent) pairs of a tree or of any graph without cycles, or of the closure of
@@ -187,8 +186,7 @@ def fit_poincare(
     facts = PoincareFacts(curvature=CURVATURE, dim=dim, pairs=len(graph.child), seed=seed,
                           steps=0, layout_map=before, map=before, loss=None)  # fmt: skip
     if before < 1 and steps:
-        closed = len(graph.closure().child) == len(graph.child)
-        start = vectors if closed else laid_out(graph, dim, seed, *SHORT)
+        start = vectors if _closed(graph) else laid_out(graph, dim, seed, *SHORT)
         found, loss = trained(graph, start, Ball(), steps, seed, progress or silent)
         after = _map(graph, found)
         if after > before:
@@ -245,6 +243,11 @@ def _layouts(graph: Hierarchy, dim: int, seed: int) -> Iterator[Floats]:
     points = nested(graph, dim, seed) if dim > 2 else None
     if points is not None:
         yield points
+
+
+def _closed(graph: Hierarchy) -> bool:
+    """Whether every ancestor of a node is given with it."""
+    return len(graph.closure().child) == len(graph.child)
 
 
 def _map(graph: Hierarchy, vectors: Floats) -> float:

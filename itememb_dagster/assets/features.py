@@ -27,6 +27,11 @@ from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSp
 ENOUGH: Final = 0.95
 
 
+def _rows(catalog: ir.Table, *columns: str) -> pa.Table:
+    """Some columns of the catalog beside ``item_id``, whose order the rows have."""
+    return catalog.select("item_id", *columns).order_by("item_id").to_pyarrow()
+
+
 def _explained(variance: float) -> str:
     """The share of variance that a block keeps, and whether it is little."""
     return f"{variance:.3f}" + ("" if variance >= ENOUGH else f" (below {ENOUGH}: more is lost)")
@@ -35,11 +40,11 @@ def _explained(variance: float) -> str:
 def _popularity(
     ctx: StageContext, vocabulary: pa.Table, user_items: ir.Table, catalog: ir.Table, last: date
 ) -> pa.Table:
-    """Popularity up to a day, with the fitted lines in words and as a picture."""
+    """Popularity of interactions up to a day, with the fitted lines in words and as a picture."""
     from itememb_core.report.popularity import rank_frequency_plot
 
-    counts = interaction_counts(before(user_items, ctx.cut), last).to_pyarrow()
-    groups = catalog.select("item_id", "group_id").order_by("item_id").to_pyarrow()
+    counts = interaction_counts(user_items, last).to_pyarrow()
+    groups = _rows(catalog, "group_id")
     found = popularity_of(vocabulary, counts, groups, ctx.days[0], last)
     ctx.metadata |= {
         f"zipf, {name}": f"exponent {line.exponent:.2f}, R² {line.r2:.2f}, {line.units:,} items"
@@ -76,7 +81,7 @@ def popularity_features(
 def attribute_encoder(ctx: StageContext, catalog: ir.Table) -> AttributeEncoder:
     """Which attribute values count, and the directions that they are reduced to."""
     settings = ctx.settings.attribute_features
-    rows = catalog.select("item_id", "brand_id", "attributes").order_by("item_id").to_pyarrow()
+    rows = _rows(catalog, "brand_id", "attributes")
     encoder = fit_attributes(rows, settings, ctx.settings.seed, ctx.progress)
     facts = encoder.facts
     ctx.nothing = facts["reason"]
@@ -90,14 +95,14 @@ def attribute_features(
     ctx: StageContext, catalog: ir.Table, attribute_encoder: AttributeEncoder
 ) -> pa.Table:
     """Each catalog item's attributes and brand as a vector."""
-    rows = catalog.select("item_id", "brand_id", "attributes").order_by("item_id").to_pyarrow()
+    rows = _rows(catalog, "brand_id", "attributes")
     return attributes_of(rows, attribute_encoder, ctx.progress)
 
 
 @stage(group="catalog_features", kinds=("numpy",))
 def category_model(ctx: StageContext, catalog: ir.Table) -> PoincareEmbedding:
     """The category tree in the Poincare ball."""
-    rows = catalog.select("item_id", "domain", "category_path").order_by("item_id").to_pyarrow()
+    rows = _rows(catalog, "domain", "category_path")
     tree = tree_of(rows)
     dim, seed = ctx.settings.category_embeddings.dim, ctx.settings.seed
     model = fit_poincare(tree.edges, dim, seed=seed, progress=ctx.progress)
@@ -112,7 +117,7 @@ def category_embeddings(
     ctx: StageContext, catalog: ir.Table, category_model: PoincareEmbedding
 ) -> pa.Table:
     """Each catalog item's category, mapped to the tangent space at the origin."""
-    rows = catalog.select("item_id", "domain", "category_path").order_by("item_id").to_pyarrow()
+    rows = _rows(catalog, "domain", "category_path")
     return categories_of(rows, category_model)
 
 

@@ -7,20 +7,17 @@ width never feeds a model of another.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core import schemas
 from itememb_core.errors import ItemembError
 from itememb_core.features.popularity import EVERY_CHANNEL, FIGURES
-from itememb_core.items.vectors import vectors
+from itememb_core.items.vectors import one_array, vector_column, vectors
 from itememb_core.schemas import BLOCKS_KEY
-
-#: Values of the three tables of items joined at once, so that memory stays with the result.
-_ROWS: Final = 65_536
 
 _Floats = NDArray[np.float32]
 _Bools = NDArray[np.bool_]
@@ -68,8 +65,6 @@ def popularity_block(vocabulary: pa.Table, popularity: pa.Table) -> Block:
         vocabulary: ``schemas.VOCABULARY``.
         popularity: ``schemas.POPULARITY_FEATURES`` of the same nodes, in their order.
     """
-    import pyarrow.compute as pc
-
     rows = popularity.filter(pc.equal(popularity["channel"], EVERY_CHANNEL))
     _same_rows(vocabulary, rows, "popularity_features")
     values = np.stack([rows[name].to_numpy() for name in FIGURES], axis=1)
@@ -88,8 +83,6 @@ def rows_of(vocabulary: pa.Table, table: pa.Table) -> NDArray[np.int64]:
         table: ``item_id`` and, where sides differ, ``side``: a node takes the row of its own side.
             A table without sides tells of the catalog, so nothing of a node of side ``receipts``.
     """
-    import pyarrow.compute as pc
-
     side = table["side"] if "side" in table.column_names else pa.array(["all"] * table.num_rows)
     keys = [
         pc.binary_join_element_wise(sides, ids, "/")
@@ -98,7 +91,7 @@ def rows_of(vocabulary: pa.Table, table: pa.Table) -> NDArray[np.int64]:
             (vocabulary["item_id"], vocabulary["side"]),
         )
     ]
-    found = pc.index_in(keys[1], value_set=_one(keys[0]))
+    found = pc.index_in(keys[1], value_set=one_array(keys[0]))
     return np.asarray(found.fill_null(-1).to_numpy(), np.int64)
 
 
@@ -137,9 +130,9 @@ def item_features(vocabulary: pa.Table, blocks: Mapping[str, Block]) -> pa.Table
         joined[:, start : start + block.values.shape[1]] = block.values * scale
         start += block.values.shape[1]
     columns = [
-        _one(vocabulary["item_id"]),
-        _one(vocabulary["side"]),
-        pa.FixedSizeListArray.from_arrays(pa.array(joined.ravel()), joined.shape[1]),
+        one_array(vocabulary["item_id"]),
+        one_array(vocabulary["side"]),
+        vector_column(joined),
         *(pa.array(block.known) for block in blocks.values()),
     ]
     return pa.Table.from_arrays(columns, schema=schemas.item_features(dims))
@@ -176,10 +169,5 @@ def shares(features: ItemFeatures) -> Iterator[tuple[str, float]]:
 
 def _same_rows(vocabulary: pa.Table, table: pa.Table, name: str) -> None:
     for column in ("item_id", "side"):
-        if not _one(vocabulary[column]).equals(_one(table[column])):
+        if not one_array(vocabulary[column]).equals(one_array(table[column])):
             raise ItemembError(f"{name}: its rows of all channels are not the vocabulary's")
-
-
-def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    merged = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return merged.combine_chunks() if isinstance(merged, pa.ChunkedArray) else merged

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pydantic import JsonValue
 
 from itememb_core.errors import ItemembError
+from itememb_core.items.vectors import vector_column
 from itememb_core.model_files import existing, read_json, read_parquet
 from itememb_core.schemas import item_embeddings
 
@@ -131,15 +132,11 @@ class ItemModel:
             )
         columns = [
             *(vocabulary[name].combine_chunks() for name in ("item_id", "side", "domain")),
-            _fixed(self.embedding, dim),
-            _fixed(self.context, dim),
+            vector_column(self.embedding),
+            vector_column(self.context),
             pa.array(self.bias),
         ]
         return pa.Table.from_arrays(columns, schema=item_embeddings(dim))
-
-
-def _fixed(rows: np.ndarray, dim: int) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), dim)
 
 
 def history_table(rows: list[Interval]) -> pa.Table:

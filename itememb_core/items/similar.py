@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from itememb_core.items.index import rows_with_events, same_items
-from itememb_core.items.vectors import vectors
+from itememb_core.items.vectors import one_array, vectors
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.exact import top_k
 from itememb_core.schemas import SIMILAR_ITEMS
@@ -52,7 +52,7 @@ def similar_items(
     values = every[rows]  # [items, dim]
     near, cosine = _others(values, k, progress)
     n, width = near.shape
-    ids, domains = _plain(vocabulary["item_id"]), _plain(vocabulary["domain"])
+    ids, domains = one_array(vocabulary["item_id"]), one_array(vocabulary["domain"])
     neighbor = pa.array(rows[near.ravel()])
     columns = [
         ids.take(pa.array(np.repeat(rows, width))),
@@ -76,9 +76,3 @@ def _others(
     own[~own.any(axis=1), -1:] = True
     shape = (n, max(near.shape[1] - 1, 0))
     return near[~own].reshape(shape), cosine[~own].reshape(shape)
-
-
-def _plain(column: pa.ChunkedArray) -> pa.Array:
-    """One array of strings."""
-    merged = column.combine_chunks()
-    return merged.combine_chunks() if isinstance(merged, pa.ChunkedArray) else merged

@@ -40,14 +40,24 @@ def vectors(
         )
     if table.num_rows == 0:
         return np.empty((0, kind.list_size), np.float32)
-    chunks = table.column(column).combine_chunks()
-    array = chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
+    array = one_array(table.column(column))
     flat = array.flatten()
     if array.null_count or flat.null_count:
         raise ItemembError(f"{column}: {array.null_count or flat.null_count} nulls, expected none")
     values = flat.to_numpy(zero_copy_only=True).reshape(-1, kind.list_size)  # [rows, dim]
     _check_values(values, column, unit)
     return values
+
+
+def vector_column(values: NDArray[np.float32]) -> pa.FixedSizeListArray:
+    """Vectors float32 [rows, dim] as a column ``fixed_size_list<float>[dim]``."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+
+
+def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """A column's chunks as one array."""
+    merged = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return merged.combine_chunks() if isinstance(merged, pa.ChunkedArray) else merged
 
 
 def _check_values(values: NDArray[np.float32], column: str, unit: bool) -> None:

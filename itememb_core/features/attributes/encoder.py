@@ -20,6 +20,7 @@ from itememb_core.errors import ItemembError
 from itememb_core.features.attributes.values import BRAND, Pairs, ValueCounts, pairs_of, with_any
 from itememb_core.features.inputs import BLOCK, blocks, parts_of, sample
 from itememb_core.features.reduction import Reduction, fit_svd
+from itememb_core.items.vectors import vector_column
 from itememb_core.model_files import read_json, read_parquet, read_tensors
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import AttributeFeaturesSettings
@@ -150,10 +151,8 @@ def attribute_features(
     values = encoder.transform(catalog, progress)
     known = np.zeros(catalog.num_rows, np.bool_)
     known[with_any(catalog)] = encoder.columns.num_rows > 0
-    dim = values.shape[1]
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), dim)
-    columns = [catalog["item_id"], flat, pa.array(known)]
-    return pa.Table.from_arrays(columns, schema=schemas.attribute_features(dim))
+    columns = [catalog["item_id"], vector_column(values), pa.array(known)]
+    return pa.Table.from_arrays(columns, schema=schemas.attribute_features(values.shape[1]))
 
 
 def fit_attributes(

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from itememb_core import schemas
 from itememb_core.errors import ItemembError
 from itememb_core.features.categories.poincare import PoincareEmbedding
+from itememb_core.items.vectors import vector_column
 
 SEPARATOR: Final = " > "
 #: Above the domains.
@@ -72,6 +73,5 @@ def category_embeddings(catalog: pa.Table, embedding: PoincareEmbedding) -> pa.T
         raise ItemembError("category_embeddings: categories that the category model lacks")
     values = np.zeros((len(known), dim), np.float32)
     values[known] = embedding.tangent().astype(np.float32)[place.to_numpy()]
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), dim)
-    columns = [catalog["item_id"], catalog["category_path"], flat, pa.array(known)]
+    columns = [catalog["item_id"], catalog["category_path"], vector_column(values), pa.array(known)]
     return pa.Table.from_arrays(columns, schema=schemas.category_embeddings(dim))

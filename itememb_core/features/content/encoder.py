@@ -16,6 +16,7 @@ from itememb_core.errors import ItemembError
 from itememb_core.features.content.image import ImageEncoder, ImageFacts, Mapping, Space, fit_image
 from itememb_core.features.content.text import TextEncoder, TextFacts, TitleEncoder, fit_text
 from itememb_core.features.reduction import Reduction
+from itememb_core.items.vectors import vector_column
 from itememb_core.model_files import read_json, read_parquet, read_tensors
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import ContentFeaturesSettings
@@ -151,12 +152,9 @@ def content_features(
     """
     made = encoder.transform(rows, progress)
     dims = made.image.shape[1], made.text.shape[1]
-    image, text = (
-        pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), dim)
-        for values, dim in zip((made.image, made.text), dims, strict=True)
-    )
     known = pa.array(made.has_image), pa.array(made.has_text)
-    columns = [rows["item_id"], rows["side"], image, known[0], text, known[1]]
+    columns = [rows["item_id"], rows["side"], vector_column(made.image), known[0]]
+    columns += [vector_column(made.text), known[1]]
     return pa.Table.from_arrays(columns, schema=schemas.content_features(*dims))
 
 

@@ -6,6 +6,7 @@
 import warnings
 from collections.abc import Mapping
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from itememb_dagster.automation.sensor import build_sensor
 from itememb_dagster.checks.gates import CHECKS
 from itememb_dagster.factory.asset import build_asset
 from itememb_dagster.factory.judge import build_check
-from itememb_dagster.lake import Lake, LakeNote
+from itememb_dagster.lake import Key, Lake, LakeNote
 from itememb_dagster.lake.io_manager import LakeIOManager
 from itememb_dagster.runtime.executor import executor, priorities, worker_count
 from itememb_dagster.runtime.place import SPARK, Place
@@ -48,30 +49,61 @@ def build_defs(
         resource_overrides: Resources to use instead of the place's.
     """
     place = place or Place.from_env()
-    workers = 1 if place.engine == SPARK else worker_count()
-    return _build(place, partition_days(place), workers, resource_overrides)
+    return _build(place, partition_days(place), _workers(place), resource_overrides)
 
 
-def job_of(name: str, raw: str, lake: str, epoch: str, engine: str) -> dg.JobDefinition:
+def _workers(place: Place) -> int:
+    """Steps side by side; Spark has one driver."""
+    return 1 if place.engine == SPARK else worker_count()
+
+
+def defs_of(place: Place, workers: int | None = None) -> dg.Definitions:
+    """Return the definitions of a place; what was built before is used."""
+    key = place, partition_days(place), workers or _workers(place)
+    if key not in _built:
+        _built[key] = _build(*key)
+    return _built[key]
+
+
+def job_of(
+    name: str, raw: str, lake: str, epoch: str, engine: str, workers: int | None = None
+) -> dg.JobDefinition:
     """Return a job of a place: how each step's process finds it again.
 
-    What was built before for the same place is used, as by the fork server that steps come from.
+    The fork server that steps come from has built it before.
     """
     place = Place(raw, lake, date.fromisoformat(epoch), engine)
-    key = place, partition_days(place)
-    if key not in _built:
-        _built[key] = build_defs(place)
-    return _built[key].resolve_job_def(name)
+    return defs_of(place, workers).resolve_job_def(name)
 
 
-_built: Final[dict[tuple[Place, tuple[date, date]], dg.Definitions]] = {}
+_built: Final[dict[tuple[Place, tuple[date, date], int], dg.Definitions]] = {}
+
+
+@cache
+def _priorities() -> dict[str, int]:
+    return priorities({s.name: {"/".join(key) for key in s.needs} for s in STAGES})
+
+
+@cache
+def _without_days() -> dict[Key, dg.AssetsDefinition]:
+    """The assets without days, which are the same for every place."""
+    return {
+        stage.key: build_asset(stage, STAGES, CHECKS, None, _priorities()[stage.name])
+        for stage in STAGES
+        if not stage.daily
+    }
+
+
+@cache
+def _checks() -> list[dg.AssetChecksDefinition]:
+    return [build_check(item) for item in CHECKS]
 
 
 def _build(
     place: Place,
     span: tuple[date, date],
     workers: int,
-    resource_overrides: Mapping[str, Any] | None,
+    resource_overrides: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
     # Backfill policies are beta in Dagster 1.13 and what a set of days in one run needs.
     warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -80,15 +112,18 @@ def _build(
         start_date=first.isoformat(), end_date=(last + timedelta(days=1)).isoformat()
     )
     jobs = build_jobs(STAGES)
-    waiting = priorities({s.name: {"/".join(key) for key in s.needs} for s in STAGES})
     resources = {
         "settings": SettingsResource.configure_at_launch(),
         "raw": RawResource(root=place.raw, epoch=place.epoch.isoformat()),
         "lake": LakeIOManager(root=place.lake, engine=place.engine),
     }
     return dg.Definitions(
-        assets=[build_asset(stage, STAGES, CHECKS, days, waiting[stage.name]) for stage in STAGES],
-        asset_checks=[build_check(item) for item in CHECKS],
+        assets=[
+            _without_days().get(stage.key)
+            or build_asset(stage, STAGES, CHECKS, days, _priorities()[stage.name])
+            for stage in STAGES
+        ],
+        asset_checks=_checks(),
         jobs=list(jobs),
         schedules=build_schedules(STAGES, CHECKS, jobs),
         sensors=[build_sensor(STAGES, CHECKS, jobs)],
@@ -97,5 +132,4 @@ def _build(
     )
 
 
-_here: Final = Place.from_env()
-defs = _built[_here, partition_days(_here)] = build_defs(_here)
+defs = defs_of(Place.from_env())

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypedDict, cast
 
@@ -85,17 +86,22 @@ class ItemModel:
         unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
         return cls(unit, context, bias[:, 0], history, facts)
 
+    @cached_property
+    def picture(self) -> bytes:
+        """The losses of training and validation, as PNG."""
+        from itememb_core.report.training import training_plot
+
+        return training_plot(self.history)
+
     def save(self, folder: Path) -> None:
         """Write safetensors, settings, history and its plot into an existing folder."""
         from safetensors.numpy import save_file
-
-        from itememb_core.report.training import training_plot
 
         arrays = {"embedding": self.embedding, "context": self.context, "bias": self.bias}
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / WEIGHTS)
         (folder / FACTS).write_text(json.dumps(self.facts, indent=1, sort_keys=True) + "\n")
         pq.write_table(self.history, folder / HISTORY)
-        (folder / PICTURE).write_bytes(training_plot(self.history))
+        (folder / PICTURE).write_bytes(self.picture)
 
     @classmethod
     def load(cls, folder: Path) -> "ItemModel":

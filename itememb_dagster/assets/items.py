@@ -106,12 +106,10 @@ def vocabulary(ctx: StageContext, user_items: ir.Table, catalog: ir.Table) -> pa
 
 def _record(ctx: StageContext, model: ItemModel, data: TrainingData) -> ItemModel:
     """Show what a fit did."""
-    from itememb_core.report.training import training_plot
-
     ctx.metadata |= bags_over(data.training_bags, ctx.settings.item_model)
     ctx.metadata |= {"steps": model.facts["steps"], "shares": model.facts["shares"]}
     ctx.nothing = model.facts["reason"]
-    ctx.plots["training history"] = training_plot(model.history)
+    ctx.plots["training history"] = model.picture
     return model
 
 

@@ -10,6 +10,7 @@ from itememb_core.settings import Settings
 from itememb_dagster.factory.check import Check
 from itememb_dagster.factory.stage import Stage
 from itememb_dagster.lake.staleness import Planner, ranges
+from itememb_dagster.runtime.executor import executor
 from itememb_dagster.runtime.place import hiding
 
 DAYS_JOB: Final = "days"
@@ -44,6 +45,8 @@ def build_jobs(stages: Sequence[Stage]) -> tuple[Job, Job]:
         dg.define_asset_job(
             DAYS_JOB,
             daily,
+            # The engine takes all cores for a step; processes beside it would only start.
+            executor_def=executor(workers=1),
             description="Cleans days and makes their edges; a range of days is one run.",
         ),
         dg.define_asset_job(

@@ -25,7 +25,7 @@ from itememb_dagster.automation.jobs import DAYS_JOB, REST_JOB, check_key, range
 from itememb_dagster.automation.killed import end_killed_runs, lake_tag
 from itememb_dagster.automation.outcome import Outcome, failures_of
 from itememb_dagster.checks.gates import CHECKS
-from itememb_dagster.definitions import build_defs, job_of
+from itememb_dagster.definitions import defs_of, job_of
 from itememb_dagster.factory.asset import FORCE_TAG, FRESH_TAG
 from itememb_dagster.factory.check import Check
 from itememb_dagster.lake import Key, Lake
@@ -107,7 +107,7 @@ class Runner:
             return {s.key for s in STAGES}
         try:
             found = dg.AssetSelection.from_string(self.request.select).resolve(
-                build_defs(self.request.place).resolve_asset_graph()
+                defs_of(self.request.place).resolve_asset_graph()
             )
         except (dg.DagsterError, ValueError) as error:
             first = str(error).splitlines()[0]
@@ -136,12 +136,15 @@ class Runner:
     def _execute(
         self, job: str, keys: Collection[Key], checks: Collection[Check], tags: dict[str, str]
     ) -> bool:
-        if self.request.workers > 1 and self.request.place.engine == EMBEDDED:
+        stages = [s for s in STAGES if s.key in keys]
+        # As in the days' job: what the engine does is no faster in processes of its own.
+        workers = self.request.workers if any(s.numeric for s in stages) else 1
+        if workers > 1 and self.request.place.engine == EMBEDDED:
             start_fork_server()
-        if any(s.relational for s in STAGES if s.key in keys):
+        if any(s.relational for s in stages):
             # If it cannot start: one error, not one a stage.
             connect(self.request.place.engine, self.lake.root)
-        result = self._result(job, keys, checks, tags)
+        result = self._result(job, keys, checks, tags, workers)
         failures = list(failures_of(result))
         if not result.success and not failures:
             failures = [f"job {job}: the run failed, no step says why"]
@@ -155,7 +158,12 @@ class Runner:
         return result.success
 
     def _result(
-        self, job: str, keys: Collection[Key], checks: Collection[Check], tags: dict[str, str]
+        self,
+        job: str,
+        keys: Collection[Key],
+        checks: Collection[Check],
+        tags: dict[str, str],
+        workers: int,
     ) -> dg.JobExecutionResult:
         """Execute a job as the UI and the daemon do."""
         place, settings = self.request.place, self.request.settings
@@ -164,6 +172,7 @@ class Runner:
             "lake": place.lake,
             "epoch": place.epoch.isoformat(),
             "engine": place.engine,
+            "workers": workers,
         }
         own = {WRITER_TAG: self.writer, ADDRESS_TAG: self.listener.address}
         own |= lake_tag(self.lake)

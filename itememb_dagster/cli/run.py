@@ -72,6 +72,7 @@ def run(
     check_variables()
     check_lake(place.lake)
     use_dagster_home()
+    os.environ.update(place.variables)  # loading builds the definitions of the environment's place
     from itememb_dagster.automation.runner import Request, Runner
 
     with progress_bars() as shown:

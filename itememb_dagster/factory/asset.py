@@ -165,17 +165,20 @@ def build_asset(
     stage: Stage,
     stages: Sequence[Stage],
     checks: Sequence[Check],
-    days: dg.DailyPartitionsDefinition,
+    days: dg.DailyPartitionsDefinition | None,
     priority: int,
 ) -> dg.AssetsDefinition:
-    """Turn a stage into an asset of the given days; ``priority`` orders steps that are ready."""
+    """Turn a stage into an asset, of the given days if it is daily.
+
+    ``priority`` orders steps that are ready.
+    """
     by_key = {s.key: s for s in stages}
 
     @dg.asset(
         key=list(stage.key),
         ins={name: _asset_in(stage, name, spec, by_key) for name, spec in stage.inputs.items()},
         deps=[dg.AssetKey(list(key)) for key in stage.after],
-        partitions_def=days if stage.daily else None,
+        partitions_def=days,
         backfill_policy=dg.BackfillPolicy.single_run() if stage.daily else None,
         io_manager_key="lake",
         group_name=stage.group,

@@ -128,6 +128,11 @@ class Stage:
         """Whether it makes Ibis tables, so that the engine computes it; else it takes arrays."""
         return typing.get_type_hints(self.compute)["return"] in {ir.Table, MergedRows}
 
+    @property
+    def numeric(self) -> bool:
+        """Whether Python libraries compute it; else the engine or a pass over rows does."""
+        return not {"duckdb", "parquet"}.issuperset(self.kinds)
+
     def input_type(self, parameter: str) -> Any:
         """Return the annotated type of an input: how the lake loads it."""
         return typing.get_type_hints(self.compute)[parameter]

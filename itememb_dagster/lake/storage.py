@@ -83,7 +83,7 @@ class LocalStorage:
 
     def exists(self, name: str) -> bool:
         """Whether there is a file or folder of the name."""
-        return os.path.lexists(self.local(name))
+        return os.path.lexists(f"{self.root}/{checked(name)}")
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content; None where there is no such file."""

@@ -168,6 +168,7 @@ def test_the_flags_of_a_run_are_heard(itememb, tiny_raw, monkeypatch):
 INTERRUPTED = """
 import os, signal, sys
 from itememb_dagster import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 cli.cli.callback = lambda: os.kill(os.getpid(), signal.SIGINT)
 sys.argv[1:] = ["similar", "x"]
 cli.main()

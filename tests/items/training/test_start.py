@@ -73,11 +73,11 @@ def test_a_bag_over_the_cap_makes_no_pair_and_is_counted():
     assert bags_over(few_bags(), ItemModelSettings(bag_cap=1, bridge=False)) == {}
 
 
-def test_a_fit_shows_what_its_cap_cut(monkeypatch):
-    monkeypatch.setattr("itememb_core.report.training.training_plot", lambda _: b"")
+def test_a_fit_shows_what_its_cap_cut():
     settings = Settings(item_model=ItemModelSettings(bag_cap=1))
     ctx = StageContext(settings, (), None, None, None, None, silent)
-    model = SimpleNamespace(facts={"steps": 1, "shares": {}, "reason": None}, history=None)
+    facts = {"steps": 1, "shares": {}, "reason": None}
+    model = SimpleNamespace(facts=facts, picture=b"")
     _record(ctx, model, SimpleNamespace(training_bags=few_bags()))
     assert (ctx.metadata["bags capped"], ctx.metadata["items cut"]) == (2, 4)
 

@@ -2,12 +2,18 @@
 
 import io
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 #: What a fit's length is counted in: the first of these that is a column, and its words.
 _LENGTHS: Final = {"step": "step", "epoch": "passes over the histories"}
+
+#: Panels side by side.
+COLUMNS: Final = 5
 
 #: Columns of a fit with one loss, and their words.
 _ONE_LOSS: Final = {"training, sampled": "loss", "validation users, all items": "validation_loss"}
@@ -26,21 +32,41 @@ def training_plot(history: pa.Table) -> bytes:
 
     panels = _panels(history)
     length = next(name for name in _LENGTHS if name in history.column_names)
-    figure = Figure(figsize=(max(3.2 * len(panels), 4.5), 3.2), dpi=80, layout="constrained")
+    columns = min(len(panels), COLUMNS)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(max(3.0 * columns, 4.5), 2.9 * rows), dpi=80)
     places = history[length].to_pylist()
     # One row of a fit of few steps or passes is a point, which a line does not show.
     marker = "o" if len(places) < 10 else None
-    rows = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (title, lines) in zip(rows, panels.items(), strict=True):
+    grid = figure.subplots(rows, columns, squeeze=False)
+    _set_margins(figure)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (title, lines) in zip(grid.flat, panels.items(), strict=False):
         for label, column in lines.items():
             axes.plot(places, history[column].to_pylist(), marker=marker, label=label)
-        axes.set(title=title, xlabel=_LENGTHS[length], ylabel="loss")
+        axes.set(title=title, xlabel=_LENGTHS[length])
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
-        if lines and places:
-            axes.legend(fontsize=8)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("loss")
+    if places and any(panels.values()):
+        grid[0, 0].legend(fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _set_margins(figure: "Figure") -> None:
+    """Set margins in inches; a layout that looks for them draws everything twice."""
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=0.75 / width,
+        right=1 - 0.1 / width,
+        bottom=0.5 / height,
+        top=1 - 0.3 / height,
+        wspace=0.25,
+        hspace=0.4,
+    )
 
 
 def _panels(history: pa.Table) -> Mapping[str, Mapping[str, str]]:

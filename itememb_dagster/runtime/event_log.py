@@ -6,8 +6,9 @@ class. ``STEP_MODULE`` is where a step's process begins; the fork server imports
 Dagster 1.13 commits each event of an asset-day to two databases, 40 to 50 ms a day of an asset;
 its own batching (``DAGSTER_EVENT_BATCH_SIZE``) ends in one commit an event on SQLite, too. Here a
 batch holds its connections open and commits once, and of an asset's row, which each event
-overwrites, it writes what the last one leaves; tags go in together. Nothing else differs: a home
-can go back to the stock class at any time.
+overwrites, it writes what the last one leaves; tags go in together. A single event finds its
+database open: the stock class makes an engine and opens the file for each. Nothing else differs: a
+home can go back to the stock class at any time.
 """
 
 import os
@@ -20,12 +21,18 @@ from dagster import AssetKey, EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_value
-from sqlalchemy.engine import Connection
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Connection, Engine
 
 from itememb_dagster.runtime.place import without_secrets
 
 #: The version with which all that is private here was tried.
 TRIED: Final = "1.13.27"
+
+#: How long a writer waits for another, as in the stock class.
+BUSY_SECONDS: Final = 30
+#: Databases that are open at once; a run has one.
+OPEN: Final = 8
 
 STEP_MODULE: Final = "dagster._core.executor.multiprocess"
 
@@ -47,6 +54,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         self._latest: dict[tuple[AssetKey, str], tuple[Connection, EventLogEntry, int]] = {}
         self._tagged: list[tuple[EventLogEntry, int]] = []
         self._batch = ExitStack()
+        self._engines: dict[tuple[int, str], Engine] = {}
         super().__init__(os.path.join(base_dir, "history"), inst_data)
         # A batch holds both databases open at once, so its thread must be able to enter again.
         self._db_lock = threading.RLock()  # type: ignore[assignment]
@@ -62,12 +70,42 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     def _connect(self, shard: str) -> Iterator[Connection]:
         held = self._held
         if held is None:
-            with super()._connect(shard) as conn:
+            with self._opened(shard) as conn:
                 yield conn
             return
         if shard not in held:
-            held[shard] = self._batch.enter_context(super()._connect(shard))
+            held[shard] = self._batch.enter_context(self._opened(shard))
         yield held[shard]
+
+    @contextmanager
+    def _opened(self, shard: str) -> Iterator[Connection]:
+        """A transaction on a database, which stays open after it."""
+        if shard not in self._initialized_dbs:  # its tables are made or brought up to date
+            with super()._connect(shard) as conn:
+                yield conn
+            return
+        with self._db_lock, self._engine(shard).begin() as conn:
+            yield conn
+
+    def _engine(self, shard: str) -> Engine:
+        # A connection must not be used in a process that was forked from its own.
+        key = os.getpid(), shard
+        engine = self._engines.pop(key, None)
+        if engine is None:
+            url = self.conn_string_for_shard(shard)
+            engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        self._engines[key] = engine
+        while len(self._engines) > OPEN:
+            self._engines.pop(next(iter(self._engines))).dispose()
+        return engine
+
+    def dispose(self) -> None:
+        """Close the databases."""
+        with self._db_lock:
+            for (process, _shard), engine in self._engines.items():
+                engine.dispose(close=process == os.getpid())
+            self._engines.clear()
+        super().dispose()
 
     def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
         logged = event.dagster_event

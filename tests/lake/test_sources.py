@@ -112,12 +112,13 @@ def changed_by(module: str, old: str, new: str) -> set[str]:
     text = module_text(module)
     assert text is not None
     assert text.count(old) == 1
+    plain = Sources()
     planted = Sources(lambda name: text.replace(old, new) if name == module else module_text(name))
     return {
         stage.name
         for stage in STAGES
         if Reach.of(stage.compute.__module__, stage.compute.__name__, planted).digest
-        != Reach.of(stage.compute.__module__, stage.compute.__name__, Sources()).digest
+        != Reach.of(stage.compute.__module__, stage.compute.__name__, plain).digest
     }
 
 

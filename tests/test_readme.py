@@ -29,7 +29,7 @@ def commands() -> list[str]:
 def place(tmp_path_factory) -> Path:
     """A working folder whose ``data`` holds a small demo, made as ``make run`` makes it."""
     folder = tmp_path_factory.mktemp("readme")
-    run(["itememb", "demo", "data/raw", "--households", "0.1"], folder)
+    run(["itememb", "demo", "data/raw", "--households", "0.05"], folder)
     return folder
 
 

@@ -1,6 +1,5 @@
 """Later baskets, what is drawn from them, and figures that can be checked by hand."""
 
-import shutil
 from datetime import date, datetime, timedelta
 
 import ibis
@@ -22,8 +21,7 @@ from itememb_core.evaluation.items.goes_with import (
 )
 from itememb_core.items.vocabulary import build_vocabulary, node_index
 from itememb_core.schemas import EDGES, EVALUATION, USER_ITEMS, item_embeddings
-from itememb_core.settings import DomainSettings, ItemEvaluationSettings
-from tests.conftest import TINY_SETTINGS, run, table
+from itememb_core.settings import DomainSettings
 
 ITEMS = [f"i{k:03d}" for k in range(200)]
 NO_IDS = pa.array([], pa.string())
@@ -424,22 +422,3 @@ def test_sessions_are_those_of_co_view_edges():
         ("retail", ["fmcg_5", "fmcg_6"]),
         ("retail", ["fmcg_8", "fmcg_9"]),
     ]
-
-
-@pytest.mark.slow
-def test_a_fit_without_the_bridge_is_compared_where_that_is_set(made, tiny_raw, tmp_path):
-    lake = tmp_path / "lake"
-    shutil.copytree(made[0], lake)
-    wanted = TINY_SETTINGS.model_copy(
-        update={"item_evaluation": ItemEvaluationSettings(without_bridge=True)}
-    )
-    assert run(tiny_raw, lake, settings=wanted, select='key:"item_evaluation"').errors == []
-    before, after = (table(root, "item_evaluation") for root in (made[0], lake))
-    added = after[after.method == "without_bridge"]
-    assert set(added["slice"]) >= {"all", "receipts", "retail", "tail"}
-    assert (added.value > 0).any()
-    mine = (before.method == "goes_with") & (before["slice"] == "all")
-    assert mine.sum() == 3
-    assert "without_bridge" not in set(before.method)
-    probed = {"nearest_10", "majority", "random", "history_mean", "ppmi_svd", "blend"}
-    assert probed <= set(before.method)

@@ -120,6 +120,6 @@ def test_a_note_that_is_gone_is_said_and_a_broken_one_is_an_error(copies):
 
 @pytest.mark.slow
 def test_runs_killed_before_a_verdict_end_as_the_undisturbed_one():
-    command = [sys.executable, "-m", "tests.bench.kills", "2", "--forced"]
+    command = [sys.executable, "-m", "tests.bench.kills", "1", "--forced"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

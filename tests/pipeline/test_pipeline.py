@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from itememb_core.settings import ItemEvaluationSettings
 from itememb_dagster.assets import STAGES
 from itememb_dagster.cli import cli
 from itememb_dagster.lake import Lake
@@ -143,7 +144,8 @@ def test_links_are_far_better_than_chance_and_need_the_bridge(made, tmp_path, ti
     settings = TINY_SETTINGS.model_copy(
         update={"item_model": TINY_SETTINGS.item_model.model_copy(update={"bridge": False})}
     )
-    outcome = run(tiny_world.raw, tmp_path / "lake", settings=settings)
+    select = '+key:"cross_domain_links"'
+    outcome = run(tiny_world.raw, tmp_path / "lake", settings=settings, select=select)
     assert hits(lake) > 0.2
     assert hits(tmp_path / "lake") < hits(lake) / 4
     assert set(table(tmp_path / "lake", "cross_domain_links").method) == {"direct"}
@@ -159,13 +161,20 @@ def test_direct_links_are_known_ids(made, tiny_world):
     assert not links.receipt_item.duplicated().any()
 
 
-def test_a_second_run_makes_nothing_and_force_makes_the_same_bytes(made, tiny_raw, tmp_path):
+def test_a_second_run_makes_nothing(made, tiny_raw, tmp_path):
     lake, _ = made
     shutil.copytree(lake, tmp_path / "lake")
     before = tree(tmp_path / "lake")
     again = run(tiny_raw, tmp_path / "lake")
     assert (again.asset_days, again.tables, again.errors) == (0, 0, [])
     assert tree(tmp_path / "lake") == before
+
+
+@pytest.mark.slow
+def test_force_makes_the_same_bytes(made, tiny_raw, tmp_path):
+    lake, _ = made
+    shutil.copytree(lake, tmp_path / "lake")
+    before = tree(tmp_path / "lake")
     forced = run(tiny_raw, tmp_path / "lake", force=True)
     assert forced.errors == []
     assert forced.tables == sum(not s.daily for s in STAGES)
@@ -276,3 +285,22 @@ def test_look_ups_and_export_answer(made, tmp_path, monkeypatch):
         "best_model.safetensors", "cross_domain_links.parquet", "item_embeddings.parquet",
         "item_vocabulary.parquet", "training_history.png",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_fit_without_the_bridge_is_compared_where_that_is_set(made, tiny_raw, tmp_path):
+    lake = tmp_path / "lake"
+    shutil.copytree(made[0], lake)
+    wanted = TINY_SETTINGS.model_copy(
+        update={"item_evaluation": ItemEvaluationSettings(without_bridge=True)}
+    )
+    assert run(tiny_raw, lake, settings=wanted, select='key:"item_evaluation"').errors == []
+    before, after = (table(root, "item_evaluation") for root in (made[0], lake))
+    added = after[after.method == "without_bridge"]
+    assert set(added["slice"]) >= {"all", "receipts", "retail", "tail"}
+    assert (added.value > 0).any()
+    mine = (before.method == "goes_with") & (before["slice"] == "all")
+    assert mine.sum() == 3
+    assert "without_bridge" not in set(before.method)
+    probed = {"nearest_10", "majority", "random", "history_mean", "ppmi_svd", "blend"}
+    assert probed <= set(before.method)

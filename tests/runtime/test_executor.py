@@ -123,7 +123,7 @@ def started(raw: Path, lake: Path) -> subprocess.Popen:
     words = [sys.executable, "-c", code, "run", "--workers", "2", *TINY_OPTIONS]
     words += ["--raw", str(raw), "--lake", str(lake)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (lake / "user_items").is_dir():
+    while not steps_of(process.pid):
         assert process.poll() is None
         time.sleep(0.1)
     return process

@@ -199,10 +199,10 @@ def ordered(rows: ir.Table) -> pa.Table:
     return rows.order_by(plain).to_pyarrow()
 
 
-def test_duckdb_gives_the_same_rows_on_one_thread_and_on_two_five_times_each(world):
+def test_duckdb_gives_the_same_rows_on_one_thread_and_on_two_three_times_each(world):
     first = relations(world, 1)
     assert min(table.num_rows for table in first.values()) > 0
-    for threads in (1, 1, 1, 1, 2, 2, 2, 2, 2):
+    for threads in (1, 1, 2, 2, 2):
         for name, rows in relations(world, threads).items():
             # The text of a row tells NaN from NaN no more than a reader could.
             assert repr(rows.to_pylist()) == repr(first[name].to_pylist()), name

@@ -46,8 +46,15 @@ def _without_secrets(event: EventLogEntry) -> EventLogEntry:
     return event if shown == text else deserialize_value(shown, EventLogEntry)
 
 
+def _folder(base_dir: str) -> str:
+    """Where the stock class has its databases; a home of before 2026-11-28 has them one above."""
+    before = os.path.join(base_dir, "history")
+    is_older = os.path.exists(os.path.join(before, f"{INDEX_SHARD_NAME}.db"))
+    return before if is_older else os.path.join(before, "runs")
+
+
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
-    """SQLite event log under ``<base_dir>/history``, written a batch at a time."""
+    """SQLite event log under ``<base_dir>/history/runs``, written a batch at a time."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._held: dict[str, Connection] | None = None
@@ -55,7 +62,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         self._tagged: list[tuple[EventLogEntry, int]] = []
         self._batch = ExitStack()
         self._engines: dict[tuple[int, str], Engine] = {}
-        super().__init__(os.path.join(base_dir, "history"), inst_data)
+        super().__init__(_folder(base_dir), inst_data)
         # A batch holds both databases open at once, so its thread must be able to enter again.
         self._db_lock = threading.RLock()  # type: ignore[assignment]
 
@@ -80,7 +87,8 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     @contextmanager
     def _opened(self, shard: str) -> Iterator[Connection]:
         """A transaction on a database, which stays open after it."""
-        if shard not in self._initialized_dbs:  # its tables are made or brought up to date
+        if shard not in self._initialized_dbs:  # its tables are made, anew after a wipe
+            self._close(shard)
             with super()._connect(shard) as conn:
                 yield conn
             return
@@ -95,16 +103,18 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             url = self.conn_string_for_shard(shard)
             engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
         self._engines[key] = engine
-        while len(self._engines) > OPEN:
-            self._engines.pop(next(iter(self._engines))).dispose()
+        if len(self._engines) > OPEN:
+            self._close(next(iter(self._engines))[1])
         return engine
+
+    def _close(self, *shards: str) -> None:
+        with self._db_lock:
+            for key in [key for key in self._engines if key[1] in shards]:
+                self._engines.pop(key).dispose(close=key[0] == os.getpid())
 
     def dispose(self) -> None:
         """Close the databases."""
-        with self._db_lock:
-            for (process, _shard), engine in self._engines.items():
-                engine.dispose(close=process == os.getpid())
-            self._engines.clear()
+        self._close(*(shard for _process, shard in self._engines))
         super().dispose()
 
     def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:

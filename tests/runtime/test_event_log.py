@@ -84,6 +84,28 @@ def test_batches_store_what_single_events_store(tmp_path, monkeypatch):
     assert batched["tags"]
 
 
+def test_a_wiped_log_begins_anew_and_the_stock_log_goes_on_with_it(tmp_path, monkeypatch):
+    (tmp_path / "dagster.yaml").write_text(INSTANCE)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    job = dg.Definitions(assets=[daily], jobs=[dg.define_asset_job("days")]).resolve_job_def("days")
+    with dg.DagsterInstance.get() as instance:
+        days = range_tags("2017-01-01", "2017-01-02")
+        before = job.execute_in_process(tags=days, instance=instance)
+        assert instance.has_asset_key(daily.key)
+        first = instance.all_logs(before.run_id)[0]
+        instance.event_log_storage.wipe()
+        assert instance.all_logs(before.run_id) == []
+        assert not instance.has_asset_key(daily.key)
+        for _ in range(2):  # the first makes the run's database, the second finds it open
+            instance.event_log_storage.store_event(first)
+        job.execute_in_process(tags=days, instance=instance)
+    (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    with dg.DagsterInstance.get() as instance:  # what was written lies where the stock log looks
+        assert type(instance.event_log_storage).__name__ == "SqliteEventLogStorage"
+        assert instance.all_logs(before.run_id) == [first, first]
+        assert instance.has_asset_key(daily.key)
+
+
 def test_the_instance_turns_telemetry_off():
     assert yaml.safe_load(INSTANCE)["telemetry"] == {"enabled": False}
 

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import dagster as dg
 import psutil
 import pytest
 import torch
@@ -85,6 +86,20 @@ def test_reports_of_another_process_arrive_in_order_and_all():
     sender.progress("late", 0, 1)  # nobody listens any more
 
 
+def processes_of_the_last_run() -> int:
+    """How many steps of the last run were a process each, as Dagster's event log has it."""
+    with dg.DagsterInstance.get() as instance:
+        (last,) = instance.get_runs(limit=1)
+        kind = dg.DagsterEventType.STEP_WORKER_STARTING
+        return len(instance.all_logs(last.run_id, of_type=kind))
+
+
+def test_what_the_engine_makes_starts_no_process(tiny_raw, tmp_path):
+    for select in ('key:"users"', 'key:"retail_events"'):
+        assert run(tiny_raw, tmp_path, select=select, workers=2).errors == []
+        assert processes_of_the_last_run() == 0
+
+
 def kill_the_fitting_step(killed: list[int]):
     def shown(what: str, done: int, _total: int) -> None:
         if what == FITTING and done and not killed:
@@ -107,6 +122,7 @@ def test_side_by_side_makes_the_same_lake_even_where_a_process_died(
     (error,) = died.errors
     assert error.startswith("backtest/item_model: its process died (signal 9, perhaps because mem")
     both = run(tiny_raw, tmp_path / "both", select=ITEMS, workers=2)
+    assert processes_of_the_last_run() == 2
     assert alone.errors == both.errors == []
     assert lake_files(tmp_path / "both") == lake_files(tmp_path / "alone")
     again = {s.name for s in both.recorder.stages}

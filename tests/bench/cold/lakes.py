@@ -42,10 +42,12 @@ def make_lake(raw: Path, lake: Path, assets: Sequence[str], epoch: date) -> date
     """Make what is stale of these assets and all before them; the cut."""
     place = Place.from_env(str(raw), str(lake), epoch.isoformat(), None)
     select = " or ".join(f'+key:"{name}"' for name in assets)
-    runner = Runner(Request(place, Settings(), None, None, select, False))
+    runner = Runner(Request(place, Settings(), select=select))
     outcome = runner.run()
     if outcome.errors:
         print(f"{lake}: {'; '.join(outcome.errors)}", file=sys.stderr)
+    if outcome.interrupted:
+        raise SystemExit(130)
     return runner.planner().cut
 
 

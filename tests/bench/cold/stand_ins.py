@@ -48,7 +48,8 @@ def neighbour_weights(
     """Equal weights of the ``NEIGHBOURS`` nearest warm items of the same domain.
 
     Args:
-        rows: Unit feature rows ``[nodes, dim]``; a cold item whose row is 0 gets its whole domain.
+        rows: Unit feature rows ``[nodes, dim]``; a cold item whose row is 0 gets its whole domain,
+            and so does one of a domain with so few.
         domains: Of each node ``[nodes]``.
         cold: Nodes ``[cold]``.
         warm: Nodes that may stand in.
@@ -58,10 +59,10 @@ def neighbour_weights(
         mine = cold[domains[cold] == domain]
         among = warm[domains[warm] == domain]
         among = among if len(among) else warm
-        known = np.abs(rows[mine]).sum(axis=1) > 0
+        known = (rows[mine] != 0).any(axis=1) & (len(among) > NEIGHBOURS)
         lists |= {int(node): among.tolist() for node in mine[~known]}
         if known.any():
-            near = nearest_others(rows, mine[known], min(NEIGHBOURS, len(among) - 1), among)
+            near = nearest_others(rows, mine[known], NEIGHBOURS, among)
             lists |= dict(zip(mine[known].tolist(), near.tolist(), strict=True))
     return mean_weights([lists[node] for node in cold.tolist()], len(rows))
 

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
-from itememb_core.items.index import ItemIndex, rows_with_events, same_items
+from itememb_core.items.index import ItemIndex, rows_with_vectors, same_items
 from itememb_core.items.vectors import vectors
 from itememb_core.items.vocabulary import UNKNOWN, node_counts, node_index
 from itememb_core.schemas import LINK_CANDIDATES
@@ -48,8 +48,8 @@ def similar(
     is compared: the lists that are read may hold few of its items.
 
     Args:
-        embeddings: Of ``schemas.item_embeddings(dim)`` the columns ``item_id``, ``side`` and
-            ``embedding``.
+        embeddings: Of ``schemas.item_embeddings(dim)`` the columns ``item_id``, ``side``,
+            ``source`` and ``embedding``.
         vocabulary: ``schemas.VOCABULARY``, in the same order.
         index: Made of both.
         item: Its id.
@@ -67,7 +67,8 @@ def similar(
     if channel is not None:
         rows = _others(vocabulary, item, channel)
         return _found(vocabulary, item, *_best(rows, values[rows] @ values[row], k))
-    return _found(vocabulary, item, *_by_index(index, vocabulary, values[row], item, k))
+    rows = rows_with_vectors(vocabulary, embeddings)
+    return _found(vocabulary, item, *_by_index(index, vocabulary, rows, values[row], item, k))
 
 
 def goes_with(
@@ -104,17 +105,24 @@ def goes_with(
 
 
 def _by_index(
-    index: ItemIndex, vocabulary: pa.Table, query: NDArray[np.float32], item: str, k: int
+    index: ItemIndex,
+    vocabulary: pa.Table,
+    listed: NDArray[np.int64],
+    query: NDArray[np.float32],
+    item: str,
+    k: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The ``k`` rows that the index finds for a vector, and their cosines, without the item's."""
-    touched = rows_with_events(vocabulary)
-    if not index.ids["item_id"].equals(vocabulary["item_id"].take(pa.array(touched))):
+    """The ``k`` rows that the index finds for a vector, and their cosines, without the item's.
+
+    ``listed``: rows of the vocabulary that the index holds, in its order.
+    """
+    if not index.ids["item_id"].equals(vocabulary["item_id"].take(pa.array(listed))):
         raise ItemembError("item_index: made of other items than the vocabulary")
     # Neither of the two nodes of a held-out match is the other's neighbour.
     own = np.flatnonzero(pc.equal(index.ids["item_id"], item))
-    found, scores = index.search(query[None], min(k + len(own), len(touched)))  # [1, k + own]
+    found, scores = index.search(query[None], min(k + len(own), len(listed)))  # [1, k + own]
     other = (found[0] >= 0) & ~np.isin(found[0], own)
-    return _best(touched[found[0][other]], scores[0][other], k)
+    return _best(listed[found[0][other]], scores[0][other], k)
 
 
 def _row_of(embeddings: pa.Table, vocabulary: pa.Table, item: str) -> int:

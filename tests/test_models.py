@@ -15,6 +15,8 @@ import pytest
 from itememb_core.errors import ItemembError
 from itememb_core.features.attributes.encoder import AttributeEncoder, fit_attributes
 from itememb_core.features.categories.poincare import PoincareEmbedding, fit_poincare
+from itememb_core.features.cold.fit import fit_feature_model
+from itememb_core.features.cold.model import FeatureModel
 from itememb_core.features.content.encoder import ContentEncoder, fit_content
 from itememb_core.items.drift import DriftReport, ModelVersion, aligned
 from itememb_core.items.index import ItemIndex, build_index
@@ -33,6 +35,7 @@ from itememb_core.settings import (
 )
 from itememb_core.users.model import StoredUserModel, UserModel
 from itememb_core.users.recommendations import recommendations, user_embeddings
+from tests.worlds.cold import SETTINGS, feature_world
 from tests.worlds.links import World, embeddings_table, unit, vocabulary_table
 from tests.worlds.users import fitted, habits, items_of
 
@@ -214,7 +217,26 @@ def content_case(_: Path) -> Case:
     )
 
 
+def features_case(_: Path) -> Case:
+    data = feature_world(items=200)
+    settings = SETTINGS.model_copy(update={"steps": 5, "likeness": "always"})
+
+    def does(model: FeatureModel) -> list:
+        found = model.on(data.inputs).predict(data.inputs, np.arange(200))
+        return [*(each.tolist() for each in found), model.space.axes.tolist(), model.choices]
+
+    return Case(
+        fit_feature_model(data, settings, 0),
+        FeatureModel.load,
+        does,
+        rewrite("feature_model.json", dim=5),
+        "feature_model.safetensors",
+        "vectors of 8, expected 5",
+    )
+
+
 CASES = {
+    "FeatureModel": features_case,
     "AttributeEncoder": attributes_case,
     "PoincareEmbedding": categories_case,
     "ContentEncoder": content_case,

@@ -16,7 +16,7 @@ from itememb_core.evaluation.ranking import (
 )
 from itememb_core.evaluation.reliability import EXAMPLE, calibration_gap, examples
 from itememb_core.intervals import normal_interval, share_interval
-from itememb_core.items.vectors import vectors
+from itememb_core.items.vectors import behaviour_vectors
 from itememb_core.items.vocabulary import UNKNOWN
 from itememb_core.links.labels import HeldOut, fold_of, held_out
 from itememb_core.links.nodes import Support, link_nodes, support
@@ -114,7 +114,7 @@ def link_evaluation(
     case = _Case(held, support(vocabulary), fold, scorer)
     catalog = link_nodes(vocabulary, settings).catalog
     top1 = _top1(case)
-    rows = _rows(case, _ranks(case, catalog, vectors(embeddings)), top1, len(catalog))
+    rows = _rows(case, _ranks(case, catalog, behaviour_vectors(embeddings)), top1, len(catalog))
     sure = np.empty((0, 0))
     if scorer.model is not None:
         sure = out_of_fold(held.lists, case.counts, fold, scorer.by_fold)

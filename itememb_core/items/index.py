@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
-from itememb_core.items.vectors import vectors
+from itememb_core.items.vectors import FROM_FEATURES, parts_of, vectors
 from itememb_core.items.vocabulary import node_counts
 from itememb_core.model_files import existing, read_json, read_parquet
 from itememb_core.progress import Progress, silent
@@ -30,7 +31,9 @@ IDS = pa.schema([("position", pa.int64()), ("item_id", pa.string()), ("side", pa
 
 
 class IndexFacts(TypedDict):
-    """What an index is: items ``without_events`` are left out, ``kind`` is none, flat or ivf.
+    """What an index is: ``kind`` is none, flat or ivf.
+
+    Items ``without_vectors``, of which nothing is known, are left out.
 
     ``recall`` is that of the exact ``recall_at`` nearest on ``recall_sample`` items; ``lists`` and
     ``probed``: inverted lists, and how many of them a search reads.
@@ -39,7 +42,7 @@ class IndexFacts(TypedDict):
     metric: str
     dim: int
     items: int
-    without_events: int
+    without_vectors: int
     kind: str
     recall: float | None
     recall_sample: int
@@ -136,9 +139,13 @@ def same_items(vocabulary: pa.Table, embeddings: pa.Table) -> None:
             raise ItemembError(f"item_embeddings: {column} differs from the vocabulary's")
 
 
-def rows_with_events(vocabulary: pa.Table) -> NDArray[np.int64]:
-    """Rows of items with an event in any channel, int64 [items]."""
-    return np.flatnonzero(node_counts(vocabulary).sum(axis=1) > 0)
+def rows_with_vectors(vocabulary: pa.Table, embeddings: pa.Table) -> NDArray[np.int64]:
+    """Rows of items with an interaction or a vector of their features, int64 [items].
+
+    What has neither has a vector that says nothing.
+    """
+    made = pc.equal(embeddings["source"], FROM_FEATURES).to_numpy().astype(bool)
+    return np.flatnonzero(made | (node_counts(vocabulary).sum(axis=1) > 0))
 
 
 def build_index(
@@ -150,7 +157,7 @@ def build_index(
     expected_dim: int | None = None,
     progress: Progress = silent,
 ) -> ItemIndex:
-    """Index the unit vectors of every item with an event, and measure recall on a sample.
+    """Index the unit vectors of every item with interactions or features; measure recall.
 
     Args:
         embeddings: ``schemas.item_embeddings(dim)``.
@@ -163,9 +170,10 @@ def build_index(
     Raises:
         ItemembError: As :func:`vectors` and :func:`same_items`.
     """
+    parts_of(embeddings)
     every = vectors(embeddings, expected_dim)
     same_items(vocabulary, embeddings)
-    rows = rows_with_events(vocabulary)
+    rows = rows_with_vectors(vocabulary, embeddings)
     values = np.ascontiguousarray(every[rows])  # [items, dim]
     ids = embeddings.select(["item_id", "side"]).take(pa.array(rows))
     ids = ids.add_column(0, "position", pa.array(np.arange(len(rows)))).cast(IDS)
@@ -173,7 +181,7 @@ def build_index(
         "metric": "inner product of unit vectors (cosine)",
         "dim": every.shape[1],
         "items": len(rows),
-        "without_events": len(every) - len(rows),
+        "without_vectors": len(every) - len(rows),
     }
     if not len(rows):
         nothing = {"kind": "none", "recall": None, "recall_sample": 0}

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import JsonValue
 
 from itememb_core.errors import ItemembError
-from itememb_core.items.vectors import vector_column
+from itememb_core.items.vectors import FROM_BEHAVIOUR, vector_column
 from itememb_core.model_files import existing, read_json, read_parquet
 from itememb_core.schemas import item_embeddings
 
@@ -138,6 +138,7 @@ class ItemModel:
             )
         columns = [
             *(vocabulary[name].combine_chunks() for name in ("item_id", "side", "domain")),
+            pa.array([FROM_BEHAVIOUR] * nodes, pa.string()),
             vector_column(self.embedding),
             vector_column(self.context),
             pa.array(self.bias),

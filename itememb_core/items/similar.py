@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from itememb_core.items.index import rows_with_events, same_items
+from itememb_core.items.index import rows_with_vectors, same_items
 from itememb_core.items.vectors import one_array, vectors
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.exact import top_k
@@ -18,13 +18,13 @@ class SimilarItems(NamedTuple):
 
     Attributes:
         table: ``schemas.SIMILAR_ITEMS``, items in the vocabulary's order, then rank.
-        items: Items with an event: the queries, and all that may be a neighbour.
-        without_events: Items without one, which are not in the table.
+        items: Items with an interaction or features: the queries, and all that may be a neighbour.
+        without_vectors: Items without either, which are not in the table.
     """
 
     table: pa.Table
     items: int
-    without_events: int
+    without_vectors: int
 
 
 def similar_items(
@@ -48,7 +48,7 @@ def similar_items(
     """
     every = vectors(embeddings, expected_dim)
     same_items(vocabulary, embeddings)
-    rows = rows_with_events(vocabulary)
+    rows = rows_with_vectors(vocabulary, embeddings)
     values = every[rows]  # [items, dim]
     near, cosine = _others(values, k, progress)
     n, width = near.shape

@@ -1,10 +1,23 @@
 """Reading a vector column, with the checks of every reader: dimension, type, unit norm."""
 
+import json
+from typing import Final
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
+from itememb_core.schemas import PARTS_KEY
+
+#: The part that interactions made, or were predicted to.
+BEHAVIOUR: Final = "behaviour"
+#: Values of ``source``: what made a vector.
+FROM_BEHAVIOUR: Final = "behaviour"
+FROM_FEATURES: Final = "features"
+FROM_BOTH: Final = "blend"
+#: The part of what is alike.
+LIKENESS: Final = "likeness"
 
 #: How far the norm of a unit vector may be from 1.
 UNIT_TOLERANCE = 1e-3
@@ -47,6 +60,46 @@ def vectors(
     values = flat.to_numpy(zero_copy_only=True).reshape(-1, kind.list_size)  # [rows, dim]
     _check_values(values, column, unit)
     return values
+
+
+def parts_of(table: pa.Table) -> dict[str, int]:
+    """Widths of the parts of ``embedding``, by name, in order.
+
+    Raises:
+        ItemembError: They do not add up to the vectors' width (both are named).
+    """
+    width = table.schema.field("embedding").type.list_size
+    stated = (table.schema.metadata or {}).get(PARTS_KEY)
+    parts = json.loads(stated) if stated else {BEHAVIOUR: width}
+    if sum(parts.values()) != width:
+        named = " + ".join(f"{dim} {name}" for name, dim in parts.items())
+        raise ItemembError(f"embedding: vectors have dimension {width}, expected {named}")
+    return parts
+
+
+def behaviour_vectors(table: pa.Table, expected_dim: int | None = None) -> NDArray[np.float32]:
+    """The behaviour part of ``embedding`` at norm 1, float32 [rows, dim]: for links and users.
+
+    Args:
+        table: ``schemas.item_embeddings``.
+        expected_dim: The part's width that the caller needs; None takes its own.
+
+    Raises:
+        ItemembError: As :func:`vectors` and :func:`parts_of`; the part has another width, or a
+            vector has none of it.
+    """
+    parts = parts_of(table)
+    dim = parts[BEHAVIOUR]
+    if expected_dim is not None and dim != expected_dim:
+        raise ItemembError(f"embedding: its {BEHAVIOUR} part has {dim}, expected {expected_dim}")
+    every = vectors(table)
+    if len(parts) == 1:
+        return every
+    own = every[:, :dim]
+    norms = np.sqrt(np.einsum("nd,nd->n", own, own, dtype=np.float64))
+    if not norms.all():
+        raise ItemembError(f"embedding: row {int(np.argmin(norms))} has no {BEHAVIOUR} part")
+    return (own / norms[:, None]).astype(np.float32)
 
 
 def vector_column(values: NDArray[np.float32]) -> pa.FixedSizeListArray:

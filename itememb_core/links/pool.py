@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from itememb_core.items.index import same_items
-from itememb_core.items.vectors import vectors
+from itememb_core.items.vectors import behaviour_vectors
 from itememb_core.links import profiles
 from itememb_core.links.evidence import ItemFacts, ReceiptFacts, compare, item_facts
 from itememb_core.links.likelihood import PairScores, fit_shape
@@ -91,7 +91,7 @@ def open_pool(
     Args:
         data: Vectors, purchases and facts.
         settings: Candidates an item, neighbourhood of CSLS, which items are candidates.
-        expected_dim: As in :func:`vectors`.
+        expected_dim: As in :func:`behaviour_vectors`.
         progress: Called after each block of each pass.
         parts: Runs both passes over some receipt items at a time.
 
@@ -99,9 +99,9 @@ def open_pool(
         The pool; without parts where a side is empty (see ``no_links_reason``).
 
     Raises:
-        ItemembError: As :func:`vectors` and :func:`same_items`.
+        ItemembError: As :func:`behaviour_vectors` and :func:`same_items`.
     """
-    values = vectors(data.embeddings, expected_dim)
+    values = behaviour_vectors(data.embeddings, expected_dim)
     same_items(data.vocabulary, data.embeddings)
     nodes = link_nodes(data.vocabulary, settings)
     if not len(nodes.receipts) or not len(nodes.catalog):

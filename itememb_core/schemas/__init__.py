@@ -42,6 +42,9 @@ EVALUATION: Final = arrow_schema(evaluation.EVALUATION)
 #: Key of the blocks of ``item_features`` in its schema's metadata: their dimensions, in order.
 BLOCKS_KEY: Final = b"itememb_blocks"
 
+#: Key of the parts of ``item_embeddings`` in its schema's metadata: their dimensions, in order.
+PARTS_KEY: Final = b"itememb_parts"
+
 #: Blocks of ``item_features`` in their order, and what each measures by default.
 FEATURE_BLOCKS: Final = {
     "attributes": 70,
@@ -83,9 +86,13 @@ _ALL: Final[tuple[tuple[Column, ...], ...]] = (
 )
 
 
-def item_embeddings(dim: int) -> pa.Schema:
-    """Schema of ``item_embeddings`` with vectors of ``dim`` components."""
-    return arrow_schema(items.item_embeddings(dim))
+def item_embeddings(dim: int, parts: Mapping[str, int] | None = None) -> pa.Schema:
+    """Schema of ``item_embeddings`` with vectors of ``dim`` components.
+
+    Its metadata name the ``parts`` of them in order, where there is more than one.
+    """
+    plain = arrow_schema(items.item_embeddings(dim))
+    return plain.with_metadata({PARTS_KEY: json.dumps(dict(parts))}) if parts else plain
 
 
 def attribute_features(dim: int) -> pa.Schema:
@@ -116,7 +123,8 @@ def user_embeddings(dim: int) -> pa.Schema:
 
 def of_some_width(schema: Callable[..., pa.Schema]) -> pa.Schema:
     """A schema whose vectors have one component each, or one block of that width."""
-    kinds = (each.annotation for each in inspect.signature(schema).parameters.values())
+    wanted = (each for each in inspect.signature(schema).parameters.values())
+    kinds = (each.annotation for each in wanted if each.default is inspect.Parameter.empty)
     return schema(*(1 if kind is int else FEATURE_BLOCKS for kind in kinds))
 
 

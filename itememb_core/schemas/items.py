@@ -38,8 +38,10 @@ def item_embeddings(dim: int) -> tuple[Column, ...]:
         Column("item_id", TEXT, "The item; rows are in the vocabulary's order."),
         _SIDE,
         _DOMAIN,
-        Column("embedding", vector, "What is like the item, and its links: compare by cosine.",
-               "unit norm"),
+        Column("source", TEXT, "What made the vector: behaviour (its interactions), features (it "
+               "has none), blend (both)."),
+        Column("embedding", vector, "What is like the item: compare by cosine. Widths of its "
+               "parts, behaviour and likeness, stand in the schema's metadata.", "unit norm"),
         Column("context", vector, "What goes with the item, as the query: context(query) . "
                "embedding(candidate) + bias(candidate).", "any length"),
         Column("bias", FLOAT32, "The candidate's own part of that score.", "natural log"),

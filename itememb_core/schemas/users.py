@@ -36,7 +36,8 @@ RECOMMENDATIONS: Final = (
     Column(
         "score",
         FLOAT32,
-        "What the list is ordered by; compares the items of one user.",
+        "What the list is ordered by; compares the items of one user, those without any "
+        "interaction with each other alone.",
         "natural log, up to a constant of the user",
     ),
 )

@@ -1,6 +1,7 @@
 """The items of the user model: vectors of all nodes, and which nodes may be recommended.
 
-A *target* is a catalog or offer item with an interaction in any channel. A *context* node is
+A *target* is a catalog or offer item with an interaction in any channel. A *cold* item has none,
+but a vector of its features. A *context* node is
 anything else: an opaque receipt item, the receipts side of a held-out match, an unknown id.
 """
 
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
-from itememb_core.items.vectors import vectors
+from itememb_core.items.vectors import FROM_FEATURES, behaviour_vectors
 from itememb_core.items.vocabulary import ALL_SIDE, UNKNOWN, node_counts, node_index
 from itememb_core.services import RECEIPT_DOMAIN
 
@@ -28,6 +29,7 @@ class ItemSpace:
     target_of: NDArray[np.int32]  # [nodes], target of each node or -1
     link: NDArray[np.int32]  # [nodes], node of the accepted catalog item, else the node itself
     counts: NDArray[np.int64]  # [targets], events before training's end
+    cold: NDArray[np.int32]  # [cold], nodes that nobody interacted with, but features tell of
 
     @property
     def dim(self) -> int:
@@ -41,8 +43,11 @@ class ItemSpace:
 
     def ids(self, targets: NDArray[np.integer]) -> pa.Array:
         """Item ids of targets ``[n]``."""
-        names = self.vocabulary["item_id"].combine_chunks()
-        return names.take(pa.array(self.targets[targets]))
+        return self.names(self.targets[targets])
+
+    def names(self, nodes: NDArray[np.integer]) -> pa.Array:
+        """Item ids of nodes ``[n]``."""
+        return self.vocabulary["item_id"].combine_chunks().take(pa.array(nodes))
 
 
 def item_space(
@@ -64,7 +69,7 @@ def item_space(
     Raises:
         ItemembError: On another dimension (both are named), or if the two tables hold other items.
     """
-    values = vectors(embeddings, dim)
+    values = behaviour_vectors(embeddings, dim)
     for column in ("item_id", "side"):
         if not vocabulary[column].equals(embeddings[column]):
             raise ItemembError(
@@ -79,7 +84,9 @@ def item_space(
     target_of = np.full(len(values), UNKNOWN, np.int32)
     target_of[targets] = np.arange(len(targets), dtype=np.int32)
     link = _links(vocabulary, links)
-    return ItemSpace(vocabulary, values, targets, target_of, link, counts[targets])
+    told = pc.equal(embeddings["source"], FROM_FEATURES).to_numpy().astype(bool)
+    cold = np.flatnonzero(told & (counts == 0)).astype(np.int32)
+    return ItemSpace(vocabulary, values, targets, target_of, link, counts[targets], cold)
 
 
 def target_ids(items: ItemSpace) -> str:

@@ -10,11 +10,17 @@ from numpy.typing import NDArray
 from itememb_core import schemas
 from itememb_core.parts import IN_ORDER, PartExecutor
 from itememb_core.progress import Progress, silent
-from itememb_core.retrieval.exact import best_columns
+from itememb_core.retrieval.exact import best_columns, top_k
 from itememb_core.settings import RecommendationsSettings
 from itememb_core.users.items import ItemSpace
 from itememb_core.users.model import UserModel
-from itememb_core.users.scoring import item_matrix, model_scores, own_items, vectors_of_users
+from itememb_core.users.scoring import (
+    cold_matrix,
+    item_matrix,
+    model_scores,
+    own_items,
+    vectors_of_users,
+)
 from itememb_core.users.shards import PackedHistories, Shard
 
 
@@ -62,6 +68,7 @@ class Lister(NamedTuple):
         items: Their targets.
         settings: Length of the lists, and what they leave out.
         base: :func:`itememb_core.users.scoring.item_matrix` of the model.
+        cold: :func:`itememb_core.users.scoring.cold_matrix` of ``items.cold``.
     """
 
     model: UserModel
@@ -69,6 +76,7 @@ class Lister(NamedTuple):
     items: ItemSpace
     settings: RecommendationsSettings
     base: NDArray[np.float32]
+    cold: NDArray[np.float32]
 
 
 def recommendations(
@@ -81,7 +89,9 @@ def recommendations(
 ) -> Iterator[pa.Table]:
     """The ``k`` targets of the highest score for each user, some tables a shard.
 
-    Ties go to the more frequent item. With fewer targets than ``k`` (or fewer that are not
+    Of them ``settings.cold_share`` are items that nobody interacted with, the best by the user's
+    vector and theirs, at even distances: the last place of each stretch of the list. Ties go to
+    the more frequent item. With fewer targets than ``k`` (or fewer that are not
     excluded) a user has as many rows as there are.
 
     Args:
@@ -98,7 +108,8 @@ def recommendations(
     yield schemas.RECOMMENDATIONS.empty_table()
     if not len(items.targets):
         return
-    lister = Lister(model, packed, items, settings, item_matrix(model.towers))
+    base, cold = item_matrix(model.towers), cold_matrix(model.towers, items.cold)
+    lister = Lister(model, packed, items, settings, base, cold)
     for number, tables in enumerate(parts.map(lists_of_shard, lister, packed.names)):
         yield from tables
         progress("recommendations", number + 1, len(packed.names))
@@ -114,11 +125,41 @@ def lists_of_shard(shared: Lister, name: str) -> list[pa.Table]:
     blocks = model_scores(
         model.towers, values, shared.base, own, exclude_seen=settings.exclude_seen
     )
+    places = cold_places(settings.k, settings.cold_share, len(shared.cold))
     tables = []
     for part, scores in blocks:
-        ids, best = best_columns(scores, min(settings.k, len(items.targets)))
-        tables.append(_rows(shard.user_ids[part], ids, best, items))
+        ids, best = best_columns(scores, min(settings.k - len(places), len(items.targets)))
+        # Where no target is left the columns are those of padding, and score -inf.
+        names = items.targets[ids.clip(max=len(items.targets) - 1)]
+        if len(places):
+            found = top_k(values[part], shared.cold, len(places))
+            names, best = _with_cold((names, best), (items.cold[found[0]], found[1]), places)
+        tables.append(_rows(shard.user_ids[part], names, best, items))
     return tables
+
+
+def cold_places(k: int, share: float, cold: int) -> NDArray[np.int64]:
+    """Places from 0 of cold items in a list of ``k``: the last of each of as many stretches."""
+    many = min(int(k * share + 1e-9), cold)
+    return (np.arange(1, many + 1) * k // max(many, 1)) - 1
+
+
+def _with_cold(
+    warm: tuple[NDArray, NDArray], cold: tuple[NDArray, NDArray], places: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Nodes and scores [users, k] of both lists, the cold ones at their places."""
+    total = warm[0].shape[1] + len(places)
+    inside = places[places < total]
+    # A short list of targets is not stretched: what has no place there goes to its end.
+    inside = np.append(inside, np.arange(total - (len(places) - len(inside)), total))
+    own = np.zeros(total, bool)
+    own[inside] = True
+    joined = []
+    for left, right in zip(warm, cold, strict=True):
+        both = np.empty((len(left), total), right.dtype)
+        both[:, ~own], both[:, own] = left, right
+        joined.append(both)
+    return joined[0], joined[1]
 
 
 def _vectors(model: UserModel, shard: Shard) -> NDArray[np.float32]:
@@ -128,13 +169,13 @@ def _vectors(model: UserModel, shard: Shard) -> NDArray[np.float32]:
 
 
 def _rows(
-    users: NDArray[np.int64], ids: NDArray[np.int64], best: NDArray[np.float32], items: ItemSpace
+    users: NDArray[np.int64], nodes: NDArray[np.int32], best: NDArray[np.float32], items: ItemSpace
 ) -> pa.Table:
     keep = np.isfinite(best)  # [users, k]; -inf is excluded
-    rank = np.broadcast_to(np.arange(1, ids.shape[1] + 1, dtype=np.int32), ids.shape)
+    rank = keep.cumsum(axis=1, dtype=np.int32)  # from 1, without gaps
     columns = [
         pa.array(np.repeat(users, keep.sum(axis=1))),
-        items.ids(ids[keep]),
+        items.names(nodes[keep]),
         pa.array(rank[keep]),
         pa.array(best[keep]),
     ]

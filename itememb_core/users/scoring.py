@@ -90,6 +90,27 @@ def item_matrix(towers: Towers) -> NDArray[np.float32]:
         return torch.cat(parts).numpy() if parts else np.empty((0, 1), np.float32)
 
 
+def cold_matrix(towers: Towers, nodes: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Vectors of items that were no targets ``[nodes, dim]``, by the item tower.
+
+    They have no trained row: the mean of all stands in. Nor do they have a bias, so that their
+    scores compare them with each other, and not with targets.
+
+    Args:
+        towers: Parameters.
+        nodes: Of the vocabulary.
+    """
+    import torch
+
+    if not len(towers.targets) or not len(nodes):
+        return np.empty((0, 0), np.float32)
+    with torch.no_grad():
+        row = towers.ids.mean(dim=0, keepdim=True)
+        vectors = towers.vectors[torch.from_numpy(nodes.astype(np.int64)) + 1]
+        joined = torch.cat([vectors, row.expand(len(vectors), -1)], dim=1)
+        return towers.layers["item"](joined).numpy()
+
+
 def own_items(
     shard: Shard, users: NDArray[np.int64], end: NDArray[np.int64], item_stats: NDArray[np.float32]
 ) -> OwnItems:

@@ -14,6 +14,7 @@ from itememb_core.evaluation.items.evaluate import draw_queries
 from itememb_core.evaluation.items.evaluate import item_evaluation as evaluate_items
 from itememb_core.evaluation.items.goes_with import Space
 from itememb_core.evaluation.links import link_evaluation as evaluate_links
+from itememb_core.features.cold.model import FeatureModel
 from itememb_core.items.model import ItemModel
 from itememb_core.items.training import fit, training_data
 from itememb_core.links.scorer.model import LinkScorer
@@ -52,12 +53,13 @@ def _without_bridge(
     kinds=("numpy",),
     table=SPEC,
     judges=True,
-    inputs=_of_backtest("item_embeddings", "item_model", "vocabulary", "edges"),
+    inputs=_of_backtest("item_embeddings", "item_model", "feature_model", "vocabulary", "edges"),
 )
 def item_evaluation(
     ctx: StageContext,
     item_embeddings: pa.Table,
     item_model: ItemModel,
+    feature_model: FeatureModel,
     vocabulary: pa.Table,
     edges: pa.Table,
     user_items: ir.Table,
@@ -76,7 +78,8 @@ def item_evaluation(
     control = _without_bridge(ctx, item_model, edges, user_items, vocabulary)
     space = Space(item_embeddings, vocabulary, edges, control)
     known = catalog.select("item_id", "category").to_pyarrow()
-    return _record(ctx, evaluate_items(space, queries, own.to_pyarrow(), known, seed))
+    hidden = feature_model.choices["figures"]
+    return _record(ctx, evaluate_items(space, queries, own.to_pyarrow(), known, seed, hidden))
 
 
 @stage(

@@ -4,19 +4,14 @@ from datetime import date, timedelta
 from typing import Final
 
 import ibis.expr.types as ir
-import numpy as np
 import pyarrow as pa
 
 from itememb_core import edges as edge_tables
 from itememb_core import schemas
-from itememb_core.evaluation.figures import QueryMetrics
-from itememb_core.evaluation.items.probe import mixing_figures
 from itememb_core.evaluation.split import direct_matches
 from itememb_core.evaluation.split import link_holdout as hold_out
 from itememb_core.items.drift import ModelVersion, Rows, aligned, on_nodes
-from itememb_core.items.index import ItemIndex, build_index
 from itememb_core.items.model import ItemModel
-from itememb_core.items.similar import similar_items as neighbours
 from itememb_core.items.training import TrainingData, fit, training_data
 from itememb_core.items.training.start import WarmStart, bags_over
 from itememb_core.items.vocabulary import build_vocabulary
@@ -146,6 +141,14 @@ def _record_alignment(ctx: StageContext, version: ModelVersion) -> None:
         )
 
 
+def recent_pairs(ctx: StageContext, *edges: ir.Table) -> pa.Table:
+    """Return the pairs of the validation days, which end the backtest's."""
+    first = last_day(ctx) - timedelta(days=max(ctx.settings.item_model.validation_days - 1, 0))
+    both = before(edges[0].union(*edges[1:]), ctx.cut)
+    kept = both.filter(both.day >= first).order_by("day", "channel", "item_a", "item_b")
+    return kept.to_pyarrow()
+
+
 @stage(
     key=(BACKTEST, "item_model"),
     group=BACKTEST,
@@ -163,16 +166,13 @@ def backtest_item_model(
 ) -> ItemModel:
     """Item vectors of the backtest; finds length and rates on its last days."""
     settings, last = ctx.settings.item_model, last_day(ctx)
-    start = last - timedelta(days=max(settings.validation_days - 1, 0))
-    recent = before(copurchase_edges.union(coview_edges), ctx.cut)
-    recent = recent.filter(recent.day >= start).order_by("day", "channel", "item_a", "item_b")
     data = training_data(
         vocabulary,
         edges,
         before(user_items, ctx.cut).to_pyarrow(),
         settings=settings,
         last_day=last,
-        recent_edges=recent.to_pyarrow(),
+        recent_edges=recent_pairs(ctx, copurchase_edges, coview_edges),
     )
     seed, checkpoint = ctx.settings.seed, ctx.checkpoint
     model = fit(data, settings, seed, checkpoint=checkpoint, progress=ctx.progress)
@@ -218,96 +218,11 @@ def item_model(
     return version
 
 
-@stage(
-    key=(BACKTEST, "item_embeddings"),
-    group=BACKTEST,
-    kinds=("parquet",),
-    table=TableSpec(None),
-    inputs={**BACKTEST_NODES, "item_model": Input((BACKTEST, "item_model"))},
-)
-def backtest_item_embeddings(
-    ctx: StageContext, item_model: ItemModel, vocabulary: pa.Table
-) -> pa.Table:
-    """Vectors of the backtest's nodes."""
-    return item_model.table(vocabulary)
-
-
-def _show_mixing(
-    ctx: StageContext, table: pa.Table, vocabulary: pa.Table, catalog: pa.Table
-) -> None:
-    """Show a map of the vectors and how much domains mix among neighbours."""
-    from itememb_core.report.item_map import item_map
-
-    seed = ctx.settings.seed
-    mixing = mixing_figures(table, vocabulary, np.random.default_rng(seed))
-    facts = mixing_facts(mixing) if mixing else {}
-    ctx.metadata |= facts
-    picture = item_map(table, vocabulary, catalog, seed, next(iter(facts.values()), ""))
-    if picture is not None:
-        ctx.plots["map of items"] = picture
-
-
-def mixing_facts(mixing: QueryMetrics) -> dict[str, str]:
-    """How many of the ten nearest are of another domain, beside chance."""
-    found = mixing.values["nearest_10", "other_domain_share"]
-    chance = mixing.exact["random", "other_domain_share"]
-    return {
-        f"near {name}": (
-            f"{found[inside].mean():.0%} of the ten nearest are of another domain, "
-            f"by chance {chance[inside].mean():.0%}"
-        )
-        for name, inside in mixing.slices.items()
-    }
-
-
-@stage(group="items", kinds=("parquet",), table=TableSpec(None))
-def item_embeddings(
-    ctx: StageContext, item_model: ItemModel, vocabulary: pa.Table, catalog: ir.Table
-) -> pa.Table:
-    """Vectors of all items: `embedding` for likeness and links, `context` for what goes with."""
-    table = item_model.table(vocabulary)
-    known = catalog.select("item_id", "category").order_by("item_id").to_pyarrow()
-    _show_mixing(ctx, table, vocabulary, known)
-    return table
-
-
-@stage(group="items", kinds=("faiss",))
-def item_index(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Table) -> ItemIndex:
-    """FAISS index over the vectors, with its measured recall."""
-    built = build_index(
-        item_embeddings,
-        vocabulary,
-        ctx.settings.item_index,
-        ctx.settings.seed,
-        expected_dim=ctx.settings.item_model.dim,
-        progress=ctx.progress,
-    )
-    ctx.metadata |= {name: str(value) for name, value in built.about.items()}
-    return built
-
-
-@stage(
-    group="items",
-    kinds=("numpy",),
-    table=TableSpec(schemas.SIMILAR_ITEMS),
-)
-def similar_items(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Table) -> pa.Table:
-    """The most similar items of every item with an interaction."""
-    k, dim = ctx.settings.similar_items.k, ctx.settings.item_model.dim
-    found = neighbours(item_embeddings, vocabulary, k, dim, ctx.progress)
-    ctx.metadata |= {"items": found.items, "without events, left out": found.without_events}
-    return found.table
-
-
 STAGES = (
     link_holdout,
     backtest_edges,
     backtest_vocabulary,
     backtest_item_model,
-    backtest_item_embeddings,
     vocabulary,
     item_model,
-    item_embeddings,
-    item_index,
-    similar_items,
 )

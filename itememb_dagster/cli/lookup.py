@@ -45,7 +45,7 @@ def similar(item: str, lake: str | None, goes_with: bool, channel: str | None, k
 
     where = _lake(lake)
     vocabulary = load_arrow(where, ("vocabulary",))
-    key, columns = ("item_embeddings",), ["item_id", "side", "embedding"]
+    key, columns = ("item_embeddings",), ["item_id", "side", "source", "embedding"]
     if goes_with:
         embeddings = load_arrow(where, key, [*columns, "context", "bias"])
         found = lookup.goes_with(embeddings, vocabulary, item, k, channel=channel)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from itememb_core.errors import ItemembError
 from itememb_core.features.attributes.encoder import AttributeEncoder
 from itememb_core.features.categories.poincare import PoincareEmbedding
+from itememb_core.features.cold.model import FeatureModel
 from itememb_core.features.content.encoder import ContentEncoder
 from itememb_core.items.drift import DriftReport
 from itememb_core.items.index import ItemIndex
@@ -32,6 +33,7 @@ LOADERS: dict[type[Any], Callable[[Path], Any]] = {
         AttributeEncoder,
         PoincareEmbedding,
         ContentEncoder,
+        FeatureModel,
         LinkScorer,
         StoredUserModel,
     )

@@ -41,7 +41,7 @@ def items() -> ItemSpace:
     values /= np.linalg.norm(values, axis=1, keepdims=True)
     column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), DIM)
     bias = pa.array(np.zeros(ITEMS, np.float32))
-    columns = [ids, side, domain, column, column, bias]
+    columns = [ids, side, domain, pa.array(["behaviour"] * ITEMS), column, column, bias]
     return item_space(vocabulary, pa.Table.from_arrays(columns, schema=item_embeddings(DIM)))
 
 

@@ -95,6 +95,7 @@ def embeddings(words: pa.Table) -> pa.Table:
         context[place[item], place[ITEMS[partner(k)]]] = 1
     fixed = [pa.FixedSizeListArray.from_arrays(pa.array(m.ravel()), rows) for m in (unit, context)]
     columns = [words[n].combine_chunks() for n in ("item_id", "side", "domain")]
+    columns.append(pa.array(["behaviour"] * rows))
     return pa.Table.from_arrays(
         [*columns, *fixed, pa.array(np.zeros(rows, np.float32))], schema=item_embeddings(rows)
     )
@@ -197,6 +198,7 @@ def test_a_blend_finds_what_either_counts_or_vectors_know():
         for m in (np.eye(rows), context)
     ]
     columns = [words[n].combine_chunks() for n in ("item_id", "side", "domain")]
+    columns.append(pa.array(["behaviour"] * rows))
     table = pa.Table.from_arrays(
         [*columns, *fixed, pa.array(np.zeros(rows, np.float32))], schema=item_embeddings(rows)
     )

@@ -28,6 +28,7 @@ def items(names: list[str], angles: np.ndarray) -> tuple[pa.Table, pa.Table]:
     unit = circle(np.array([angle.get(i, 0.0) for i in words["item_id"].to_pylist()]))
     fixed = pa.FixedSizeListArray.from_arrays(pa.array(unit.ravel()), 2)
     columns = [words[n].combine_chunks() for n in ("item_id", "side", "domain")]
+    columns.append(pa.array(["behaviour"] * len(unit)))
     bias = pa.array(np.zeros(len(unit), np.float32))
     return words, pa.Table.from_arrays([*columns, fixed, fixed, bias], schema=item_embeddings(2))
 

@@ -25,11 +25,11 @@ def tables(n=N, untouched=3, seed=0):
     return embeddings_table(values, ids), vocabulary_table(rows), values
 
 
-def test_a_small_index_is_exact_and_leaves_out_items_without_events():
+def test_a_small_index_is_exact_and_leaves_out_items_without_vectors():
     embeddings, vocabulary, values = tables()
     built = build_index(embeddings, vocabulary, ItemIndexSettings(), seed=0)
     assert (built.about["kind"], built.about["recall"]) == ("flat", 1.0)
-    assert (built.about["items"], built.about["without_events"]) == (N - 3, 3)
+    assert (built.about["items"], built.about["without_vectors"]) == (N - 3, 3)
     positions, scores = built.search(values[:5], 3)
     exact = values[:5] @ values[3:].T
     assert np.allclose(scores, -np.sort(-exact, axis=1)[:, :3], atol=1e-5)

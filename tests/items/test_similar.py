@@ -27,7 +27,7 @@ def test_neighbours_by_hand():
     angles = np.radians([0, 10, 30, 90, 5])
     values = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     result = similar_items(*tables(values, [1, 1, 1, 1, 0]), k=2)
-    assert (result.items, result.without_events) == (4, 1)
+    assert (result.items, result.without_vectors) == (4, 1)
     assert result.table.schema == SIMILAR_ITEMS
     rows = result.table.to_pylist()
     assert [(row["item_id"], row["neighbor_id"], row["rank"]) for row in rows] == [
@@ -62,7 +62,7 @@ def test_never_itself_and_as_many_as_there_are(n, k, seed, same):
 def test_no_items_give_the_empty_table():
     result = similar_items(*tables(unit(np.ones((2, 3))), [0, 0]), k=3)
     assert result.table.schema == SIMILAR_ITEMS
-    assert (result.table.num_rows, result.items, result.without_events) == (0, 0, 2)
+    assert (result.table.num_rows, result.items, result.without_vectors) == (0, 0, 2)
 
 
 def test_vectors_without_unit_norm_are_refused():

@@ -399,7 +399,8 @@ def test_no_matches_and_no_pool():
 def test_equal_vectors_make_no_link():
     world = World(matches=320, opaque=50, alone=10, extra=10)
     column = world.embeddings["embedding"].take(pa.array([0] * world.embeddings.num_rows))
-    flat = world.embeddings.set_column(3, "embedding", column)
+    place = world.embeddings.column_names.index("embedding")
+    flat = world.embeddings.set_column(place, "embedding", column)
     pool = link_pool(replace(world.data(bought=False), embeddings=flat), LinkPoolSettings(size=20))
     scorer = fit_scorer(pool, world.vocabulary, world.holdout, SETTINGS, seed=0)
     assert scorer.acceptance.threshold is None

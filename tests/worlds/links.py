@@ -14,13 +14,16 @@ def unit(values):
     return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
 
 
-def embeddings_table(values, ids, *, sides=None, domains=None, context=None, bias=None):
+def embeddings_table(
+    values, ids, *, sides=None, domains=None, sources=None, context=None, bias=None
+):
     n, dim = values.shape
     context = values if context is None else context
     columns = [
         pa.array(ids, pa.string()),
         pa.array(sides or ["all"] * n, pa.string()),
         pa.array(domains or ["receipt"] * n, pa.string()),
+        pa.array(sources or ["behaviour"] * n, pa.string()),
         pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float32).ravel()), dim),
         pa.FixedSizeListArray.from_arrays(pa.array(context.astype(np.float32).ravel()), dim),
         pa.array(np.zeros(n) if bias is None else bias, pa.float32()),

@@ -1,5 +1,6 @@
 """``item_evaluation``: item vectors of the backtest on holdout baskets, and their baselines."""
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -68,7 +69,12 @@ def draw_queries(vocabulary: pa.Table, baskets: pa.Table, seed: int) -> HoldoutQ
 
 
 def item_evaluation(
-    space: Space, queries: HoldoutQueries, histories: pa.Table, catalog: pa.Table, seed: int
+    space: Space,
+    queries: HoldoutQueries,
+    histories: pa.Table,
+    catalog: pa.Table,
+    seed: int,
+    hidden: Iterable[Row] = (),
 ) -> ItemEvaluation:
     """Evaluate the backtest's vectors on holdout baskets and by what near items have in common.
 
@@ -78,11 +84,12 @@ def item_evaluation(
         histories: ``schemas.USER_ITEMS`` of ``queries.users``, all days before the cut.
         catalog: ``item_id`` and ``category``; other columns are ignored.
         seed: Of samples and intervals.
+        hidden: Figures of items hidden from a feature model, which its fit made.
 
     Returns:
         Slices ``all``, the channels, ``head``, ``torso`` and ``tail`` (``goes_with``), ``next
         basket`` (``next_basket``), ``catalog`` and ``items`` (``probe``), the last ones by channel
-        or domain, too.
+        or domain, too; those of ``hidden``.
     """
     rng = _rng(seed, 4)
     rows: list[Row] = []
@@ -98,6 +105,7 @@ def item_evaluation(
     ):
         if probed is not None:
             rows += figure_rows(probed, None, "items", rng)
+    rows += hidden
     return ItemEvaluation(evaluation_table(rows), sum(map(len, goes_with)), queries.reason)
 
 

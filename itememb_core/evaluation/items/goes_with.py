@@ -25,7 +25,7 @@ from itememb_core.evaluation.ranking import (
     sparse_ranks,
     tied_ranks,
 )
-from itememb_core.items.vectors import vectors
+from itememb_core.items.vectors import BEHAVIOUR, parts_of, vectors
 from itememb_core.items.vocabulary import UNKNOWN, node_counts
 from itememb_core.services import CHANNELS
 
@@ -134,7 +134,7 @@ def channel_task(space: Space, channel: str, queries: Nodes, targets: Nodes) -> 
 
 def _evaluate(space: Space, known: CountedPairs, task: ChannelTask, seed: int) -> QueryMetrics:
     together = cooccurrence(known, task.queries, task.place)
-    baseline = ppmi_svd(known, task.place, vectors(space.embeddings).shape[1], seed)
+    baseline = ppmi_svd(known, task.place, parts_of(space.embeddings)[BEHAVIOUR], seed)
     scores = {**_vector_scores(space, task), "ppmi_svd": _cosines(baseline[task.own], baseline)}
     ranks = {
         **dict(_untuned_ranks(task, together, scores)),

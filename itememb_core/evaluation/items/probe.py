@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core.evaluation.figures import QueryMetrics, Values
-from itememb_core.items.vectors import vectors
+from itememb_core.items.vectors import behaviour_vectors, vectors
 from itememb_core.items.vocabulary import ALL_SIDE, node_counts
 from itememb_core.retrieval.exact import nearest_others
 
@@ -93,7 +93,7 @@ def mixing_figures(
     if len(touched) < 2:
         return None
     domain, names = _codes(vocabulary["domain"].take(pa.array(touched)))
-    found, chance, of = domain_mixing(vectors(embeddings)[touched], domain, rng)
+    found, chance, of = domain_mixing(behaviour_vectors(embeddings)[touched], domain, rng)
     metric = "other_domain_share"
     slices = {f"items, {name}": of == i for i, name in enumerate(names)}
     slices = {"items": np.ones(len(of), bool), **slices}

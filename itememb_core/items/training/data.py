@@ -102,22 +102,41 @@ def training_data(
         ItemembError: If weights are null, negative or not finite, an item is not in the
             vocabulary, rows lie after ``last_day``, or ``recent_edges`` is no part of ``edges``.
     """
+    pairs, validation = pairs_of(
+        vocabulary, edges, settings=settings, last_day=last_day, recent_edges=recent_edges
+    )
+    validated = recent_edges is not None and settings.validation_days > 0
+    return TrainingData(
+        counts=node_counts(vocabulary),
+        pairs=pairs,
+        bags=_bags(vocabulary, user_items, last_day),
+        validation_pairs=validation,
+        validation_from=_day_number(_first_validated(settings, last_day)) if validated else None,
+    )
+
+
+def pairs_of(
+    vocabulary: pa.Table,
+    edges: pa.Table,
+    *,
+    settings: ItemModelSettings,
+    last_day: date,
+    recent_edges: pa.Table | None = None,
+) -> tuple[Pairs, Pairs]:
+    """Pairs to train on and those of the validation days; see :func:`training_data`."""
     months = _months(edges["month"], last_day)
     columns = _edge_columns(vocabulary, edges, "edges")
-    validation, start = _no_pairs(), None
+    validation = _no_pairs()
     if recent_edges is not None and settings.validation_days > 0:
-        first = last_day - timedelta(days=settings.validation_days - 1)
-        start = _day_number(first)
+        first = _first_validated(settings, last_day)
         columns, validation = _take_out(vocabulary, columns, months, recent_edges, first)
     age = _day_number(last_day) - _middle_of(months)
     decay = np.exp2(-np.maximum(age, 0) / settings.half_life_days)
-    return TrainingData(
-        counts=node_counts(vocabulary),
-        pairs=_pairs(columns, decay),
-        bags=_bags(vocabulary, user_items, last_day),
-        validation_pairs=validation,
-        validation_from=start,
-    )
+    return _pairs(columns, decay), validation
+
+
+def _first_validated(settings: ItemModelSettings, last_day: date) -> date:
+    return last_day - timedelta(days=settings.validation_days - 1)
 
 
 def _take_out(

@@ -4,15 +4,42 @@ A stage takes its own settings object and nothing else; the launchpad and ``--se
 are generated from these classes.
 """
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
+from itememb_core.settings.base import StageSettings
+from itememb_core.settings.features import (
+    AttributeFeaturesSettings,
+    CategoryEmbeddingsSettings,
+    ContentFeaturesSettings,
+    FeatureModelSettings,
+)
 
-class StageSettings(BaseModel):
-    """Base of all settings: immutable, unknown names and non-finite numbers are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+__all__ = [
+    "AttributeFeaturesSettings",
+    "BridgeSettings",
+    "CategoryEmbeddingsSettings",
+    "ContentFeaturesSettings",
+    "CopurchaseSettings",
+    "CoviewSettings",
+    "DomainSettings",
+    "FeatureModelSettings",
+    "ItemEvaluationSettings",
+    "ItemIndexSettings",
+    "ItemModelSettings",
+    "LinkCandidatesSettings",
+    "LinkHoldoutSettings",
+    "LinkPoolSettings",
+    "LinkScorerSettings",
+    "RawSettings",
+    "RecommendationsSettings",
+    "Settings",
+    "SimilarItemsSettings",
+    "StageSettings",
+    "UserHistoriesSettings",
+    "UserModelSettings",
+]
 
 
 class DomainSettings(StageSettings):
@@ -129,67 +156,6 @@ class ItemModelSettings(StageSettings):
     )
     half_life_days: float = Field(180.0, gt=0.0, description="Age at which a pair counts half.")
     validation_days: int = Field(7, ge=0, description="Last days before the cut, for stopping.")
-
-
-class AttributeFeaturesSettings(StageSettings):
-    """Features of an item's brand and attributes: which values are columns, and how many remain."""
-
-    dim: int = Field(70, ge=1, le=4096, description="Length of the features.")
-    # Where a value lies among the others is a mean over its items. Over ten, the mean's standard
-    # error is a third (1/sqrt(10)) of their spread: over fewer, most of what is learned is chance.
-    min_count: int = Field(
-        10, ge=1, description="Fewest items of a value that is a column; rarer ones share one."
-    )
-    # Absence is most of a matrix of many attributes, and says little where it is the rule.
-    absences: int = Field(
-        128,
-        ge=0,
-        le=1024,
-        description="Attributes, those of most items, whose absence is a column; each takes 8 "
-        "bytes an item in the fit.",
-    )
-    fit_rows: int = Field(
-        1_000_000, ge=1, description="Most items that the fit sees, drawn of those with attributes."
-    )
-
-
-class CategoryEmbeddingsSettings(StageSettings):
-    """The category tree in the Poincare ball."""
-
-    dim: int = Field(15, ge=2, le=512, description="Dimensions of the ball.")
-
-
-class ContentFeaturesSettings(StageSettings):
-    """Features of what an item looks like and is called."""
-
-    image_dim: int = Field(104, ge=1, le=4096, description="Length of the image block.")
-    text_dim: int = Field(128, ge=1, le=4096, description="Length of the text block.")
-    fit_rows: int = Field(
-        100_000, ge=1, description="Most rows that each block's fit sees, drawn of those it can."
-    )
-    ridge: float = Field(
-        0.1,
-        gt=0.0,
-        description="Penalty of a map from vectors of another width, as a share of their variance.",
-    )
-    ngram_min: int = Field(3, ge=1, le=10, description="Shortest n-gram of a title, characters.")
-    ngram_max: int = Field(5, ge=1, le=10, description="Longest n-gram of a title, characters.")
-    title_buckets: int = Field(
-        2**18, ge=2, le=2**22, description="Buckets that a title's n-grams are hashed into."
-    )
-    title_chars: int = Field(
-        512, ge=1, le=100_000, description="Characters after which a title is cut."
-    )
-    text_model: str | None = Field(
-        None, description="Folder of a sentence encoder for titles; none: n-grams alone."
-    )
-    text_batch: int = Field(64, ge=1, description="Titles that the sentence encoder takes at once.")
-
-    @model_validator(mode="after")
-    def _ngrams_are_a_range(self) -> Self:
-        if self.ngram_min > self.ngram_max:
-            raise ValueError(f"ngram_min is {self.ngram_min}, ngram_max {self.ngram_max}")
-        return self
 
 
 class ItemEvaluationSettings(StageSettings):
@@ -337,6 +303,12 @@ class RecommendationsSettings(StageSettings):
 
     k: int = Field(100, ge=1, le=1000, description="Items a user.")
     exclude_seen: bool = Field(False, description="Leave out previously interacted items.")
+    cold_share: float = Field(
+        0.05,
+        ge=0.0,
+        le=1.0,
+        description="Share of a list for items that nobody has interacted with, by their features.",
+    )
 
 
 class Settings(StageSettings):
@@ -359,6 +331,7 @@ class Settings(StageSettings):
     attribute_features: AttributeFeaturesSettings = AttributeFeaturesSettings()
     category_embeddings: CategoryEmbeddingsSettings = CategoryEmbeddingsSettings()
     content_features: ContentFeaturesSettings = ContentFeaturesSettings()
+    feature_model: FeatureModelSettings = FeatureModelSettings()
     item_evaluation: ItemEvaluationSettings = ItemEvaluationSettings()
     item_index: ItemIndexSettings = ItemIndexSettings()
     similar_items: SimilarItemsSettings = SimilarItemsSettings()

@@ -1,0 +1,220 @@
+"""``feature_model``: fitted on warm items, its uses chosen by those hidden from it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itememb_core.features.cold.inputs import NodeInputs
+from itememb_core.features.cold.likeness_choice import choose_likeness
+from itememb_core.features.cold.model import Choices, FeatureModel, belief, predictions
+from itememb_core.features.cold.network import Behaviour
+from itememb_core.features.cold.training import Targets, Trained, train
+from itememb_core.features.cold.validation import (
+    CATEGORIES,
+    FEATURES,
+    WARM,
+    ColdFigures,
+    HalfFigures,
+    cold_figures,
+    half_of_belief,
+    hidden_nodes,
+    queries,
+)
+from itememb_core.features.likeness.space import LikenessSpace, fit_likeness, likeness_parts
+from itememb_core.intervals import bootstrap_intervals
+from itememb_core.items.training.data import Pairs
+from itememb_core.progress import Progress, silent
+from itememb_core.services import CHANNELS
+from itememb_core.settings import FeatureModelSettings
+
+#: Fewer warm items with features: nothing to learn from, nothing to judge on.
+LEAST_WARM = 50
+
+Row = tuple[str, str, str, float, float | None, float | None]
+
+
+@dataclass(frozen=True)
+class FeatureData:
+    """What a feature model is fitted on; all arrays by node of one vocabulary.
+
+    Attributes:
+        own: Where behaviour put each node.
+        counts: int64 [nodes, channels].
+        catalog: bool [nodes], catalog items (no receipts side), which may be predicted.
+        domain: int64 [nodes], from 0.
+        inputs: Features.
+        pairs: Within-channel pairs that the behaviour was trained on.
+        recent: Those of the validation days, which it did not see; none in a final fit.
+    """
+
+    own: Behaviour
+    counts: NDArray[np.int64]
+    catalog: NDArray[np.bool_]
+    domain: NDArray[np.int64]
+    inputs: NodeInputs
+    pairs: Pairs
+    recent: Pairs
+
+    @property
+    def total(self) -> NDArray[np.int64]:
+        """Interactions, int64 [nodes]."""
+        return self.counts.sum(axis=1)
+
+    @property
+    def able(self) -> NDArray[np.bool_]:
+        """Catalog items of which more than the domain is known, bool [nodes]."""
+        inputs = self.inputs
+        deep = inputs.paths.depth[inputs.paths.deepest] > 0
+        return self.catalog & (inputs.known.any(axis=1) | deep)
+
+    @property
+    def warm(self) -> NDArray[np.int64]:
+        """Able nodes with an interaction."""
+        return np.flatnonzero(self.able & (self.total > 0))
+
+
+class _Judged(NamedTuple):
+    """What hidden items showed."""
+
+    cold: list[ColdFigures]
+    half: HalfFigures
+
+
+def fit_feature_model(
+    data: FeatureData,
+    settings: FeatureModelSettings,
+    seed: int,
+    *,
+    like: Choices | None = None,
+    progress: Progress = silent,
+) -> FeatureModel:
+    """Fit the network and the likeness space; judge them on items hidden from them.
+
+    Args:
+        data: Behaviour, features and pairs.
+        settings: Sizes, and which uses are decided by validation.
+        seed: Of hidden items, first weights and draws.
+        like: Another fit's choices, which are kept: the fit sees all warm items. None: it hides a
+            share of them and chooses.
+        progress: Called after each stretch of steps.
+    """
+    warm = data.warm
+    reason = _reason(data, settings)
+    if reason is not None:
+        choices = _no_choices()
+        return FeatureModel(None, None, [], settings, data.own.embedding.shape[1], choices, reason)
+    rng = np.random.default_rng([seed, 0])
+    hidden = warm[:0] if like else hidden_nodes(warm, settings.hidden_share, rng)
+    learned = np.setdiff1d(warm, hidden, assume_unique=True)
+    trained = None
+    if settings.use != "never" and (like is None or FEATURES in like["predictor"].values()):
+        targets = Targets(data.own, belief(data.total), learned, data.pairs)
+        trained = train(data.inputs, targets, settings, seed, progress=progress)
+    parts = likeness_parts(data.own.embedding, data.total > 0, data.domain, data.inputs)
+    choices = like or _choices(data, settings, trained, (learned, hidden), rng)
+    space: LikenessSpace | None = None
+    if choices["likeness"] > 0:
+        space = fit_likeness(parts, settings.likeness_dim)
+    names = _names(data.inputs, trained)
+    dim = data.own.embedding.shape[1]
+    return FeatureModel(trained, space, names, settings, dim, choices, None)
+
+
+def _reason(data: FeatureData, settings: FeatureModelSettings) -> str | None:
+    if settings.use == "never" and settings.likeness == "never":
+        return "feature_model.use and feature_model.likeness are never"
+    if len(data.warm) < LEAST_WARM:
+        return (
+            f"{len(data.warm)} catalog items have both features and interactions, at least "
+            f"{LEAST_WARM} are needed"
+        )
+    return None
+
+
+def _no_choices() -> Choices:
+    return Choices(steps=0, predictor={}, cold={}, half=0.0, likeness=0.0, figures=[])
+
+
+def _choices(
+    data: FeatureData,
+    settings: FeatureModelSettings,
+    trained: Trained | None,
+    split: tuple[NDArray[np.int64], NDArray[np.int64]],
+    rng: np.random.Generator,
+) -> Choices:
+    """Decide by the hidden items, by channel."""
+    choices = _no_choices() | {"steps": settings.steps}
+    if trained is not None:
+        judged = _judge(data, trained, split, rng)
+        for each in judged.cold:
+            name = CHANNELS[each.channel]
+            choices["predictor"][name] = each.best()
+            choices["cold"][name] = settings.use == "always" or each.helps(rng)
+        choices["half"] = judged.half.chosen
+        choices["figures"] += [*_cold_rows(judged.cold, rng), *_half_rows(judged.half, rng)]
+    if settings.likeness != "never":
+        parts = likeness_parts(data.own.embedding, data.total > 0, data.domain, data.inputs)
+        likeness = choose_likeness(parts, data.inputs.paths, data.warm, settings, rng)
+        choices["figures"] += likeness.rows
+        choices["likeness"] = likeness.share
+    return choices
+
+
+def _judge(
+    data: FeatureData,
+    trained: Trained,
+    split: tuple[NDArray[np.int64], NDArray[np.int64]],
+    rng: np.random.Generator,
+) -> _Judged:
+    learned, hidden = split
+    weight = belief(data.total)
+    asked = queries(data.pairs, hidden, data.counts, rng)
+    found = predictions(trained, data.inputs, data.own, weight, learned, hidden)
+    methods = {WARM: data.own.take(hidden), **found}
+    cold = cold_figures(asked, data.own.context, hidden, methods)
+    every = np.arange(len(data.counts))
+    predicted = trained.predict(data.inputs, every)
+    half = half_of_belief(data.own, predicted, data.counts, data.able, data.recent, rng)
+    return _Judged(cold, half)
+
+
+def _names(inputs: NodeInputs, trained: Trained | None) -> list[str]:
+    """Names of the network's rows of categories, in their order."""
+    if trained is None:
+        return []
+    order = np.argsort(trained.categories, kind="stable")
+    return [inputs.paths.names[number] for number in order if trained.categories[number] >= 0]
+
+
+def _cold_rows(figures: list[ColdFigures], rng: np.random.Generator) -> Iterator[Row]:
+    """Hits of every method on hidden items, by channel."""
+    for each in figures:
+        name, metric = f"hidden items, {CHANNELS[each.channel]}", f"hit@{each.at}"
+        hits = np.stack([hit.astype(np.float64) for hit in each.hits.values()], axis=1)
+        low, high = bootstrap_intervals(hits, rng)
+        for column, method in enumerate(each.hits):
+            mean = float(hits[:, column].mean())
+            yield method, metric, name, mean, float(low[column]), float(high[column])
+        yield "random", metric, name, each.chance, None, None
+        yield "candidates", "n", name, float(each.candidates), None, None
+        yield "queries", "n", name, float(len(hits)), None, None
+
+
+def _half_rows(figures: HalfFigures, rng: np.random.Generator) -> Iterator[Row]:
+    """Reciprocal ranks of rare items by the half that they were blended with."""
+    columns = {half: found for half, found in figures.reciprocal.items() if len(found)}
+    if not columns:
+        return
+    values = np.stack(list(columns.values()), axis=1)
+    low, high = bootstrap_intervals(values, rng)
+    for column, half in enumerate(columns):
+        method = f"blend, half at {half:g}" if half else "behaviour"
+        mean = float(values[:, column].mean())
+        yield method, "mrr", "rare items", mean, float(low[column]), float(high[column])
+    yield "queries", "n", "rare items", float(len(values)), None, None
+
+
+__all__ = ["CATEGORIES", "FeatureData", "fit_feature_model"]

@@ -1,0 +1,208 @@
+"""A fitted feature model and its files: what features say of where an item belongs."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypedDict, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itememb_core.errors import ItemembError
+from itememb_core.features.cold.baselines import category_means, content_means
+from itememb_core.features.cold.inputs import NodeInputs
+from itememb_core.features.cold.network import Behaviour, Scale, make_network
+from itememb_core.features.cold.training import Trained
+from itememb_core.features.cold.validation import CATEGORIES, CONTENT, FEATURES
+from itememb_core.features.likeness.imputation import Normal
+from itememb_core.features.likeness.space import LikenessSpace
+from itememb_core.model_files import read_json, read_tensors
+from itememb_core.settings import FeatureModelSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS: Final = "feature_model.safetensors"
+FACTS: Final = "feature_model.json"
+MODEL: Final = "feature_model"
+
+#: Where a prediction of the blend comes from before interactions reach it: see ``blended``.
+BELIEF: Final = 20.0
+
+
+class Choices(TypedDict):
+    """What the lake's own validation decided.
+
+    ``steps``: of the network. ``predictor``: what predicts the cold items of each channel.
+    ``cold``: whether that was above chance there. ``half``: interactions at which an item speaks
+    for itself as much as its features do. ``likeness``: share of the likeness part in a vector; 0:
+    it has none. ``figures``: rows of ``schemas.EVALUATION``.
+    """
+
+    steps: int
+    predictor: dict[str, str]
+    cold: dict[str, bool]
+    half: float
+    likeness: float
+    figures: list[tuple[str, str, str, float, float | None, float | None]]
+
+
+@dataclass(frozen=True)
+class FeatureModel:
+    """The network, the likeness space, and what validation decided of their use.
+
+    Attributes:
+        trained: The network; None: nothing to learn from, or features are not used.
+        space: What is alike; None: vectors have no likeness part.
+        names: Name of each row of the network's categories.
+        settings: Of the fit.
+        dim: Length of the item model's vectors.
+        choices: What validation decided.
+        reason: Why there is neither; None otherwise.
+    """
+
+    trained: Trained | None
+    space: LikenessSpace | None
+    names: list[str]
+    settings: FeatureModelSettings
+    dim: int
+    choices: Choices
+    reason: str | None
+
+    def save(self, folder: Path) -> None:
+        """Write one safetensors file and one of JSON into an existing folder."""
+        from safetensors.numpy import save_file
+
+        arrays: dict[str, np.ndarray] = {}
+        if self.trained is not None:
+            state = cast("dict[str, Tensor]", self.trained.network.state_dict())
+            arrays |= {f"network.{name}": each.numpy() for name, each in state.items()}
+        if self.space is not None:
+            arrays |= {
+                "likeness.mean": self.space.normal.mean,
+                "likeness.covariance": self.space.normal.covariance,
+                "likeness.axes": self.space.axes,
+            }
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / WEIGHTS)
+        about = {
+            "settings": self.settings.model_dump(mode="json"),
+            "dim": self.dim,
+            "names": self.names,
+            "scale": self.trained and list(self.trained.scale),
+            "explained": self.space and self.space.explained,
+            "shapes": {name: list(each.shape) for name, each in arrays.items()},
+            "choices": self.choices,
+            "reason": self.reason,
+        }
+        (folder / FACTS).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "FeatureModel":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ItemembError: A file is missing or damaged, or the files disagree.
+        """
+        facts = read_json(folder / FACTS, MODEL)
+        try:
+            shapes = cast(dict[str, list[int]], facts["shapes"])
+            settings = FeatureModelSettings.model_validate(facts["settings"])
+            names, choices = cast(list[str], facts["names"]), cast(Choices, facts["choices"])
+            choices["figures"] = [tuple(row) for row in choices["figures"]]  # type: ignore[misc]
+            dim, reason = cast(int, facts["dim"]), cast("str | None", facts["reason"])
+            scale, explained = facts["scale"], facts["explained"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ItemembError(f"{MODEL}: {folder / FACTS} lacks facts of a fit") from error
+        wanted = {name: tuple(shape) for name, shape in shapes.items()}
+        arrays = read_tensors(folder / WEIGHTS, MODEL, wanted)
+        for name, shape in wanted.items():
+            if arrays[name].shape != shape:
+                raise ItemembError(
+                    f"{MODEL}: {folder / WEIGHTS} has {name} of {list(arrays[name].shape)}, "
+                    f"expected {list(shape)}"
+                )
+        trained = None
+        if scale is not None:
+            found = (len(arrays["network.out.bias"]) - 1) // 2
+            if found != dim:
+                path = folder / WEIGHTS
+                raise ItemembError(f"{MODEL}: {path} gives vectors of {found}, expected {dim}")
+            trained = _trained(arrays, Scale(*cast(list[float], scale)), settings, dim, len(names))
+        space = None
+        if explained is not None:
+            normal = Normal(arrays["likeness.mean"], arrays["likeness.covariance"])
+            space = LikenessSpace(normal, arrays["likeness.axes"], cast(float, explained))
+        return cls(trained, space, names, settings, dim, choices, reason)
+
+    def on(self, inputs: NodeInputs) -> Trained:
+        """The network with the rows of some inputs' categories, which are found by name.
+
+        Raises:
+            ItemembError: There is no network, or the inputs have another width.
+        """
+        if self.trained is None:
+            raise ItemembError(f"{MODEL}: no network was trained ({self.reason})")
+        width = inputs.values.shape[1] + inputs.known.shape[1]
+        first = cast("Tensor", self.trained.network.state_dict()["first.weight"])
+        expected = first.shape[1] - self.settings.category_dim
+        if width != expected:
+            raise ItemembError(f"{MODEL}: features have {width} columns, expected {expected}")
+        row_of = {name: row for row, name in enumerate(self.names)}
+        rows = np.array([row_of.get(name, -1) for name in inputs.paths.names], np.int64)
+        return Trained(self.trained.network, self.trained.scale, rows)
+
+
+def belief(total: NDArray[np.int64]) -> NDArray[np.float32]:
+    """How far each node's own place can be believed, n / (n + 20), float32 [nodes].
+
+    Twenty interactions halve what is unknown of a place that 128 numbers describe by about a
+    seventh of them: a weight of examples, which no result hangs on.
+    """
+    return (total / (total + BELIEF)).astype(np.float32)
+
+
+def predictions(
+    trained: Trained | None,
+    inputs: NodeInputs,
+    own: Behaviour,
+    weight: NDArray[np.float32],
+    known: NDArray[np.int64],
+    nodes: NDArray[np.int64],
+) -> dict[str, Behaviour]:
+    """Where each method would put nodes, by the method's name.
+
+    Args:
+        trained: The network; None: it is left out.
+        inputs: Features of all nodes.
+        own: Where behaviour put all nodes.
+        weight: :func:`belief` of them.
+        known: Warm nodes to learn from, int64 [n].
+        nodes: Nodes that want a vector, int64 [m].
+    """
+    found = {
+        CATEGORIES: category_means(inputs.paths, own, weight, known, nodes),
+        CONTENT: content_means(inputs, own, known, nodes),
+    }
+    return found if trained is None else found | {FEATURES: trained.predict(inputs, nodes)}
+
+
+def _trained(
+    arrays: dict[str, np.ndarray],
+    scale: Scale,
+    settings: FeatureModelSettings,
+    dim: int,
+    categories: int,
+) -> Trained:
+    """The network of a stored fit."""
+    import torch
+
+    width = arrays["network.first.weight"].shape[1] - settings.category_dim
+    network = make_network(width, categories, dim, settings.hidden, settings.category_dim, 0)
+    prefix = "network."
+    state = {
+        name.removeprefix(prefix): torch.from_numpy(each)
+        for name, each in arrays.items()
+        if name.startswith(prefix)
+    }
+    network.load_state_dict(state)
+    return Trained(network, scale, np.arange(categories, dtype=np.int64))

@@ -1,0 +1,233 @@
+"""Which prediction a lake's own warm items bear out, by channel, and how rare is rare."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itememb_core.evaluation.ranking import tied_ranks
+from itememb_core.features.cold.network import Behaviour
+from itememb_core.features.cold.training import ChannelDraws, channel_draws
+from itememb_core.intervals import bootstrap_intervals
+from itememb_core.items.training.data import Pairs
+
+#: Methods, as ``*_evaluation`` names them.
+WARM, FEATURES, CATEGORIES, CONTENT = "warm", "features", "category_means", "content_means"
+#: Queries of a channel at most, and fewest from which anything is concluded.
+QUERIES, ENOUGH = 2_000, 100
+#: Candidates that a query's target is ranked among at most, when warm items are ranked.
+CANDIDATES: Final = 4_000
+#: Interactions up to which an item is tried as rare.
+RARE: Final = 100
+#: Interactions at which an item's own vector and the predicted one count alike; 0: never.
+HALVES: Final = (0.0, 1.0, 3.0, 10.0, 30.0)
+
+
+class Query(NamedTuple):
+    """Pairs of one channel whose candidate was hidden from the network.
+
+    Attributes:
+        channel: Position in ``CHANNELS``.
+        candidates: int64 [candidates], hidden nodes with an interaction in the channel.
+        query: int64 [queries], nodes.
+        target: int64 [queries], places among the candidates.
+    """
+
+    channel: int
+    candidates: NDArray[np.int64]
+    query: NDArray[np.int64]
+    target: NDArray[np.int64]
+
+
+class ColdFigures(NamedTuple):
+    """How well hidden items were found, in one channel.
+
+    Attributes:
+        channel: Position in ``CHANNELS``.
+        at: Length of the list in which the target is a hit: a tenth of the candidates, at most 100.
+        candidates: Hidden items that were ranked.
+        hits: bool [queries] by method.
+    """
+
+    channel: int
+    at: int
+    candidates: int
+    hits: Mapping[str, NDArray[np.bool_]]
+
+    @property
+    def chance(self) -> float:
+        """Share that a random order would find."""
+        return self.at / self.candidates
+
+    def best(self) -> str:
+        """The prediction with the most hits; of equal ones the plainest."""
+        plain = (CATEGORIES, CONTENT, FEATURES)
+        return max(plain, key=lambda name: float(self.hits[name].mean()))
+
+    def helps(self, rng: np.random.Generator) -> bool:
+        """Whether the best prediction is above chance: the lower end of its 95 % interval."""
+        hits = self.hits[self.best()]
+        if len(hits) < ENOUGH:
+            return False
+        low, _ = bootstrap_intervals(hits.astype(np.float64)[:, None], rng)
+        return bool(low[0] > self.chance)
+
+
+def hidden_nodes(
+    warm: NDArray[np.int64], share: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """A share of the warm nodes, drawn evenly, ascending."""
+    size = int(len(warm) * share)
+    return np.sort(rng.choice(warm, size, replace=False)) if size else warm[:0]
+
+
+def queries(
+    pairs: Pairs, hidden: NDArray[np.int64], counts: NDArray[np.int64], rng: np.random.Generator
+) -> list[Query]:
+    """Draw pairs of each channel from a warm item to a hidden one, by weight.
+
+    Args:
+        pairs: Of training.
+        hidden: Nodes that the network did not see.
+        counts: int64 [nodes, channels].
+        rng: Draws.
+    """
+    found = []
+    for draw in channel_draws(pairs, hidden, len(counts), banned=hidden):
+        candidates = hidden[counts[hidden, draw.channel] > 0]
+        if len(candidates) < 2:
+            continue
+        places = draw.places(rng, min(QUERIES, len(draw.query)))
+        target = np.searchsorted(candidates, draw.candidate[places])
+        there = np.take(candidates, target, mode="clip") == draw.candidate[places]
+        found.append(Query(draw.channel, candidates, draw.query[places][there], target[there]))
+    return [each for each in found if len(each.query)]
+
+
+def cold_figures(
+    asked: list[Query],
+    contexts: NDArray[np.float32],
+    hidden: NDArray[np.int64],
+    methods: Mapping[str, Behaviour],
+) -> list[ColdFigures]:
+    """Rank the hidden items of each channel for each query.
+
+    Args:
+        asked: By channel.
+        contexts: float32 [nodes, dim], of the queries.
+        hidden: The hidden nodes, int64 [hidden], ascending.
+        methods: Where each method puts them, by name.
+    """
+    found = []
+    for each in asked:
+        at = max(1, min(100, len(each.candidates) // 10))
+        hits = {}
+        for name, behaviour in methods.items():
+            own = behaviour.take(np.searchsorted(hidden, each.candidates))
+            scores = contexts[each.query] @ own.embedding.T + own.bias
+            hits[name] = tied_ranks(scores, each.target) < at
+        found.append(ColdFigures(each.channel, at, len(each.candidates), hits))
+    return found
+
+
+@dataclass(frozen=True)
+class HalfFigures:
+    """Mean reciprocal ranks of rare items' pairs of the validation days.
+
+    Attributes:
+        reciprocal: float64 [queries] by the half that a blend was made with.
+        chosen: The half: the least whose gain over none has an interval above 0; 0: none has.
+    """
+
+    reciprocal: Mapping[float, NDArray[np.float64]]
+    chosen: float
+
+
+def half_of_belief(
+    own: Behaviour,
+    predicted: Behaviour,
+    counts: NDArray[np.int64],
+    able: NDArray[np.bool_],
+    recent: Pairs,
+    rng: np.random.Generator,
+) -> HalfFigures:
+    """Choose how many interactions an item needs to speak for itself, on the validation days.
+
+    Args:
+        own: Where behaviour put each node.
+        predicted: Where its features would.
+        counts: int64 [nodes, channels].
+        able: bool [nodes], which nodes are predicted.
+        recent: Pairs of the days that training did not see.
+        rng: Draws.
+    """
+    total = counts.sum(axis=1)
+    rare = np.flatnonzero(able & (total > 0) & (total <= RARE))
+    found: dict[float, list[NDArray[np.float64]]] = {half: [] for half in HALVES}
+    for draw in channel_draws(recent, rare, len(total)):
+        for half, values in _reciprocals(draw, own, predicted, counts, able, rng):
+            found[half].append(values)
+    joined = {half: np.concatenate([np.empty(0), *parts]) for half, parts in found.items()}
+    base = joined[0.0]
+    if len(base) < ENOUGH:
+        return HalfFigures(joined, 0.0)
+    gains = np.stack([joined[half] - base for half in HALVES], axis=1)
+    low, _ = bootstrap_intervals(gains, rng)
+    best = int(np.argmax(gains.mean(axis=0)))
+    return HalfFigures(joined, HALVES[best] if low[best] > 0 else 0.0)
+
+
+def _reciprocals(
+    draw: ChannelDraws,
+    own: Behaviour,
+    predicted: Behaviour,
+    counts: NDArray[np.int64],
+    able: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> Iterator[tuple[float, NDArray[np.float64]]]:
+    """Reciprocal ranks of one channel's pairs for each half, among a sample of its items."""
+    places = draw.places(rng, min(QUERIES, len(draw.query)))
+    seen = np.flatnonzero(counts[:, draw.channel] > 0)
+    sample = rng.choice(seen, min(CANDIDATES, len(seen)), replace=False)
+    candidates = np.union1d(sample, draw.candidate[places])
+    target = np.searchsorted(candidates, draw.candidate[places])
+    excluded = np.searchsorted(candidates, draw.query[places])
+    same = np.take(candidates, excluded, mode="clip") == draw.query[places]
+    contexts = own.context[draw.query[places]]
+    for half in HALVES:
+        mixed = blended(own, predicted, counts.sum(axis=1), able, half).take(candidates)
+        scores = contexts @ mixed.embedding.T + mixed.bias
+        scores[np.flatnonzero(same), excluded[same]] = -np.inf
+        yield half, 1.0 / (1.0 + tied_ranks(scores, target))
+
+
+def blended(
+    own: Behaviour,
+    predicted: Behaviour,
+    total: NDArray[np.int64],
+    able: NDArray[np.bool_],
+    half: float,
+) -> Behaviour:
+    """Each node's own place and the predicted one, by how many interactions it has.
+
+    Its own counts n / (n + half): the posterior mean where one interaction tells as much as
+    1 / half of what the features do.
+
+    Args:
+        own: Where behaviour put each node.
+        predicted: Where its features would.
+        total: int64 [nodes], interactions.
+        able: bool [nodes], which nodes are predicted; the others stay.
+        half: Interactions at which both count alike; 0: only nodes without any are predicted.
+    """
+    share = np.where(total > 0, total / (total + half) if half else 1.0, 0.0)
+    share = np.where(able, share, 1.0).astype(np.float32)[:, None]
+    mixed = share * own.embedding + (1 - share) * predicted.embedding
+    unit = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
+    # What is not blended keeps its digits.
+    embedding = np.where(share == 1.0, own.embedding, unit).astype(np.float32)
+    context = share * own.context + (1 - share) * predicted.context
+    bias = share[:, 0] * own.bias + (1 - share[:, 0]) * predicted.bias
+    return Behaviour(embedding, context.astype(np.float32), bias.astype(np.float32))

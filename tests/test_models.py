@@ -221,8 +221,10 @@ def features_case(_: Path) -> Case:
     data = feature_world(items=200)
     settings = SETTINGS.model_copy(update={"steps": 5, "likeness": "always"})
 
+    nodes = np.arange(200)
+
     def does(model: FeatureModel) -> list:
-        found = model.on(data.inputs).predict(data.inputs, np.arange(200))
+        found = model.on(data.inputs).predict(data.inputs, np.zeros((200, 17), np.float32), nodes)
         return [*(each.tolist() for each in found), model.space.axes.tolist(), model.choices]
 
     return Case(

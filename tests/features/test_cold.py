@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itememb_core.errors import ItemembError
-from itememb_core.features.cold.baselines import category_means, content_means
+from itememb_core.features.cold.baselines import CategoryMeans, apart, content_means
 from itememb_core.features.cold.fit import FeatureData, fit_feature_model
 from itememb_core.features.cold.inputs import NodeInputs, Paths, paths_of
 from itememb_core.features.cold.model import FeatureModel, belief
@@ -60,10 +60,14 @@ def test_a_category_without_items_has_its_parents_mean():
     paths = Paths(["r", "r/1", "r/2"], np.array([-1, 0, 0]), np.array([1, 1, 2]))
     own = behaviour([[1, 0], [1, 0], [0, 1]])
     weight = np.ones(3, np.float32)
-    found = category_means(paths, own, weight, np.array([0, 1]), np.array([0, 2]))
+    means = CategoryMeans(paths, own, weight, np.array([0, 1]))
+    found = apart(means.of(np.array([0, 2])))
     assert np.allclose(found.embedding, [[1, 0], [1, 0]])
     # Root: biases 0 and 1, drawn to their mean of 0.5; category 1 likewise; 2 has its parent's.
     assert np.allclose(found.bias, [0.5, 0.5])
+    # Without item 0: root (1 + 2 * 0.5) / 3, then category 1 (1 + 2 * 2/3) / 3.
+    left = apart(means.of(np.array([0]), leave_out=True))
+    assert np.allclose(left.bias, [7 / 9])
 
 
 def test_the_nearest_by_content_are_averaged():
@@ -132,10 +136,16 @@ def fitted() -> tuple[FeatureData, FeatureModel]:
     return data, fit_feature_model(data, SETTINGS, 0)
 
 
+def base_of(data, nodes) -> np.ndarray:
+    """Means of the categories of nodes."""
+    weight = belief(data.total)
+    return CategoryMeans(data.inputs.paths, data.own, weight, data.warm).of(nodes)
+
+
 def test_cold_items_lie_where_their_group_does(fitted):
     data, model = fitted
     cold = np.arange(360, 400)
-    found = model.on(data.inputs).predict(data.inputs, cold)
+    found = model.on(data.inputs).predict(data.inputs, base_of(data, cold), cold)
     cosine = (found.embedding * data.own.embedding[cold]).sum(axis=1)
     random = np.roll(data.own.embedding, 7, axis=0)[cold]
     assert cosine.mean() > 0.6
@@ -159,9 +169,9 @@ def test_the_same_seed_gives_the_same_model_and_files_keep_it(fitted, tmp_path):
     loaded = FeatureModel.load(tmp_path)
     assert loaded.choices == model.choices == again.choices
     nodes = np.arange(400)
-    wanted = model.on(data.inputs).predict(data.inputs, nodes)
+    wanted = model.on(data.inputs).predict(data.inputs, base_of(data, nodes), nodes)
     for each in (again, loaded):
-        found = each.on(data.inputs).predict(data.inputs, nodes)
+        found = each.on(data.inputs).predict(data.inputs, base_of(data, nodes), nodes)
         assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
     assert np.array_equal(loaded.space.axes, model.space.axes)
 

@@ -15,40 +15,56 @@ NEIGHBOURS: Final = 20
 PRIOR: Final = 2.0
 
 
-def category_means(
-    paths: Paths,
-    behaviour: Behaviour,
-    weight: NDArray[np.float32],
-    known: NDArray[np.int64],
-    nodes: NDArray[np.int64],
-) -> Behaviour:
-    """The mean of the warm items of each node's category, drawn towards the parent's mean.
+class CategoryMeans:
+    """Means of warm items by category, each drawn towards that of the category above."""
 
-    A category's mean counts as many items as their weights add up to, its parent's as ``PRIOR``.
+    def __init__(
+        self,
+        paths: Paths,
+        behaviour: Behaviour,
+        weight: NDArray[np.float32],
+        known: NDArray[np.int64],
+    ) -> None:
+        """Add up the warm items of each category and of all below it.
 
-    Args:
-        paths: Categories of all nodes.
-        behaviour: Of all nodes.
-        weight: float32 [nodes], how far each node's own place can be believed.
-        known: Warm nodes that may be averaged, int64 [n].
-        nodes: Nodes that want a vector, int64 [m].
-    """
-    lineage = paths.lineage()
-    columns = [behaviour.embedding, behaviour.context, behaviour.bias[:, None]]
-    joined = np.concatenate(columns, axis=1)
-    categories, width = len(paths.parent), joined.shape[1]
-    total, mass = np.zeros((categories, width)), np.zeros(categories)
-    values = joined[known].astype(np.float64) * weight[known, None]
-    for level in lineage[paths.deepest[known]].T:
-        there = level >= 0
-        np.add.at(total, level[there], values[there])
-        np.add.at(mass, level[there], weight[known][there])
-    means = np.empty((categories, width))
-    every = values.sum(axis=0) / max(float(weight[known].sum()), 1e-12)
-    for number, above in enumerate(paths.parent):  # parents come first
-        prior = means[above] if above >= 0 else every
-        means[number] = (total[number] + PRIOR * prior) / (mass[number] + PRIOR)
-    return _behaviour(means[paths.deepest[nodes]])
+        Args:
+            paths: Categories of all nodes.
+            behaviour: Of all nodes.
+            weight: float32 [nodes], how far each node's own place can be believed.
+            known: Warm nodes that are averaged, int64 [n].
+        """
+        self._lineage, self._deepest = paths.lineage(), paths.deepest
+        self._joined = joined(behaviour)
+        self._own = np.zeros(len(weight))
+        self._own[known] = weight[known]
+        values = self._joined[known].astype(np.float64) * weight[known, None]
+        self._total = np.zeros((len(paths.parent), values.shape[1]))
+        self._mass = np.zeros(len(paths.parent))
+        for level in self._lineage[self._deepest[known]].T:
+            there = level >= 0
+            np.add.at(self._total, level[there], values[there])
+            np.add.at(self._mass, level[there], weight[known][there])
+        self._every = values.sum(axis=0) / max(float(weight[known].sum()), 1e-12)
+
+    def of(self, nodes: NDArray[np.int64], *, leave_out: bool = False) -> NDArray[np.float32]:
+        """The mean of each node's category, float32 [nodes, 2 dim + 1], joined columns.
+
+        A category's mean counts as many items as their weights add up to, that of the category
+        above as ``PRIOR``.
+
+        Args:
+            nodes: Of the vocabulary.
+            leave_out: Whether a warm node's own place is left out of its means.
+        """
+        own = self._own[nodes] if leave_out else np.zeros(len(nodes))
+        rest = own[:, None] * self._joined[nodes]
+        found = np.broadcast_to(self._every, rest.shape)
+        for level in self._lineage[self._deepest[nodes]].T:
+            there = level >= 0
+            sizes = (self._mass[level] - own + PRIOR)[:, None]
+            mean = (self._total[level] - rest + PRIOR * found) / sizes
+            found = np.where(there[:, None], mean, found)
+        return found.astype(np.float32)
 
 
 def content_means(
@@ -64,23 +80,26 @@ def content_means(
     """
     norms = np.linalg.norm(inputs.values, axis=1, keepdims=True)
     unit = (inputs.values / np.maximum(norms, 1e-12)).astype(np.float32)
-    joined = np.concatenate(
-        [behaviour.embedding, behaviour.context, behaviour.bias[:, None]], axis=1
-    )
-    if not len(known) or not unit.shape[1]:
-        return _behaviour(np.zeros((len(nodes), joined.shape[1])))
+    every = joined(behaviour)
+    if not len(known) or not unit.shape[1] or not len(nodes):
+        return apart(np.zeros((len(nodes), every.shape[1])))
     near, _ = top_k(unit[nodes], np.ascontiguousarray(unit[known]), min(NEIGHBOURS, len(known)))
-    return _behaviour(np.stack([joined[known[row]].mean(axis=0) for row in near])
-                      if len(near) else np.zeros((0, joined.shape[1])))  # fmt: skip
+    return apart(np.stack([every[known[row]].mean(axis=0) for row in near]))
 
 
-def _behaviour(joined: NDArray) -> Behaviour:
-    """Joined columns taken apart again; the embedding at norm 1."""
-    dim = (joined.shape[1] - 1) // 2
-    embedding = joined[:, :dim]
+def joined(behaviour: Behaviour) -> NDArray[np.float32]:
+    """Embedding, context and bias side by side, float32 [nodes, 2 dim + 1]."""
+    columns = [behaviour.embedding, behaviour.context, behaviour.bias[:, None]]
+    return np.concatenate(columns, axis=1)
+
+
+def apart(columns: NDArray) -> Behaviour:
+    """Columns that :func:`joined` made taken apart again; the embedding at norm 1."""
+    dim = (columns.shape[1] - 1) // 2
+    embedding = columns[:, :dim]
     unit = embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
     return Behaviour(
         unit.astype(np.float32),
-        joined[:, dim : 2 * dim].astype(np.float32),
-        joined[:, -1].astype(np.float32),
+        columns[:, dim : 2 * dim].astype(np.float32),
+        columns[:, -1].astype(np.float32),
     )

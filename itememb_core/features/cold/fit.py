@@ -7,14 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from itememb_core.features.cold.baselines import CategoryMeans
 from itememb_core.features.cold.inputs import NodeInputs
 from itememb_core.features.cold.likeness_choice import choose_likeness
 from itememb_core.features.cold.model import Choices, FeatureModel, belief, predictions
 from itememb_core.features.cold.network import Behaviour
 from itememb_core.features.cold.training import Targets, Trained, train
 from itememb_core.features.cold.validation import (
-    CATEGORIES,
     FEATURES,
+    MIXED,
     WARM,
     ColdFigures,
     HalfFigures,
@@ -110,7 +111,7 @@ def fit_feature_model(
     hidden = warm[:0] if like else hidden_nodes(warm, settings.hidden_share, rng)
     learned = np.setdiff1d(warm, hidden, assume_unique=True)
     trained = None
-    if settings.use != "never" and (like is None or FEATURES in like["predictor"].values()):
+    if settings.use != "never" and (like is None or _needs_network(like)):
         targets = Targets(data.own, belief(data.total), learned, data.pairs)
         trained = train(data.inputs, targets, settings, seed, progress=progress)
     parts = likeness_parts(data.own.embedding, data.total > 0, data.domain, data.inputs)
@@ -121,6 +122,12 @@ def fit_feature_model(
     names = _names(data.inputs, trained)
     dim = data.own.embedding.shape[1]
     return FeatureModel(trained, space, names, settings, dim, choices, None)
+
+
+def _needs_network(choices: Choices) -> bool:
+    """Whether a channel's prediction has the network in it."""
+    named = {choices["predictor"][name] for name, used in choices["cold"].items() if used}
+    return bool(choices["half"]) or any(FEATURES in MIXED.get(each, (each,)) for each in named)
 
 
 def _reason(data: FeatureData, settings: FeatureModelSettings) -> str | None:
@@ -176,7 +183,8 @@ def _judge(
     methods = {WARM: data.own.take(hidden), **found}
     cold = cold_figures(asked, data.own.context, hidden, methods)
     every = np.arange(len(data.counts))
-    predicted = trained.predict(data.inputs, every)
+    base = CategoryMeans(data.inputs.paths, data.own, weight, learned).of(every)
+    predicted = trained.predict(data.inputs, base, every)
     half = half_of_belief(data.own, predicted, data.counts, data.able, data.recent, rng)
     return _Judged(cold, half)
 
@@ -215,6 +223,3 @@ def _half_rows(figures: HalfFigures, rng: np.random.Generator) -> Iterator[Row]:
         mean = float(values[:, column].mean())
         yield method, "mrr", "rare items", mean, float(low[column]), float(high[column])
     yield "queries", "n", "rare items", float(len(values)), None, None
-
-
-__all__ = ["CATEGORIES", "FeatureData", "fit_feature_model"]

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
-from itememb_core.features.cold.baselines import category_means, content_means
+from itememb_core.features.cold.baselines import CategoryMeans, apart, content_means, joined
 from itememb_core.features.cold.inputs import NodeInputs
 from itememb_core.features.cold.network import Behaviour, Scale, make_network
 from itememb_core.features.cold.training import Trained
-from itememb_core.features.cold.validation import CATEGORIES, CONTENT, FEATURES
+from itememb_core.features.cold.validation import CATEGORIES, CONTENT, FEATURES, MIXED
 from itememb_core.features.likeness.imputation import Normal
 from itememb_core.features.likeness.space import LikenessSpace
 from itememb_core.model_files import read_json, read_tensors
@@ -179,11 +179,14 @@ def predictions(
         known: Warm nodes to learn from, int64 [n].
         nodes: Nodes that want a vector, int64 [m].
     """
-    found = {
-        CATEGORIES: category_means(inputs.paths, own, weight, known, nodes),
-        CONTENT: content_means(inputs, own, known, nodes),
-    }
-    return found if trained is None else found | {FEATURES: trained.predict(inputs, nodes)}
+    base = CategoryMeans(inputs.paths, own, weight, known).of(nodes)
+    found = {CATEGORIES: apart(base), CONTENT: content_means(inputs, own, known, nodes)}
+    if trained is not None:
+        found[FEATURES] = trained.predict(inputs, base, nodes)
+    for name, parts in MIXED.items():
+        if all(part in found for part in parts):
+            found[name] = apart(np.mean([joined(found[part]) for part in parts], axis=0))
+    return found
 
 
 def _trained(

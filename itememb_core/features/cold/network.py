@@ -1,6 +1,7 @@
 """The network from features to where behaviour puts an item: embedding, context and bias."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,10 @@ from itememb_core.features.cold.inputs import NodeInputs
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
+
+
+#: Share of inputs and units that a step of training drops.
+DROPPED: Final = 0.3
 
 
 class Behaviour(NamedTuple):
@@ -36,6 +41,16 @@ class Scale(NamedTuple):
     context: float
     bias: float
     spread: float
+
+    def down(self, columns: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Joined columns [n, 2 dim + 1] of an item model in these units."""
+        dim = (columns.shape[1] - 1) // 2
+        parts = [
+            columns[:, :dim],
+            columns[:, dim : 2 * dim] / self.context,
+            (columns[:, -1:] - self.bias) / self.spread,
+        ]
+        return np.concatenate(parts, axis=1).astype(np.float32)
 
 
 class Outputs(NamedTuple):
@@ -88,10 +103,12 @@ class Reader:
 def make_network(
     width: int, categories: int, dim: int, hidden: int, category_dim: int, seed: int
 ) -> "Module":
-    """A perceptron of two hidden layers, the second added to the first, over values and categories.
+    """A perceptron of two hidden layers over values and categories, which starts as nothing.
 
-    The categories of a path are trained rows that add up (He et al., "Deep residual learning",
-    2016, for the second layer): a level says what its parent does not.
+    Its output is what is added to the mean of an item's category (He et al., "Deep residual
+    learning", 2016): before it has learned anything it is as good as that. The categories of a
+    path are trained rows that add up: a level says what its parent does not. Inputs and units are
+    dropped at random in training (Srivastava et al., JMLR 15, 2014).
 
     Args:
         width: Of the values.
@@ -102,26 +119,42 @@ def make_network(
         seed: Of the first weights.
     """
     import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = _network_class()(width, categories, dim, hidden, category_dim)
+        with torch.no_grad():
+            made.category.weight.mul_(0.05)
+            made.out.weight.zero_()
+            made.out.bias.zero_()
+    return made
+
+
+@cache
+def _network_class() -> Any:
+    """The module's class; torch is imported only where it is needed."""
+    import torch
     from torch import nn
 
     class FeatureNetwork(nn.Module):
-        def __init__(self) -> None:
+        def __init__(
+            self, width: int, categories: int, dim: int, hidden: int, category_dim: int
+        ) -> None:
             super().__init__()
+            self.dim = dim
             self.category = nn.Embedding(categories + 1, category_dim, padding_idx=categories)
             self.first = nn.Linear(width + category_dim, hidden)
             self.second = nn.Linear(hidden, hidden)
             self.out = nn.Linear(hidden, 2 * dim + 1)
+            self.dropped = nn.Dropout(DROPPED)
 
-        def forward(self, values: "Tensor", rows: "Tensor") -> Outputs:
+        def forward(self, values: "Tensor", rows: "Tensor", base: "Tensor") -> Outputs:
             path = self.category(rows).sum(dim=1)  # [n, category_dim]
-            hidden = nn.functional.gelu(self.first(torch.cat([values, path], dim=1)))
+            read = self.dropped(torch.cat([values, path], dim=1))
+            hidden = nn.functional.gelu(self.first(read))
             hidden = hidden + nn.functional.gelu(self.second(hidden))
-            found = self.out(hidden)
+            found = base + self.out(self.dropped(hidden))
+            dim = self.dim
             return Outputs(found[:, :dim], found[:, dim : 2 * dim], found[:, 2 * dim])
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made = FeatureNetwork()
-        with torch.no_grad():
-            made.category.weight.mul_(0.05)
-    return made
+    return FeatureNetwork

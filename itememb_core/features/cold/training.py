@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from itememb_core.features.cold.baselines import CategoryMeans, joined
 from itememb_core.features.cold.inputs import NodeInputs
 from itememb_core.features.cold.network import Behaviour, Outputs, Reader, Scale, make_network
 from itememb_core.items.training.data import Pairs
@@ -55,20 +56,25 @@ class Trained:
     scale: Scale
     categories: NDArray[np.int64]
 
-    def predict(self, inputs: NodeInputs, nodes: NDArray[np.int64]) -> Behaviour:
-        """Where behaviour would put nodes, by their features alone."""
+    def predict(
+        self, inputs: NodeInputs, base: NDArray[np.float32], nodes: NDArray[np.int64]
+    ) -> Behaviour:
+        """Where behaviour would put nodes, by their features alone.
+
+        Args:
+            inputs: Features of all nodes.
+            base: ``CategoryMeans.of`` the nodes, [n, 2 dim + 1].
+            nodes: int64 [n].
+        """
         import torch
 
-        reader = Reader(inputs, self.categories)
-        parts = []
+        reader, parts = Reader(inputs, self.categories), []
+        self.network.eval()
         with torch.no_grad():
-            for low in range(0, len(nodes), BLOCK):
+            for low in range(0, max(len(nodes), 1), BLOCK):
                 values, rows = reader.read(torch.from_numpy(nodes[low : low + BLOCK]))
-                parts.append(_scaled(self.network(values, rows), self.scale))
-        if not parts:
-            values, rows = reader.read(torch.zeros(0, dtype=torch.int64))
-            with torch.no_grad():
-                parts.append(_scaled(self.network(values, rows), self.scale))
+                means = torch.from_numpy(self.scale.down(base[low : low + BLOCK]))
+                parts.append(_scaled(self.network(values, rows, means), self.scale))
         return Behaviour(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
@@ -101,15 +107,31 @@ def train(
     dim = targets.behaviour.embedding.shape[1]
     width, categories = reader.values.shape[1], int(known.max(initial=-1)) + 1
     network = make_network(width, categories, dim, settings.hidden, settings.category_dim, seed)
-    losses = _Losses(reader, targets, scale, settings, np.random.default_rng([seed, 1]))
-    _descend(network, losses, settings, progress)
+    means = CategoryMeans(inputs.paths, targets.behaviour, targets.weight, targets.nodes)
+    base = scale.down(means.of(targets.nodes, leave_out=True))
+    losses = _Losses(reader, base, targets, scale, settings, seed)
+    _descend(network, losses, settings, seed, progress)
     return Trained(network, scale, known)
 
 
 def _descend(
-    network: "Module", losses: "_Losses", settings: FeatureModelSettings, progress: Progress
+    network: "Module",
+    losses: "_Losses",
+    settings: FeatureModelSettings,
+    seed: int,
+    progress: Progress,
 ) -> None:
     """Take the steps."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):  # what is dropped is drawn from it
+        torch.manual_seed(seed)
+        _steps(network, losses, settings, progress)
+
+
+def _steps(
+    network: "Module", losses: "_Losses", settings: FeatureModelSettings, progress: Progress
+) -> None:
     import torch
 
     steps = settings.steps
@@ -133,21 +155,24 @@ class _Losses:
     def __init__(
         self,
         reader: Reader,
+        base: NDArray[np.float32],
         targets: Targets,
         scale: Scale,
         settings: FeatureModelSettings,
-        rng: np.random.Generator,
+        seed: int,
     ) -> None:
         import torch
 
-        self.reader, self.settings, self.rng, self.scale = reader, settings, rng, scale
-        embedding, context, bias = targets.behaviour
+        self.reader, self.settings, self.scale = reader, settings, scale
+        self.rng = np.random.default_rng([seed, 1])
+        self.base = torch.from_numpy(base)
+        self.place = np.full(len(targets.weight), -1, np.int64)
+        self.place[targets.nodes] = np.arange(len(targets.nodes))
         self.nodes = targets.nodes
-        self.context = torch.tensor(context)
-        wanted = [embedding, context / scale.context, ((bias - scale.bias) / scale.spread)[:, None]]
-        self.wanted = torch.from_numpy(np.concatenate(wanted, axis=1).astype(np.float32))
+        self.context = torch.tensor(targets.behaviour.context)
+        self.wanted = torch.from_numpy(scale.down(joined(targets.behaviour.take(self.nodes))))
         self.weight = torch.from_numpy(targets.weight)
-        self.channels = list(channel_draws(targets.pairs, targets.nodes, len(bias)))
+        self.channels = list(channel_draws(targets.pairs, targets.nodes, len(self.place)))
         mass = np.sqrt([draw.cumulative[-1] for draw in self.channels])
         self.share = mass / mass.sum() if len(mass) else mass
 
@@ -156,14 +181,15 @@ class _Losses:
         loss = self.settings.regression * self._regression(network)
         return loss + self._contrast(network) if self.channels else loss
 
-    def _read(self, nodes: NDArray[np.int64]) -> "tuple[Tensor, Tensor]":
-        """Rows of nodes; some paths lose their narrow levels."""
+    def _read(self, nodes: NDArray[np.int64]) -> "tuple[Tensor, Tensor, Tensor]":
+        """What the network reads of nodes to learn from; some paths lose their narrow levels."""
         import torch
 
         depth = self.reader.levels
         cut = self.rng.integers(1, depth + 1, len(nodes))
         levels = np.where(self.rng.random(len(nodes)) < LEVELS_LOST, cut, depth)
-        return self.reader.read(torch.from_numpy(nodes), torch.from_numpy(levels))
+        values, rows = self.reader.read(torch.from_numpy(nodes), torch.from_numpy(levels))
+        return values, rows, self.base[torch.from_numpy(self.place[nodes])]
 
     def _regression(self, network: "Module") -> "Tensor":
         import torch
@@ -171,9 +197,9 @@ class _Losses:
         size = min(self.settings.batch_size, len(self.nodes))
         nodes = self.nodes[self.rng.integers(0, len(self.nodes), size)]
         found = network(*self._read(nodes))
-        joined = torch.cat([found.embedding, found.context, found.bias[:, None]], dim=1)
-        rows = torch.from_numpy(nodes)
-        return (self.weight[rows] * (joined - self.wanted[rows]).square().sum(dim=1)).mean()
+        columns = torch.cat([found.embedding, found.context, found.bias[:, None]], dim=1)
+        rows, places = torch.from_numpy(nodes), torch.from_numpy(self.place[nodes])
+        return (self.weight[rows] * (columns - self.wanted[places]).square().sum(dim=1)).mean()
 
     def _contrast(self, network: "Module") -> "Tensor":
         import torch

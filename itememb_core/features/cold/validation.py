@@ -15,6 +15,13 @@ from itememb_core.items.training.data import Pairs
 
 #: Methods, as ``*_evaluation`` names them.
 WARM, FEATURES, CATEGORIES, CONTENT = "warm", "features", "category_means", "content_means"
+#: Means of two predictions, which err in different ways.
+MIXED: Final = {
+    "features+content_means": (FEATURES, CONTENT),
+    "category_means+content_means": (CATEGORIES, CONTENT),
+}
+#: Predictions, the plainest first.
+PLAIN: Final = (CATEGORIES, CONTENT, FEATURES, *MIXED)
 #: Queries of a channel at most, and fewest from which anything is concluded.
 QUERIES, ENOUGH = 2_000, 100
 #: Candidates that a query's target is ranked among at most, when warm items are ranked.
@@ -63,8 +70,7 @@ class ColdFigures(NamedTuple):
 
     def best(self) -> str:
         """The prediction with the most hits; of equal ones the plainest."""
-        plain = (CATEGORIES, CONTENT, FEATURES)
-        return max(plain, key=lambda name: float(self.hits[name].mean()))
+        return max(PLAIN, key=lambda name: float(self.hits[name].mean()))
 
     def helps(self, rng: np.random.Generator) -> bool:
         """Whether the best prediction is above chance: the lower end of its 95 % interval."""

@@ -12,7 +12,7 @@ from itememb_core.parts import Threads
 from itememb_core.report.training import training_plot
 from itememb_core.settings import RecommendationsSettings
 from itememb_core.users.model import UserModel
-from itememb_core.users.recommendations import recommendations, user_embeddings
+from itememb_core.users.recommendations import cold_places, recommendations, user_embeddings
 from itememb_core.users.towers import towers_state
 from itememb_core.users.training.fit import fit_user_model
 from tests.worlds.pickled import Pickled
@@ -175,3 +175,28 @@ def test_no_targets_and_no_events(tmp_path):
     assert (model.reason, model.epochs) == ("there are no events", 0)
     assert lists(model, packed, items).empty
     assert vectors(model, packed).schema == schemas.user_embeddings(SMALL.dim)
+
+
+def test_cold_items_have_the_last_places_of_each_stretch(tmp_path):
+    model, packed, items = fitted(tmp_path)
+    told = replace(items, cold=items.targets[[3, 7]])
+    names = set(items.names(told.cold).to_pylist())
+    table = lists(model, packed, told, k=10, cold_share=0.2)
+    placed = table[table["rank"].isin([5, 10])]
+    assert set(placed.item_id) == names
+    assert (placed.groupby("user_id").size() == 2).all()
+    assert (
+        placed[placed["rank"] == 5].score.values >= placed[placed["rank"] == 10].score.values
+    ).all()
+    warm = lists(model, packed, items, k=8, cold_share=0.0)
+    rest = table[~table["rank"].isin([5, 10])]
+    assert rest.item_id.tolist() == warm.item_id.tolist()
+    assert table["rank"].tolist() == [*range(1, 11)] * table.user_id.nunique()
+
+
+@pytest.mark.parametrize(
+    ("k", "share", "cold", "places"),
+    [(100, 0.05, 50, [19, 39, 59, 79, 99]), (10, 0.2, 1, [9]), (10, 0.0, 5, []), (5, 0.1, 9, [])],
+)
+def test_cold_places_are_even(k, share, cold, places):
+    assert cold_places(k, share, cold).tolist() == places

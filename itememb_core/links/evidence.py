@@ -1,6 +1,9 @@
-"""Price and brand of items on receipts and in the catalog, compared by pair; never their ids."""
+"""Price and brand of items on receipts and in the catalog, compared by pair; never their ids.
 
-from typing import NamedTuple
+Texts have a folder of their own; the receipts' summary holds what they are compared by.
+"""
+
+from typing import Final, NamedTuple
 
 import ibis.expr.types as ir
 import numpy as np
@@ -9,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core.edges.pairs import int64
+from itememb_core.features.content.sources import receipt_texts
 from itememb_core.items.vocabulary import UNKNOWN, node_index
 from itememb_core.links.nodes import LinkNodes
 from itememb_core.services import RECEIPTS, RETAIL
@@ -17,32 +21,42 @@ from itememb_core.services import RECEIPTS, RETAIL
 QUANTILES = (0.1, 0.5, 0.9)
 
 
+#: Texts of receipts that have none.
+NO_TEXTS: Final = pa.schema([("item_id", pa.string()), ("title", pa.string())]).empty_table()
+
+
 class ReceiptFacts(NamedTuple):
     """Summaries of receipt lines, from any engine.
 
     Attributes:
         prices: item_id, low, middle, high: quantiles of its lines' prices.
         brands: item_id, brand_id, n: lines that name the brand.
+        texts: item_id, title: the text that most lines have.
     """
 
     prices: pa.Table
     brands: pa.Table
+    texts: pa.Table = NO_TEXTS
 
 
 def receipt_facts(receipts: ir.Table) -> ReceiptFacts:
-    """Summarise receipt lines; lines without price or brand do not count for it.
+    """Summarise receipt lines; lines without price, brand or text do not count for it.
 
     Args:
-        receipts: Rows of ``schemas.EVENTS``, nothing after the cut.
+        receipts: Rows of ``schemas.EVENTS``, nothing after the cut; ``title`` may be missing.
     """
     priced = receipts.filter(receipts.price.notnull())
     low, middle, high = (priced.price.quantile(share) for share in QUANTILES)
     prices = priced.group_by("item_id").agg(low=low, middle=middle, high=high)
     branded = receipts.filter(receipts.brand_id.notnull())
     brands = branded.group_by("item_id", "brand_id").agg(n=int64(branded.count()))
+    texts = NO_TEXTS
+    if "title" in receipts.columns:
+        texts = receipt_texts(receipts).order_by("item_id").to_pyarrow()
     return ReceiptFacts(
         prices.order_by("item_id").to_pyarrow(),
         brands.order_by("item_id", "brand_id").to_pyarrow(),
+        texts,
     )
 
 

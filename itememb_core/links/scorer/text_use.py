@@ -67,7 +67,8 @@ def text_use(
         seed: Of the resamples.
     """
     rows = np.flatnonzero(with_text(held))
-    place, candidates = held.place[rows], np.unique(held.lists.catalog[rows])
+    place, lists = held.place[rows], held.lists.take(rows)
+    candidates = np.unique(lists.catalog[lists.valid])
     both = scores[rows], scores_without[rows]
     top1 = [is_top1(each, place).astype(np.float64) for each in both]
     loss = [_log_losses(each, place, len(candidates)) for each in both]

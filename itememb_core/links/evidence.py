@@ -3,7 +3,7 @@
 Texts have a folder of their own; the receipts' summary holds what they are compared by.
 """
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import ibis.expr.types as ir
 import numpy as np
@@ -21,9 +21,6 @@ from itememb_core.services import RECEIPTS, RETAIL
 QUANTILES = (0.1, 0.5, 0.9)
 
 
-#: Texts of receipts that have none.
-NO_TEXTS: Final = pa.schema([("item_id", pa.string()), ("title", pa.string())]).empty_table()
-
 
 class ReceiptFacts(NamedTuple):
     """Summaries of receipt lines, from any engine.
@@ -31,12 +28,12 @@ class ReceiptFacts(NamedTuple):
     Attributes:
         prices: item_id, low, middle, high: quantiles of its lines' prices.
         brands: item_id, brand_id, n: lines that name the brand.
-        texts: item_id, title: the text that most lines have.
+        texts: item_id, title: the text that most lines have; ``None``: lines have no such column.
     """
 
     prices: pa.Table
     brands: pa.Table
-    texts: pa.Table = NO_TEXTS
+    texts: pa.Table | None = None
 
 
 def receipt_facts(receipts: ir.Table) -> ReceiptFacts:
@@ -50,7 +47,7 @@ def receipt_facts(receipts: ir.Table) -> ReceiptFacts:
     prices = priced.group_by("item_id").agg(low=low, middle=middle, high=high)
     branded = receipts.filter(receipts.brand_id.notnull())
     brands = branded.group_by("item_id", "brand_id").agg(n=int64(branded.count()))
-    texts = NO_TEXTS
+    texts = None
     if "title" in receipts.columns:
         texts = receipt_texts(receipts).order_by("item_id").to_pyarrow()
     return ReceiptFacts(

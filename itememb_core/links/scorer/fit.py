@@ -59,10 +59,10 @@ def fit_scorer(
     """Fit on held-out matches; choose the threshold on the opaque items' probabilities.
 
     Each match gives its list and a copy without the true match, an example of no match. Texts are
-    used where out-of-fold matches say that they help. The
-    probabilities are made for the opaque items: with ``no_match_share`` of them without a match, or
-    a share estimated from their scores. The threshold is the lowest at which their mean meets the
-    target; with few matches it is chosen on out-of-fold matches alone.
+    used where they help out of fold. The probabilities are made for the opaque items, with
+    ``no_match_share`` of them without a match, or a share estimated from their scores. The
+    threshold is the lowest at which their mean meets the target; with few matches it is chosen on
+    out-of-fold matches alone.
 
     Args:
         pool: The backtest's ``schemas.LINK_POOL``.
@@ -86,8 +86,7 @@ def fit_scorer(
     models = _calibrated_models(case, known, population, (trees, whole))
     labelled = out_of_fold_top1(case.held, case.counts, case.fold, models[1], population)
     acceptance = _accepted(labelled, opaque, models[0].calibration, unfitted)
-    rule = _rule(settings, population, unfitted.strict)
-    return _scorer(unfitted, models, acceptance, population, rule)
+    return _scorer(unfitted, models, acceptance, population, settings)
 
 
 def _scorer(
@@ -95,8 +94,9 @@ def _scorer(
     models: tuple[Fitted, tuple[Fitted, ...]],
     acceptance: Acceptance,
     population: Population,
-    rule: str,
+    settings: LinkScorerSettings,
 ) -> LinkScorer:
+    rule = _rule(settings, population, unfitted.strict)
     gains = models[0].trees.importances().tolist()
     return replace(
         unfitted,

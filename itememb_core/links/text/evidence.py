@@ -177,7 +177,7 @@ class PairWords:
 
 
 def text_evidence(
-    texts: pa.Table,
+    texts: pa.Table | None,
     catalog: pa.Table,
     vocabulary: pa.Table,
     nodes: LinkNodes,
@@ -187,13 +187,15 @@ def text_evidence(
     """Bring texts to the two sides; None where a side has none.
 
     Args:
-        texts: ``item_id``, ``title`` of receipt lines up to the cut.
+        texts: ``item_id``, ``title`` of receipt lines up to the cut, if they have any.
         catalog: ``schemas.CATALOG``; ``item_id`` and ``title`` are read.
         vocabulary: ``schemas.VOCABULARY``.
         nodes: The two sides.
         kept: Candidates of an item that will be kept by text; 0: texts are compared only.
         progress: Called after each block of texts.
     """
+    if texts is None:
+        return None
     left = texts_on_nodes(texts, RECEIPTS, vocabulary, nodes.receipts)
     right = texts_on_nodes(catalog, RETAIL, vocabulary, nodes.catalog)
     if not left.words or not right.words:

@@ -21,7 +21,6 @@ from itememb_core.services import RECEIPTS, RETAIL
 QUANTILES = (0.1, 0.5, 0.9)
 
 
-
 class ReceiptFacts(NamedTuple):
     """Summaries of receipt lines, from any engine.
 

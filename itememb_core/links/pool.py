@@ -14,7 +14,12 @@ from itememb_core.links import profiles
 from itememb_core.links.evidence import ItemFacts, ReceiptFacts, compare, item_facts
 from itememb_core.links.likelihood import PairScores, fit_shape
 from itememb_core.links.nodes import LinkNodes, link_nodes
-from itememb_core.links.text.evidence import COMPARISONS, TextEvidence, text_evidence
+from itememb_core.links.text.evidence import (
+    COMPARISONS,
+    LETTER,
+    TextEvidence,
+    text_evidence,
+)
 from itememb_core.parts import THREADS, PartExecutor
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.csls import CslsLists
@@ -86,7 +91,7 @@ def open_pool(
 ) -> Pool:
     """The best candidates of each query, by CSLS, the users' log-likelihood ratio, and text.
 
-    What is held at once: vectors and profiles of both sides, n-grams of their texts, 24 bytes a
+    What is held at once: vectors and profiles of both sides, n-grams of their texts, 48 bytes a
     pair of the pool, and ``settings.pairs_at_once`` a worker.
 
     Args:
@@ -129,6 +134,12 @@ class _Found(NamedTuple):
     rank_csls: NDArray[np.int16]
     rank_reverse: NDArray[np.int16]
     rank_text: NDArray[np.int32]
+    text: dict[str, NDArray[np.float32]]
+
+    @property
+    def text_users(self) -> NDArray[np.float32]:
+        """``users_llr`` less what the letters that the title does not explain take, [pairs]."""
+        return self.users_llr - np.float32(LETTER) * np.nan_to_num(self.text["text_missed"])
 
 
 class _Pairs:
@@ -169,16 +180,19 @@ class _Pairs:
         Two passes: a catalog item's best pairs are known after the first.
         """
         ids = vocabulary["item_id"].combine_chunks()
-        rivals = Rivals(len(self.catalog))
+        rivals, with_text = (Rivals(len(self.catalog)) for _ in range(2))
         kept: list[_Found] = []
         for found in parts.map(_Pairs.found, self, self.parts):
             rivals.add(found.users_llr, found.base)
+            with_text.add(found.text_users, found.base)
             kept.append(found)
             progress("link_pool: pairs", found.rows.stop, len(self.receipts))
         evidence = parts.map(_Pairs.evidence, self, kept)
         for found, columns in zip(kept, evidence, strict=True):
             lead = found.users_llr - rivals.of(found.users_llr, found.base)
             columns["users_llr_lead"] = lead
+            lead = found.text_users - with_text.of(found.text_users, found.base)
+            columns["text_users_lead"] = np.where(np.isnan(columns["text_missed"]), np.nan, lead)
             arrays = [
                 ids.take(pa.array(self.nodes.receipts[found.rows][found.query])),
                 ids.take(pa.array(self.nodes.catalog[found.base])),
@@ -205,7 +219,14 @@ class _Pairs:
             _ranks(by_csls.key, by_csls.rank, keys),
             _ranks(by_csls.key, self.near.reverse[rows].ravel(), keys),
             _ranks(by_text.key, by_text.rank, keys, np.int32),
+            self._texts(query + rows.start, base),
         )
+
+    def _texts(self, own: NDArray[np.int64], base: NDArray[np.int64]) -> dict[str, NDArray]:
+        """Comparisons of texts, float32 [pairs] each."""
+        if self.text is None:
+            return dict.fromkeys(COMPARISONS, np.full(len(own), np.nan, np.float32))
+        return self.text.compare(own, base)
 
     def _by_text(self, rows: slice, shared: "csr_matrix") -> "_List":
         """The best by the users' log-likelihood ratio less the logarithm of the rank by text.
@@ -239,12 +260,7 @@ class _Pairs:
         columns["monthly_correlation"] = _dots(*self.monthly, own, base)
         ends = self.ends[0][own] - self.ends[1][base]  # [pairs, 2]
         columns |= {"first_gap": ends[:, 0], "last_gap": ends[:, 1]}
-        if self.text is None:
-            unknown = np.full(len(own), np.nan, np.float32)
-            columns |= dict.fromkeys(COMPARISONS, unknown)
-        else:
-            columns |= self.text.compare(own, base)
-        return columns | compare(self.facts, own, base)
+        return columns | found.text | compare(self.facts, own, base)
 
 
 def _parts(queries: "csr_matrix", base: "csr_matrix", most: int) -> list[slice]:

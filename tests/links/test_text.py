@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itememb_core.links.nodes import link_nodes
 from itememb_core.links.pool import link_pool
 from itememb_core.links.text.abbreviations import as_letters, likeness
-from itememb_core.links.text.evidence import COMPARISONS, PairWords, text_evidence
+from itememb_core.links.text.evidence import COMPARISONS, LETTER, PairWords, text_evidence
 from itememb_core.links.text.ngrams import Ngrams, nearest_titles
 from itememb_core.links.text.words import CHARS, LETTERS, WORDS, skeleton, texts_on_nodes, words_of
 from itememb_core.schemas import CATALOG
@@ -113,6 +113,7 @@ def test_what_is_left_without_some_vowels_fits_fully(word, data):
     assert fits(word[: data.draw(st.integers(1, len(word)))], word, cut=True) == 1
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(LATIN, min_size=1, max_size=9), st.lists(LATIN, min_size=1, max_size=9))
 def test_words_are_compared_the_same_alone_and_together(left, right):
     pairs = [(i, j) for i in range(len(left)) for j in range(len(right))]
@@ -127,9 +128,10 @@ def test_words_are_compared_the_same_alone_and_together(left, right):
 def test_shares_that_are_explained_by_hand():
     texts = [["mlk", "wht", "16"], ["bnn", "xyz"]]
     words = PairWords(texts, [["milk", "white", "16"], ["banana", "milk"]])
-    text, title, numbers = words.explained(np.array([0, 0, 1]), np.array([0, 1, 1]))
+    text, missed, title, numbers = words.explained(np.array([0, 0, 1]), np.array([0, 1, 1]))
     # Letters: 3 + 3 + 2 of 8; of the second title only mlk. Numbers: that title has none.
     assert text == pytest.approx([1, 3 / 8, 3 / 6])
+    assert missed == pytest.approx([0, 5, 3])
     assert numbers == pytest.approx([1, np.nan, np.nan], nan_ok=True)
     rare, common = np.log(3 / 2) + 1, 1.0  # banana in one of two titles, milk in both
     assert title == pytest.approx([1, common / (rare + common), rare / (rare + common)])
@@ -211,7 +213,10 @@ def named(world, catalog):
 
 def test_without_texts_the_pool_is_what_it_was():
     world, pool = worlds_pool()
-    assert all(pool[name].null_count == pool.num_rows for name in ("rank_text", *COMPARISONS))
+    assert all(
+        pool[name].null_count == pool.num_rows
+        for name in ("rank_text", "text_users_lead", *COMPARISONS)
+    )
     for texts, catalog in (
         (named(world, False), titles()),
         (titles(), named(world, True)),
@@ -241,6 +246,19 @@ def test_texts_find_candidates_and_are_compared_in_every_pair():
     _, compared = worlds_pool(texts, catalog, by_text=0)
     assert compared.num_rows == plain.num_rows
     assert compared["text_cosine"].null_count < compared.num_rows
+
+
+def test_the_lead_with_texts_is_over_receipt_items_that_the_text_fits():
+    world, _ = worlds_pool()
+    _, pool = worlds_pool(named(world, False), named(world, True))
+    own = pool.to_pandas()
+    own["both"] = own.users_llr - LETTER * own.text_missed.fillna(0)
+    assert own.text_users_lead.isna().equals(own.text_missed.isna())
+    for _, rows in own.groupby("catalog_item"):
+        for row in rows[rows.text_missed.notna()].itertuples():
+            others = rows.both[rows.receipt_item != row.receipt_item]
+            best = max(others.max(), 0.0) if len(others) else 0.0
+            assert row.text_users_lead == pytest.approx(row.both - best, abs=1e-3)
 
 
 def test_users_tell_apart_what_the_text_cannot():

@@ -22,6 +22,7 @@ from itememb_core.links.scorer.comparisons import (
 from itememb_core.links.scorer.fit import fit_scorer
 from itememb_core.links.scorer.model import NEVER, LinkScorer, logits
 from itememb_core.links.scorer.text_use import found_without_text, text_use
+from itememb_core.links.text.evidence import LETTER
 from itememb_core.schemas import CATALOG
 from itememb_core.settings import LinkPoolSettings, LinkScorerSettings
 from tests.worlds.links import World
@@ -50,16 +51,17 @@ FIT = [[0.9, 0.6, 0.6, NAN, NAN]]  # the fourth has no title, the fifth is paddi
 
 def test_features_of_texts_by_hand():
     fit = dict.fromkeys(("text_skeleton", "text_explained", "title_explained"), FIT)
-    x = features(lists(users_llr=[[1.0, 3.0, 2.0, 5.0, NAN]], **fit))
+    missed = [[0.0, 1.0, 2.0, NAN, NAN]]
+    x = features(lists(users_llr=[[1.0, 3.0, 2.0, 5.0, NAN]], text_missed=missed, **fit))
     assert all(np.isnan(values[4]) for values in x.values())
-    both = np.array([1 - np.log(1), 3 - np.log(3), 2 - np.log(3), 5 - np.log(4)])
+    both = np.array([1, 3 - LETTER, 2 - 2 * LETTER, 5 - LETTER])  # no title: the mean
     expected = {
         "text_fit": [0.9, 0.6, 0.6, NAN],
         "text_fit_gap": [0.3, -0.3, -0.3, NAN],
         "text_fit_rank": np.log1p([0, 1, 1, 3]),
         "text_users": both,
-        "text_users_gap": [*(both[:3] - both[3]), both[3] - both[1]],
-        "text_users_rank": np.log1p([2, 1, 3, 0]),
+        "text_users_gap": [*(both[:3] - both[3]), both[3] - both[0]],
+        "text_users_rank": np.log1p([1, 2, 3, 0]),
         "text_users_log_softmax": both - np.log(np.exp(both).sum() + 1),
     }
     for name, values in expected.items():

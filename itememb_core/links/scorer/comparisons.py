@@ -6,8 +6,8 @@ taken anew within the list for the same reason. Counts are shares of their side'
 what is learned on the backtest's days holds on more of them.
 
 Texts have features of their own. What the text cannot tell apart, the users may: beside the text's
-own comparisons stand those of the sum of both, the users' log-likelihood ratio less the logarithm
-of how many candidates the text fits as well, as if it gave each of them an equal share.
+own comparisons stand those of the sum of both, the users' log-likelihood ratio less what the
+letters take that the title does not explain.
 """
 
 from typing import Final
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from itememb_core.links.lists import PoolLists
 from itememb_core.links.nodes import Support
+from itememb_core.links.text.evidence import LETTER
 
 #: Columns of the pool that the scorer takes as they are.
 TAKEN: Final = (
@@ -56,8 +57,10 @@ TEXT_TAKEN: Final = (
     "text_cosine",
     "text_skeleton",
     "text_explained",
+    "text_missed",
     "title_explained",
     "text_numbers",
+    "text_users_lead",
 )
 
 #: The columns of texts whose mean is the fit of a text and a title.
@@ -129,8 +132,10 @@ def _text_columns(lists: PoolLists) -> dict[str, NDArray]:
     fit = np.where(np.isnan(known), np.float32(-1.0), known.round(5))  # no title: fits least
     fit[~lists.valid] = -np.inf
     better = _places(fit)
-    as_well = fit.shape[1] - _places(-fit)  # candidates that the text fits as well, itself too
-    both = lists.score("users_llr") - np.log(as_well).astype(np.float32)
+    missed = lists.compared["text_missed"]
+    count = np.maximum((~np.isnan(missed)).sum(axis=1, keepdims=True), 1)
+    mean = np.nansum(missed, axis=1, keepdims=True) / count  # where there is no title
+    both = lists.score("users_llr") - LETTER * np.where(np.isnan(missed), mean, missed)
     total = _log_sum(both)[:, None]
     with np.errstate(invalid="ignore"):  # padding less padding
         columns |= {"text_fit": known, "text_fit_gap": known - best_other(fit)}

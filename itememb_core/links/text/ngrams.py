@@ -113,12 +113,12 @@ def _best(
         kept = cosine >= np.partition(cosine, len(cosine) - most)[len(cosine) - most]
         title, cosine = title[kept], cosine[kept]
     order = np.lexsort((title, -cosine))
-    title, cosine = title[order].astype(np.int64), cosine[order]
+    ordered, cosine = title[order].astype(np.int64), cosine[order]
     last = np.searchsorted(-cosine, -cosine, side="right") - 1  # the last that ties
-    rank = items[title].cumsum()[last]
+    rank = items[ordered].cumsum()[last]
     before = np.searchsorted(-cosine, -cosine, side="left")
-    kept = np.concatenate([[0], items[title].cumsum()])[before] < most
-    return title[kept], rank[kept]
+    kept = np.concatenate([[0], items[ordered].cumsum()])[before] < most
+    return ordered[kept], rank[kept]
 
 
 def _rarest(texts: "csr_matrix", seen: NDArray[np.int64]) -> "csr_matrix":

@@ -75,15 +75,18 @@ def text_use(
     gains = np.stack([top1[0] - top1[1], loss[0] - loss[1]], axis=1)  # [matches, 2]
     low, high = bootstrap_intervals(gains, np.random.default_rng(seed))
     better, worse = low[0] > 0.0 or high[1] < 0.0, high[0] < 0.0 or low[1] > 0.0
+    means = [float(each.mean()) for each in (*top1, *loss)]
     return TextUse(
-        bool(better and not worse),
-        len(rows),
-        *(float(each.mean()) for each in top1),
-        float(low[0]),
-        float(high[0]),
-        *(float(each.mean()) for each in loss),
-        float(low[1]),
-        float(high[1]),
+        used=bool(better and not worse),
+        matches=len(rows),
+        top1=means[0],
+        top1_without=means[1],
+        top1_gain_low=float(low[0]),
+        top1_gain_high=float(high[0]),
+        log_loss=means[2],
+        log_loss_without=means[3],
+        log_loss_gain_low=float(low[1]),
+        log_loss_gain_high=float(high[1]),
     )
 
 

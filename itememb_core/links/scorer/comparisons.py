@@ -135,7 +135,8 @@ def _text_columns(lists: PoolLists) -> dict[str, NDArray]:
     missed = lists.compared["text_missed"]
     count = np.maximum((~np.isnan(missed)).sum(axis=1, keepdims=True), 1)
     mean = np.nansum(missed, axis=1, keepdims=True) / count  # where there is no title
-    both = lists.score("users_llr") - LETTER * np.where(np.isnan(missed), mean, missed)
+    took = LETTER * np.where(np.isnan(missed), mean, missed)
+    both = lists.score("users_llr") - took.astype(np.float32)
     total = _log_sum(both)[:, None]
     with np.errstate(invalid="ignore"):  # padding less padding
         columns |= {"text_fit": known, "text_fit_gap": known - best_other(fit)}

@@ -28,6 +28,7 @@ from itememb_core.links.scorer.acceptance import (
 from itememb_core.links.scorer.fit import labelled_top1, out_of_fold, out_of_fold_top1
 from itememb_core.links.scorer.model import LinkScorer
 from itememb_core.links.scorer.population import example_weights
+from itememb_core.links.scorer.text_use import TextUse
 from itememb_core.report.links import precision_coverage_plot, reliability_plot
 from itememb_core.schemas import EVALUATION
 from itememb_core.settings import LinkPoolSettings
@@ -145,7 +146,7 @@ def _rows(
             rows += _rank_rows(method, name, rank[seen])
         rows += _acceptance_rows(name, mask, top1, case)
         rows += _calibration_rows(name, mask, top1, case.scorer)
-    return rows + _scorer_rows(case.scorer)
+    return rows + _scorer_rows(case.scorer) + _text_rows(case.scorer.text)
 
 
 def _slices(held: HeldOut, counts: Support) -> dict[str, NDArray[np.bool_]]:
@@ -172,6 +173,8 @@ def _ranks(
         "cosine": _cosine_ranks(held, catalog, values),
         "channel_popularity": ranks_among(popular, counts.catalog[held.true_match]),
     }
+    if not np.isnan(held.lists.compared["rank_text"]).all():
+        ranks["text"] = _listed_ranks(held, "rank_text")
     if case.scorer.model is not None:
         scores = out_of_fold(held.lists, counts, case.fold, case.scorer.by_fold)
         ranks = {"scorer": _rank_in_list(scores, held.place)} | ranks
@@ -307,6 +310,30 @@ def _scorer_rows(scorer: LinkScorer) -> list[Row]:
         if value is not None:
             rows.append(("scorer", metric, "all", value, None, None))
     return rows
+
+
+def _text_rows(text: TextUse | None) -> list[Row]:
+    """The scorer with texts and without, out of fold, and whether they are used."""
+    if text is None:
+        return []
+    gains = (
+        (text.top1_gain_low, text.top1_gain_high),
+        (
+            text.log_loss_gain_low,
+            text.log_loss_gain_high,
+        ),
+    )
+    return [
+        ("scorer_with_text", "matches", "with_text", float(text.matches), None, None),
+        ("scorer_with_text", "used", "with_text", float(text.used), None, None),
+        ("scorer_with_text", "hit@1", "with_text", text.top1, None, None),
+        ("scorer_without_text", "hit@1", "with_text", text.top1_without, None, None),
+        ("scorer_with_text", "hit@1_gain", "with_text", text.top1 - text.top1_without, *gains[0]),
+        ("scorer_with_text", "log_loss", "with_text", text.log_loss, None, None),
+        ("scorer_without_text", "log_loss", "with_text", text.log_loss_without, None, None),
+        ("scorer_with_text", "log_loss_gain", "with_text",
+         text.log_loss - text.log_loss_without, *gains[1]),
+    ]  # fmt: skip
 
 
 def _plots(top1: dict[str, LabelledTop1], case: _Case) -> dict[str, bytes]:

@@ -1,4 +1,7 @@
-"""Price and brand of items on receipts and in the catalog, compared by pair; never their ids."""
+"""Price and brand of items on receipts and in the catalog, compared by pair; never their ids.
+
+Texts have a folder of their own; the receipts' summary holds what they are compared by.
+"""
 
 from typing import NamedTuple
 
@@ -9,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core.edges.pairs import int64
+from itememb_core.features.content.sources import receipt_texts
 from itememb_core.items.vocabulary import UNKNOWN, node_index
 from itememb_core.links.nodes import LinkNodes
 from itememb_core.services import RECEIPTS, RETAIL
@@ -23,26 +27,32 @@ class ReceiptFacts(NamedTuple):
     Attributes:
         prices: item_id, low, middle, high: quantiles of its lines' prices.
         brands: item_id, brand_id, n: lines that name the brand.
+        texts: item_id, title: the text that most lines have; ``None``: lines have no such column.
     """
 
     prices: pa.Table
     brands: pa.Table
+    texts: pa.Table | None = None
 
 
 def receipt_facts(receipts: ir.Table) -> ReceiptFacts:
-    """Summarise receipt lines; lines without price or brand do not count for it.
+    """Summarise receipt lines; lines without price, brand or text do not count for it.
 
     Args:
-        receipts: Rows of ``schemas.EVENTS``, nothing after the cut.
+        receipts: Rows of ``schemas.EVENTS``, nothing after the cut; ``title`` may be missing.
     """
     priced = receipts.filter(receipts.price.notnull())
     low, middle, high = (priced.price.quantile(share) for share in QUANTILES)
     prices = priced.group_by("item_id").agg(low=low, middle=middle, high=high)
     branded = receipts.filter(receipts.brand_id.notnull())
     brands = branded.group_by("item_id", "brand_id").agg(n=int64(branded.count()))
+    texts = None
+    if "title" in receipts.columns:
+        texts = receipt_texts(receipts).order_by("item_id").to_pyarrow()
     return ReceiptFacts(
         prices.order_by("item_id").to_pyarrow(),
         brands.order_by("item_id", "brand_id").to_pyarrow(),
+        texts,
     )
 
 

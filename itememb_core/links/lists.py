@@ -54,6 +54,14 @@ class PoolLists:
         hit = np.arange(self.catalog.shape[1]) == place[:, None]  # [n, size]
         return self.only(~hit)
 
+    def without_text(self) -> "PoolLists":
+        """The lists without the candidates that the text alone found."""
+        by_text = ~np.isnan(self.compared["rank_text"])
+        if not by_text.any():
+            return self
+        others = ~(np.isnan(self.compared["rank_csls"]) & np.isnan(self.compared["rank_users"]))
+        return self.only(self.valid & (others | ~by_text))
+
     def only(self, kept: NDArray[np.bool_]) -> "PoolLists":
         """The lists without the candidates where ``kept`` [n, size] is false."""
         compared = {name: np.where(kept, v, np.float32("nan")) for name, v in self.compared.items()}

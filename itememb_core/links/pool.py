@@ -1,4 +1,4 @@
-"""``link_pool``: blocking by vectors and by shared users, with the comparisons of each pair."""
+"""``link_pool``: blocking by vectors, users and text, with the comparisons of each pair."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +14,12 @@ from itememb_core.links import profiles
 from itememb_core.links.evidence import ItemFacts, ReceiptFacts, compare, item_facts
 from itememb_core.links.likelihood import PairScores, fit_shape
 from itememb_core.links.nodes import LinkNodes, link_nodes
+from itememb_core.links.text.evidence import (
+    COMPARISONS,
+    LETTER,
+    TextEvidence,
+    text_evidence,
+)
 from itememb_core.parts import THREADS, PartExecutor
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.csls import CslsLists
@@ -40,7 +46,7 @@ class LinkData:
         vocabulary: ``schemas.VOCABULARY``, in the same order.
         user_items: ``day`` and ``schemas.USER_ITEMS``.
         facts: Of receipt lines.
-        catalog: ``schemas.CATALOG``; item_id, price and brand_id are read.
+        catalog: ``schemas.CATALOG``; item_id, price, brand_id and title are read.
     """
 
     embeddings: pa.Table
@@ -83,10 +89,10 @@ def open_pool(
     progress: Progress = silent,
     parts: PartExecutor = THREADS,
 ) -> Pool:
-    """The best candidates of each query, by CSLS and by the users' log-likelihood ratio.
+    """The best candidates of each query, by CSLS, the users' log-likelihood ratio, and text.
 
-    What is held at once: vectors and profiles of both sides, 20 bytes a pair of the pool, and
-    ``settings.pairs_at_once`` a worker.
+    What is held at once: vectors and profiles of both sides, n-grams of their texts, 48 bytes a
+    pair of the pool, and ``settings.pairs_at_once`` a worker.
 
     Args:
         data: Vectors, purchases and facts.
@@ -107,7 +113,10 @@ def open_pool(
     if not len(nodes.receipts) or not len(nodes.catalog):
         return Pool({}, iter(()))
     near, about = near_lists(values[nodes.receipts], values[nodes.catalog], settings, progress)
-    pairs = _Pairs(data, values, nodes, near, settings)
+    text = text_evidence(
+        data.facts.texts, data.catalog, data.vocabulary, nodes, settings.by_text, progress
+    )
+    pairs = _Pairs(data, values, nodes, (near, text), settings)
     return Pool(about | pairs.cut, pairs.tables(data.vocabulary, progress, parts))
 
 
@@ -124,6 +133,13 @@ class _Found(NamedTuple):
     rank_users: NDArray[np.int16]
     rank_csls: NDArray[np.int16]
     rank_reverse: NDArray[np.int16]
+    rank_text: NDArray[np.int32]
+    text: dict[str, NDArray[np.float32]]
+
+    @property
+    def text_users(self) -> NDArray[np.float32]:
+        """``users_llr`` less what the letters that the title does not explain take, [pairs]."""
+        return self.users_llr - np.float32(LETTER) * np.nan_to_num(self.text["text_missed"])
 
 
 class _Pairs:
@@ -134,10 +150,10 @@ class _Pairs:
         data: LinkData,
         values: NDArray[np.float32],
         nodes: LinkNodes,
-        near: CslsLists,
+        near: tuple[CslsLists, TextEvidence | None],
         settings: LinkPoolSettings,
     ) -> None:
-        self.nodes, self.near, self.settings = nodes, near, settings
+        self.nodes, (self.near, self.text), self.settings = nodes, near, settings
         self.receipts, self.catalog = values[nodes.receipts], values[nodes.catalog]
         bought = profiles.purchases(data.user_items, data.vocabulary, nodes)
         self.scores: dict[str, PairScores] = {}
@@ -164,16 +180,19 @@ class _Pairs:
         Two passes: a catalog item's best pairs are known after the first.
         """
         ids = vocabulary["item_id"].combine_chunks()
-        rivals = Rivals(len(self.catalog))
+        rivals, with_text = (Rivals(len(self.catalog)) for _ in range(2))
         kept: list[_Found] = []
         for found in parts.map(_Pairs.found, self, self.parts):
             rivals.add(found.users_llr, found.base)
+            with_text.add(found.text_users, found.base)
             kept.append(found)
             progress("link_pool: pairs", found.rows.stop, len(self.receipts))
         evidence = parts.map(_Pairs.evidence, self, kept)
         for found, columns in zip(kept, evidence, strict=True):
             lead = found.users_llr - rivals.of(found.users_llr, found.base)
             columns["users_llr_lead"] = lead
+            lead = found.text_users - with_text.of(found.text_users, found.base)
+            columns["text_users_lead"] = np.where(np.isnan(columns["text_missed"]), np.nan, lead)
             arrays = [
                 ids.take(pa.array(self.nodes.receipts[found.rows][found.query])),
                 ids.take(pa.array(self.nodes.catalog[found.base])),
@@ -188,7 +207,8 @@ class _Pairs:
         shared = users.shared(rows)
         by_users = _best(shared, users.ratios(shared, rows), self.settings.by_users)
         by_csls = _listed(self.near.candidate[rows], m)
-        keys = np.union1d(by_users.key, by_csls.key)
+        by_text = self._by_text(rows, shared)
+        keys = np.unique(np.concatenate([by_users.key, by_csls.key, by_text.key]))
         query, base = np.divmod(keys, m)
         return _Found(
             rows,
@@ -198,7 +218,32 @@ class _Pairs:
             _ranks(by_users.key, by_users.rank, keys),
             _ranks(by_csls.key, by_csls.rank, keys),
             _ranks(by_csls.key, self.near.reverse[rows].ravel(), keys),
+            _ranks(by_text.key, by_text.rank, keys, np.int32),
+            self._texts(query + rows.start, base),
         )
+
+    def _texts(self, own: NDArray[np.int64], base: NDArray[np.int64]) -> dict[str, NDArray]:
+        """Comparisons of texts, float32 [pairs] each."""
+        if self.text is None:
+            return dict.fromkeys(COMPARISONS, np.full(len(own), np.nan, np.float32))
+        return self.text.compare(own, base)
+
+    def _by_text(self, rows: slice, shared: "csr_matrix") -> "_List":
+        """The best by the users' log-likelihood ratio less the logarithm of the rank by text.
+
+        As if the text gave each of r items that it fits as well 1 / r of the evidence: what it
+        cannot tell apart, the users do.
+        """
+        if self.text is None or not self.settings.by_text:
+            return _List(np.empty(0, np.int64), np.empty(0, np.int32))
+        near = self.text.near_items(rows, np.split(shared.indices, shared.indptr[1:-1]))
+        ratio = self.scores["users_llr"].at(shared, rows, near.query, near.base)
+        order = np.lexsort((near.base, np.log(near.rank) - ratio, near.query))
+        query = near.query[order]
+        place = np.arange(len(query)) - np.searchsorted(query, query)
+        order = order[place < self.settings.by_text]
+        key = near.query[order] * np.int64(len(self.catalog)) + near.base[order]
+        return _List(key, near.rank[order].astype(np.int32))
 
     def evidence(self, found: _Found) -> dict[str, NDArray]:
         """All columns of the pool but the ids and the lead, [pairs] each."""
@@ -215,7 +260,7 @@ class _Pairs:
         columns["monthly_correlation"] = _dots(*self.monthly, own, base)
         ends = self.ends[0][own] - self.ends[1][base]  # [pairs, 2]
         columns |= {"first_gap": ends[:, 0], "last_gap": ends[:, 1]}
-        return columns | compare(self.facts, own, base)
+        return columns | found.text | compare(self.facts, own, base)
 
 
 def _parts(queries: "csr_matrix", base: "csr_matrix", most: int) -> list[slice]:
@@ -266,10 +311,13 @@ def _listed(candidate: NDArray[np.int64], m: int) -> _List:
 
 
 def _ranks(
-    key: NDArray[np.int64], rank: NDArray[np.int32], wanted: NDArray[np.int64]
-) -> NDArray[np.int16]:
+    key: NDArray[np.int64],
+    rank: NDArray[np.int32],
+    wanted: NDArray[np.int64],
+    kind: type[np.signedinteger] = np.int16,
+) -> NDArray:
     """Rank of each wanted key, in ascending order and with all of ``key`` in it; 0: none."""
-    ranks = np.zeros(len(wanted), np.int16)
+    ranks = np.zeros(len(wanted), kind)
     ranks[np.searchsorted(wanted, key)] = rank
     return ranks
 

@@ -66,6 +66,20 @@ LINK_POOL: Final = (
     _PRICE,
     Column("price_gap_high", FLOAT32, "As price_gap, of the ninetieth percentile.", _LOGS),
     _BRAND,
+    Column("rank_text", INT32, "Catalog items whose title is at least as near the receipt text; "
+           "null: not listed.", "from 1"),
+    Column("text_cosine", FLOAT32, "Cosine of the n-grams of text and title; null: a side has no "
+           "text.", "0 to 1"),
+    Column("text_skeleton", FLOAT32, "As text_cosine, of words without their vowels.", "0 to 1"),
+    Column("text_explained", FLOAT32, "Share of the text's letters in words that abbreviate a word "
+           "of the title.", "0 to 1"),
+    Column("text_missed", FLOAT32, "The text's other letters.", "letters"),
+    Column("title_explained", FLOAT32, "Share of the title's words, rare ones counting more, that "
+           "a word of the text abbreviates.", "0 to 1"),
+    Column("text_numbers", FLOAT32, "Share of the text's numbers that the title has; null: a side "
+           "has none.", "0 to 1"),
+    Column("text_users_lead", FLOAT32, "As users_llr_lead, of users_llr less 2.87 a letter that is "
+           "missed; null: a side has no text.", "difference of log-likelihood ratios"),
 )  # fmt: skip
 
 #: The evidence of the pool stands beside, for people.

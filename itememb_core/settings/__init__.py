@@ -191,6 +191,12 @@ class LinkPoolSettings(StageSettings):
     by_users: int = Field(
         40, ge=0, le=1000, description="Candidates by the users who bought both, united with them."
     )
+    by_text: int = Field(
+        40,
+        ge=0,
+        le=1000,
+        description="Candidates by receipt text and title, equal ones by users, united with them.",
+    )
     csls_neighbors: int = Field(10, ge=1, description="Neighbourhood of CSLS.")
     exact_up_to: int = Field(
         100_000, ge=0, description="Most items of a side compared one by one; more: an index."

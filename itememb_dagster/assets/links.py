@@ -34,7 +34,7 @@ def _pool(
     receipts: ir.Table,
     catalog: ir.Table,
 ) -> Iterator[pa.Table]:
-    """Candidates by vectors and by users; the reason in the metadata where there are none."""
+    """Candidates by vectors, users and text; the reason in the metadata where there are none."""
     settings = ctx.settings.link_pool
     ctx.nothing = no_links_reason(vocabulary, settings)
     if not ctx.settings.item_model.bridge:  # no pair across channels: nor are their users compared
@@ -44,7 +44,7 @@ def _pool(
         vocabulary,
         user_items.to_pyarrow(),
         receipt_facts(receipts),
-        catalog.select("item_id", "price", "brand_id").to_pyarrow(),
+        catalog.select("item_id", "price", "brand_id", "title").to_pyarrow(),
     )
     pool = open_pool(data, settings, ctx.settings.item_model.dim, ctx.progress)
     ctx.metadata |= pool.about

@@ -53,13 +53,19 @@ SLACK, PART = 0.03, 0.6
 
 def make(name: str, work: Path, households: float | None) -> tuple[Path, Path]:
     """Write a world and make its links; the lake and the truth."""
-    folder = work / name.replace(" ", "_").replace("%", "pc")
     options = WORLDS[name] | ({"households": households} if households else {})
+    return make_lake(name, work / _file(name), options)
+
+
+def make_lake(
+    name: str, folder: Path, options: dict[str, Any], select: str = SELECT
+) -> tuple[Path, Path]:
+    """Write a world of these options and make the tables selected; the lake and the truth."""
     raw, lake = folder / "raw", folder / "lake"
     if not (raw / "users.pq").is_file():
         write_demo(raw, DemoSettings(**options))
     place = Place.from_env(str(raw), str(lake), None, None)
-    outcome = Runner(Request(place, Settings(), None, None, SELECT, False)).run()
+    outcome = Runner(Request(place, Settings(), None, None, select, False)).run()
     if outcome.errors:
         print(f"{name}: {'; '.join(outcome.errors)}", file=sys.stderr)
     return lake, folder / "raw_truth.parquet"
@@ -85,6 +91,10 @@ def evaluate(lake: Path, truth_file: Path) -> dict[str, Any]:
         "low": float(low),
         "high": float(high),
         "coverage": _coverage(learned, truth),
+        "coverage_all": float(
+            learned["receipt_item"].map(truth.true_match).notna().sum()
+            / max(int(truth.true_match.notna().sum()), 1)
+        ),
         "hindsight_accepted": len(best),
         "hindsight_coverage": _coverage(best, truth),
         "hit@1": _coverage(first[right_links(first, truth)], truth),

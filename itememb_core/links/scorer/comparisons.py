@@ -4,6 +4,10 @@ Everything about CSLS is relative to the other candidates of the same list, so t
 receipt item, which the removal of the true match would have changed, is in none of it; ranks are
 taken anew within the list for the same reason. Counts are shares of their side's total, so that
 what is learned on the backtest's days holds on more of them.
+
+Texts have features of their own. What the text cannot tell apart, the users may: beside the text's
+own comparisons stand those of the sum of both, the users' log-likelihood ratio less what the
+letters take that the title does not explain.
 """
 
 from typing import Final
@@ -13,6 +17,7 @@ from numpy.typing import NDArray
 
 from itememb_core.links.lists import PoolLists
 from itememb_core.links.nodes import Support
+from itememb_core.links.text.evidence import LETTER
 
 #: Columns of the pool that the scorer takes as they are.
 TAKEN: Final = (
@@ -47,16 +52,61 @@ FEATURES: Final = (
     "log_count_gap",
 )
 
+#: Columns of the pool that compare text and title, which the scorer takes as they are.
+TEXT_TAKEN: Final = (
+    "text_cosine",
+    "text_skeleton",
+    "text_explained",
+    "text_missed",
+    "title_explained",
+    "text_numbers",
+    "text_users_lead",
+)
 
-def candidate_features(lists: PoolLists, counts: Support) -> NDArray[np.float32]:
-    """Features of every candidate, float32 [n, size, len(FEATURES)]; NaN where not known.
+#: The columns of texts whose mean is the fit of a text and a title.
+TEXT_FIT: Final = ("text_skeleton", "text_explained", "title_explained")
+
+#: What the scorer takes where texts are compared.
+WITH_TEXT: Final = (
+    *FEATURES,
+    *TEXT_TAKEN,
+    "text_fit",
+    "text_fit_gap",
+    "text_fit_rank",
+    "text_users",
+    "text_users_gap",
+    "text_users_rank",
+    "text_users_log_softmax",
+)
+
+
+def candidate_features(
+    lists: PoolLists, counts: Support, names: tuple[str, ...] = FEATURES
+) -> NDArray[np.float32]:
+    """Features of every candidate, float32 [n, size, len(names)]; NaN where not known.
 
     Args:
-        lists: The candidates of n receipt items.
+        lists: The candidates of n receipt items; without features of texts those that only the
+            text found are none, and nothing is known of them.
         counts: Events behind every node of the vocabulary.
+        names: ``FEATURES`` or ``WITH_TEXT``.
     """
+    texts = len(names) > len(FEATURES)
+    lists = lists if texts else lists.without_text()
+    columns = _columns(lists, counts)
+    if texts:
+        columns |= _text_columns(lists)
+    result = np.empty((*lists.valid.shape, len(names)), np.float32)
+    for number, name in enumerate(names):
+        result[:, :, number] = columns[name]
+    result[~lists.valid] = np.nan
+    return np.where(np.isfinite(result), result, np.float32("nan"))
+
+
+def _columns(lists: PoolLists, counts: Support) -> dict[str, NDArray]:
+    """``FEATURES``, [n, size] each."""
     valid = lists.valid  # [n, size]
-    columns = {name: lists.compared[name] for name in TAKEN}
+    columns: dict[str, NDArray] = {name: lists.compared[name] for name in TAKEN}
     for name in RANKED:
         values = lists.score(name)
         columns[f"{name}_gap"] = lists.compared[name] - best_other(values)
@@ -72,11 +122,28 @@ def candidate_features(lists: PoolLists, counts: Support) -> NDArray[np.float32]
     columns["log_receipts"] = np.broadcast_to(receipts, valid.shape)
     columns["log_catalog"] = catalog
     columns["log_count_gap"] = receipts - catalog
-    result = np.empty((*valid.shape, len(FEATURES)), np.float32)
-    for number, name in enumerate(FEATURES):
-        result[:, :, number] = columns[name]
-    result[~valid] = np.nan
-    return np.where(np.isfinite(result), result, np.float32("nan"))
+    return columns
+
+
+def _text_columns(lists: PoolLists) -> dict[str, NDArray]:
+    """What ``WITH_TEXT`` has more, [n, size] each."""
+    columns: dict[str, NDArray] = {name: lists.compared[name] for name in TEXT_TAKEN}
+    known = np.mean([lists.compared[name] for name in TEXT_FIT], axis=0)  # [n, size]
+    fit = np.where(np.isnan(known), np.float32(-1.0), known.round(5))  # no title: fits least
+    fit[~lists.valid] = -np.inf
+    better = _places(fit)
+    missed = lists.compared["text_missed"]
+    count = np.maximum((~np.isnan(missed)).sum(axis=1, keepdims=True), 1)
+    mean = np.nansum(missed, axis=1, keepdims=True) / count  # where there is no title
+    took = LETTER * np.where(np.isnan(missed), mean, missed)
+    both = lists.score("users_llr") - took.astype(np.float32)
+    total = _log_sum(both)[:, None]
+    with np.errstate(invalid="ignore"):  # padding less padding
+        columns |= {"text_fit": known, "text_fit_gap": known - best_other(fit)}
+        columns |= {"text_users": both, "text_users_gap": both - best_other(both)}
+    columns |= {"text_fit_rank": np.log1p(better), "text_users_rank": np.log1p(_places(both))}
+    columns["text_users_log_softmax"] = both - total
+    return columns
 
 
 def best_other(values: NDArray) -> NDArray:

@@ -18,7 +18,7 @@ from itememb_core.links.scorer.acceptance import (
     choose_threshold,
 )
 from itememb_core.links.scorer.calibration import Calibration, fit_calibration
-from itememb_core.links.scorer.comparisons import FEATURES, candidate_features
+from itememb_core.links.scorer.comparisons import FEATURES, WITH_TEXT, candidate_features
 from itememb_core.links.scorer.model import NEVER, Fitted, LinkScorer, logits
 from itememb_core.links.scorer.population import (
     BANDS,
@@ -28,6 +28,12 @@ from itememb_core.links.scorer.population import (
     no_match_shares,
     opaque_nodes,
     set_population,
+)
+from itememb_core.links.scorer.text_use import (
+    TextUse,
+    found_without_text,
+    text_use,
+    with_text,
 )
 from itememb_core.links.scorer.trees import Trees, fit_trees
 from itememb_core.progress import Progress, silent
@@ -52,10 +58,11 @@ def fit_scorer(
 ) -> LinkScorer:
     """Fit on held-out matches; choose the threshold on the opaque items' probabilities.
 
-    Each match gives its list and a copy without the true match, an example of no match. The
-    probabilities are made for the opaque items: with ``no_match_share`` of them without a match, or
-    a share estimated from their scores. The threshold is the lowest at which their mean meets the
-    target; with few matches it is chosen on out-of-fold matches alone.
+    Each match gives its list and a copy without the true match, an example of no match. Texts are
+    used where they help out of fold. The probabilities are made for the opaque items, with
+    ``no_match_share`` of them without a match, or a share estimated from their scores. The
+    threshold is the lowest at which their mean meets the target; with few matches it is chosen on
+    out-of-fold matches alone.
 
     Args:
         pool: The backtest's ``schemas.LINK_POOL``.
@@ -70,7 +77,8 @@ def fit_scorer(
     if held.found < LEAST_FOUND:
         return unfitted
     case = _Case(held, support(vocabulary), fold_of(held.ids, settings.folds, seed))
-    trees, whole = _fit_models(_examples(held, case.counts), case.fold, settings, seed, progress)
+    (trees, whole), text = _models(case, settings, seed, progress)
+    unfitted = replace(unfitted, features=whole.features, text=text)
     known = _known(case, trees)
     opaque, population = _opaque(pool, vocabulary, case.counts, whole), unfitted.population
     if settings.no_match_share is None:
@@ -78,8 +86,7 @@ def fit_scorer(
     models = _calibrated_models(case, known, population, (trees, whole))
     labelled = out_of_fold_top1(case.held, case.counts, case.fold, models[1], population)
     acceptance = _accepted(labelled, opaque, models[0].calibration, unfitted)
-    rule = _rule(settings, population, unfitted.strict)
-    return _scorer(unfitted, models, acceptance, population, rule)
+    return _scorer(unfitted, models, acceptance, population, settings)
 
 
 def _scorer(
@@ -87,8 +94,9 @@ def _scorer(
     models: tuple[Fitted, tuple[Fitted, ...]],
     acceptance: Acceptance,
     population: Population,
-    rule: str,
+    settings: LinkScorerSettings,
 ) -> LinkScorer:
+    rule = _rule(settings, population, unfitted.strict)
     gains = models[0].trees.importances().tolist()
     return replace(
         unfitted,
@@ -96,7 +104,7 @@ def _scorer(
         by_fold=models[1],
         acceptance=acceptance,
         population=population,
-        importances=dict(zip(FEATURES, gains, strict=True)),
+        importances=dict(zip(models[0].trees.features, gains, strict=True)),
         rule=rule,
         reason=None if acceptance.threshold is not None else f"no threshold passes ({rule})",
     )
@@ -189,26 +197,44 @@ class _Examples(NamedTuple):
     match: NDArray[np.int64]
 
 
-def _examples(held: HeldOut, counts: Support) -> _Examples:
+def _examples(held: HeldOut, counts: Support, names: tuple[str, ...]) -> _Examples:
     """Every candidate of every list and of every copy without the true match."""
     parts = []
-    for lists in (held.lists, held.lists.without(held.place)):
+    whole = held.lists if names == WITH_TEXT else held.lists.without_text()
+    for lists in (whole, whole.without(held.place)):
         match, column = np.nonzero(lists.valid)
-        x = candidate_features(lists, counts)[match, column]
+        x = candidate_features(lists, counts, names)[match, column]
         label = column == held.place[match]  # never in a copy, where that place is empty
         parts.append((x, label, match))
     x, label, match = (np.concatenate(part) for part in zip(*parts, strict=True))
     return _Examples(x, label, match)
 
 
+def _models(
+    case: _Case, settings: LinkScorerSettings, seed: int, progress: Progress
+) -> tuple[tuple[tuple[Trees, ...], Trees], TextUse | None]:
+    """The models without texts, or those with them where they help, and what was found of that."""
+    plain = found_without_text(case.held) >= LEAST_FOUND
+    fitted = _fit_models(case, FEATURES, settings, seed, progress) if plain else None
+    if fitted is not None and with_text(case.held).sum() < LEAST_FOUND:
+        return fitted, None
+    texts = _fit_models(case, WITH_TEXT, settings, seed, progress)
+    without = np.full(case.held.lists.catalog.shape, NEVER)
+    if fitted is not None:
+        without = _scores(case, fitted[0], case.held.lists)
+    use = text_use(case.held, _scores(case, texts[0], case.held.lists), without, seed)
+    return (texts if use.used or fitted is None else fitted), use
+
+
 def _fit_models(
-    examples: _Examples,
-    fold: NDArray[np.int64],
+    case: _Case,
+    names: tuple[str, ...],
     settings: LinkScorerSettings,
     seed: int,
     progress: Progress,
 ) -> tuple[tuple[Trees, ...], Trees]:
     """One model without each fold, and one on everything."""
+    examples, fold = _examples(case.held, case.counts, names), case.fold
     models = []
     for number in range(settings.folds + 1):  # no match is in fold ``folds``: the last sees all
         keep = fold[examples.match] != number
@@ -218,7 +244,7 @@ def _fit_models(
                 x,
                 label,
                 np.ones(len(label)),
-                names=FEATURES,
+                names=names,
                 rounds=settings.rounds,
                 seed=seed,
             )
@@ -237,15 +263,20 @@ class _Known(NamedTuple):
 
 def _known(case: _Case, trees: tuple[Trees, ...]) -> _Known:
     """Score every list with the model that has not seen it."""
-    held, counts, fold = case
-    without = held.lists.without(held.place)
-    scores, scores_without = (np.full(held.lists.catalog.shape, NEVER) for _ in range(2))
-    for number, model in enumerate(trees):
-        rows = np.flatnonzero(fold == number)
-        scores[rows] = logits(held.lists.take(rows), counts, model)
-        scores_without[rows] = logits(without.take(rows), counts, model)
+    held = case.held
+    scores = _scores(case, trees, held.lists)
+    scores_without = _scores(case, trees, held.lists.without(held.place))
     right = is_top1(scores, held.place)
     return _Known(scores.max(axis=1), right, scores_without.max(axis=1))
+
+
+def _scores(case: _Case, trees: tuple[Trees, ...], lists: PoolLists) -> NDArray[np.float64]:
+    """Log odds of every candidate by the model that has not seen its match, [matches, size]."""
+    scores = np.full(lists.catalog.shape, NEVER)
+    for number, model in enumerate(trees):
+        rows = np.flatnonzero(case.fold == number)
+        scores[rows] = logits(lists.take(rows), case.counts, model)
+    return scores
 
 
 def _calibrated_models(

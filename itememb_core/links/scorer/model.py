@@ -13,8 +13,9 @@ from itememb_core.links.lists import CHUNK, PoolLists
 from itememb_core.links.nodes import Support
 from itememb_core.links.scorer.acceptance import Acceptance
 from itememb_core.links.scorer.calibration import Calibration
-from itememb_core.links.scorer.comparisons import FEATURES, candidate_features
+from itememb_core.links.scorer.comparisons import FEATURES, WITH_TEXT, candidate_features
 from itememb_core.links.scorer.population import Population
+from itememb_core.links.scorer.text_use import TextUse
 from itememb_core.links.scorer.trees import Trees
 from itememb_core.model_files import existing, read_json
 from itememb_core.parts import IN_ORDER, PartExecutor
@@ -69,6 +70,7 @@ class LinkScorer:
         rule: How the threshold was chosen, in words.
         reason: Why there is no model, or why nothing is accepted; ``None`` otherwise.
         one_to_one: Whether a catalog item is linked to one receipt item at most.
+        text: What was found of the use of texts; ``None``: too few matches have one.
     """
 
     features: tuple[str, ...]
@@ -87,6 +89,7 @@ class LinkScorer:
     rule: str
     reason: str | None
     one_to_one: bool = False
+    text: TextUse | None = None
 
     def save(self, folder: Path) -> None:
         """Write one JSON file, and LightGBM's text of each model, into an existing folder."""
@@ -109,7 +112,8 @@ class LinkScorer:
         """
         facts: dict[str, Any] = read_json(folder / SCORER_FILE, "link_scorer")
         _check_features(facts["features"], folder / SCORER_FILE)
-        facts["features"] = FEATURES
+        facts["features"] = tuple(facts["features"])
+        facts["text"] = facts["text"] and TextUse(**facts["text"])
         facts["model"] = facts["model"] and _fitted(facts["model"], folder / MODEL_FILE)
         facts["by_fold"] = tuple(
             _fitted(each, folder / FOLD_FILE.format(number))
@@ -145,7 +149,9 @@ def logits_of_part(shared: tuple[Trees, Support], part: PoolLists) -> NDArray[np
     """:func:`logits` of some lists, by the model and the events of nodes, which all share."""
     trees, counts = shared
     result, valid = np.full(part.catalog.shape, NEVER), part.valid
-    result[valid] = trees.logits(candidate_features(part, counts)[valid])
+    result[valid] = trees.logits(candidate_features(part, counts, trees.features)[valid])
+    if trees.features != WITH_TEXT:
+        result[~part.without_text().valid] = NEVER
     return result
 
 
@@ -159,7 +165,8 @@ def _fitted(calibration: dict[str, Any], path: Path) -> Fitted:
 
 
 def _check_features(found: Any, path: Path) -> None:
-    if tuple(found) != FEATURES:
+    if tuple(found) not in (FEATURES, WITH_TEXT):
+        expected = f"{', '.join(FEATURES)}, or those and {', '.join(WITH_TEXT[len(FEATURES) :])}"
         raise ItemembError(
-            f"link_scorer: {path} has features {', '.join(found)}, expected {', '.join(FEATURES)}"
+            f"link_scorer: {path} has features {', '.join(found)}, expected {expected}"
         )

@@ -1,0 +1,1 @@
+"""Texts that tills print compared with the titles of catalogs: words, n-grams, abbreviations."""

@@ -17,6 +17,8 @@ from itememb_core.settings import FeatureModelSettings
 LOOKUPS, AMONG = 1_000, 20_000
 #: Shares that are tried, and how much of the best one's gain is enough.
 SHARES, NEARLY = (0.3, 0.5, 0.7, 0.9), 0.95
+#: What the skew of hubs shall fall to, and warm items that it is measured on, at most about.
+HALF, HUBS = 0.5, 5_000
 #: Slice of the items whose features are hidden.
 HIDDEN: Final = "hidden features"
 
@@ -43,36 +45,46 @@ def choose_likeness(
     settings: FeatureModelSettings,
     rng: np.random.Generator,
 ) -> Likeness:
-    """Hide all features of half of the warm items, and look at their neighbours' true features.
+    """Hide features of half of the warm items, and look at their neighbours' true features.
 
-    The likeness part is used if vectors with it find items that are more alike than those of
-    behaviour alone (the lower end of the mean gain's 95 % interval is above 0). Of the shares the
-    least with 95 % of the largest gain is taken: what behaviour can tell stays in.
+    Of the blocks of such an item one is left, drawn at random; of the only one, none. The likeness
+    part is used if vectors with it find items that are more alike than those of behaviour alone
+    (the lower end of the mean gain's 95 % interval is above 0). Of the shares the least is taken
+    that has 95 % of the largest gain and, if one of those does, halves the skew of hubs, which needs
+    no ground truth: what behaviour can tell stays in.
 
     Args:
         parts: Vectors, domain and blocks of all nodes.
         paths: Their categories.
         warm: Nodes with features and interactions, int64 [n].
         settings: Width and share of the likeness part.
-        rng: Draws the half and the samples.
+        rng: Draws the half, the blocks and the samples.
     """
     case = _case(parts, warm, settings, rng)
     shares = (settings.likeness_share,) if settings.likeness_share else SHARES
-    alike = {share: case.alike(share) for share in (0.0, *shares)}
+    tried = (0.0, *shares)
+    alike = {share: case.alike(share) for share in tried}
+    skew = {share: case.hubness(share) for share in tried}
     gains = {share: alike[share] - alike[0.0] for share in shares}
-    most = max(float(gain.mean()) for gain in gains.values())
-    chosen = next(share for share in shares if gains[share].mean() >= NEARLY * most)
+    chosen = _least(gains, skew)
     rows: list[Row] = [("queries", "n", HIDDEN, float(len(case.looked)), None, None)]
-    for share in (0.0, *shares):
+    for share in tried:
         name = f"likeness share {share:g}" if share else "behaviour"
         agree = label_agreement(case.vectors(share), paths.deepest, case.looked, case.among)
         rows += _rows(name, np.stack([alike[share], agree], axis=1), rng)
-        if share in {0.0, chosen}:
-            skew = hubness(case.vectors(share), case.among[::2]).skew
-            rows.append((name, "hubness_skew@10", "warm items", skew, None, None))
+        rows.append((name, "hubness_skew@10", "warm items", skew[share], None, None))
     low, _ = bootstrap_intervals(gains[chosen][:, None], rng)
     helps = settings.likeness == "always" or bool(low[0] > 0)
     return Likeness(chosen if helps else 0.0, rows)
+
+
+def _least(gains: dict[float, NDArray[np.float64]], skew: dict[float, float]) -> float:
+    """The least share that is good enough by both measures; by gain alone where none is."""
+    means = {share: float(gain.mean()) for share, gain in gains.items()}
+    most = max(means.values())
+    good = [share for share, gain in means.items() if gain >= NEARLY * most]
+    even = [share for share in good if skew[share] <= HALF * skew[0.0]]
+    return min(even or good)
 
 
 class _Case(NamedTuple):
@@ -92,6 +104,12 @@ class _Case(NamedTuple):
         """Mean cosine of each look-up's true features to those of its neighbours."""
         return mean_likeness(self.vectors(share), self.truth, self.looked, self.among)
 
+    def hubness(self, share: float) -> float:
+        """Skew of N_10 among some warm items, with all their features."""
+        some = self.among[:: max(len(self.among) // HUBS, 1)]
+        whole = joined(self.behaviour[some], self.truth[some], share)
+        return hubness(whole, np.arange(len(some))).skew
+
 
 def _case(
     parts: Parts,
@@ -100,13 +118,18 @@ def _case(
     rng: np.random.Generator,
 ) -> _Case:
     half = np.sort(rng.choice(warm, len(warm) // 2, replace=False))
-    blank = np.zeros(len(parts.values), bool)
-    blank[half] = True
-    hidden = parts.without(blank, list(range(TELLING, len(parts.widths))))
-    truth = fit_likeness(parts, settings.likeness_dim).transform(parts)
-    found = fit_likeness(hidden, settings.likeness_dim).transform(hidden)
     looked = np.sort(rng.choice(half, min(LOOKUPS, len(half)), replace=False))
     among = np.sort(rng.choice(warm, min(AMONG, len(warm)), replace=False))
+    hidden, blocks = parts, list(range(TELLING, len(parts.widths)))
+    # Of the known blocks of an item the one of the largest draw is left.
+    drawn = np.where(parts.known[half][:, blocks], rng.random((len(half), len(blocks))), -1.0)
+    left = drawn.argmax(axis=1) if len(blocks) > 1 else np.full(len(half), -1)
+    for number, block in enumerate(blocks):
+        rows = np.zeros(len(parts.values), bool)
+        rows[half[left != number]] = True
+        hidden = hidden.without(rows, [block])
+    truth = fit_likeness(parts, settings.likeness_dim).transform(parts)
+    found = fit_likeness(hidden, settings.likeness_dim).transform(hidden)
     return _Case(parts.values[:, : parts.widths[0]], found, truth, looked, among)
 
 

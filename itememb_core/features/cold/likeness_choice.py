@@ -50,8 +50,8 @@ def choose_likeness(
     Of the blocks of such an item one is left, drawn at random; of the only one, none. The likeness
     part is used if vectors with it find items that are more alike than those of behaviour alone
     (the lower end of the mean gain's 95 % interval is above 0). Of the shares the least is taken
-    that has 95 % of the largest gain and, if one of those does, halves the skew of hubs, which needs
-    no ground truth: what behaviour can tell stays in.
+    that has 95 % of the largest gain and, if one of those does, halves the skew of hubs, which
+    needs no ground truth: what behaviour can tell stays in.
 
     Args:
         parts: Vectors, domain and blocks of all nodes.

@@ -11,7 +11,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from itememb_dagster.assets import edges, evaluation, features, items, links, tables, users
+from itememb_dagster.assets import (
+    edges,
+    evaluation,
+    features,
+    items,
+    links,
+    tables,
+    users,
+    vectors,
+)
 from itememb_dagster.factory.stage import BACKTEST, Stage
 
 if TYPE_CHECKING:
@@ -25,6 +34,7 @@ COLUMNS: Final = {
     "edges": "edges",
     "items": "items",
     "features": "features",
+    "vectors": "item vectors",
     "links": "links",
     "users": "users",
 }
@@ -33,6 +43,7 @@ MODULES: Final = {
     "edges": edges,
     "items": items,
     "features": features,
+    "vectors": vectors,
     "links": links,
     "users": users,
     "evaluation": evaluation,

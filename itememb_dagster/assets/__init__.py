@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from itememb_dagster.assets import edges, evaluation, features, fusion, items, links, tables, users
+from itememb_dagster.assets import edges, evaluation, features, items, links, tables, users, vectors
 from itememb_dagster.factory.stage import Stage
 
 STAGES: Final[tuple[Stage, ...]] = (
@@ -10,7 +10,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     *edges.STAGES,
     *items.STAGES,
     *features.STAGES,
-    *fusion.STAGES,
+    *vectors.STAGES,
     *links.STAGES,
     *evaluation.STAGES,
     *users.STAGES,

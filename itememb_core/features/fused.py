@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from itememb_core import schemas
 from itememb_core.errors import ItemembError
-from itememb_core.features.popularity import EVERY_CHANNEL, FIGURES
 from itememb_core.items.vectors import one_array, vector_column, vectors
 from itememb_core.schemas import BLOCKS_KEY
+from itememb_core.schemas.features import EVERY_CHANNEL, FIGURES
 
 _Floats = NDArray[np.float32]
 _Bools = NDArray[np.bool_]

@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 from itememb_core.edges.pairs import int64
 from itememb_core.items.vocabulary import channel_codes, node_index
 from itememb_core.schemas import POPULARITY_FEATURES
+from itememb_core.schemas.features import EVERY_CHANNEL, FIGURES
 from itememb_core.services import CHANNELS, RETAIL
-
-#: The channel of figures over all channels.
-EVERY_CHANNEL: Final = "all"
 
 #: Days at the end that the trend compares with all before: four weeks, so that weekdays balance.
 TREND_DAYS: Final = 28
@@ -31,18 +29,6 @@ TREND_DAYS: Final = 28
 HEAD_MASS, TORSO_MASS = 0.80, 0.95
 TAIL, TORSO, HEAD = 0, 1, 2
 
-#: The nine figures, in their order.
-FIGURES: Final = (
-    "log_count",
-    "share",
-    "rank",
-    "log_count_z",
-    "zipf_residual",
-    "tailness",
-    "segment",
-    "trend",
-    "recency",
-)
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]

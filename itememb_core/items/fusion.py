@@ -11,9 +11,10 @@ from itememb_core import schemas
 from itememb_core.errors import ItemembError
 from itememb_core.features.cold.fit import FeatureData
 from itememb_core.features.cold.likeness_choice import joined
+from itememb_core.features.cold.methods import CATEGORIES
 from itememb_core.features.cold.model import FeatureModel, belief, predictions
 from itememb_core.features.cold.network import Behaviour
-from itememb_core.features.cold.validation import CATEGORIES, blended
+from itememb_core.features.cold.validation import blended
 from itememb_core.features.likeness.space import likeness_parts
 from itememb_core.items.vectors import (
     BEHAVIOUR,

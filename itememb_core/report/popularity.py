@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from itememb_core.features.popularity import EVERY_CHANNEL, ZipfFit, mean_ranks
+from itememb_core.features.popularity import ZipfFit, mean_ranks
+from itememb_core.schemas.features import EVERY_CHANNEL
 
 #: Points drawn of a channel, evenly spaced in log rank: more cannot be told apart.
 _POINTS = 400

@@ -7,6 +7,21 @@ import pyarrow as pa
 
 from itememb_core.schemas.column import FLOAT32, TEXT, Column
 
+#: The channel of figures over all channels.
+EVERY_CHANNEL: Final = "all"
+#: The nine figures, in their order.
+FIGURES: Final = (
+    "log_count",
+    "share",
+    "rank",
+    "log_count_z",
+    "zipf_residual",
+    "tailness",
+    "segment",
+    "trend",
+    "recency",
+)
+
 _ITEM: Final = Column("item_id", TEXT, "The item.")
 _SIDE: Final = Column(
     "side",

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itememb_core.features.popularity import (
-    FIGURES,
     fit_zipf,
     interaction_counts,
     mean_ranks,
@@ -18,6 +17,7 @@ from itememb_core.features.popularity import (
 )
 from itememb_core.items.vocabulary import build_vocabulary
 from itememb_core.report.popularity import rank_frequency_plot
+from itememb_core.schemas.features import FIGURES
 from itememb_core.settings import DomainSettings
 
 FIRST, LAST = date(2017, 1, 1), date(2017, 3, 31)  # 90 days, the last 28 from 4 March

@@ -145,9 +145,9 @@ def test_a_column_s_meaning_redoes_nothing():
 
 def test_a_stage_cannot_read_a_setting_that_its_stamp_lacks():
     by_name = {stage.name: stage for stage in STAGES}
-    index = only_settings(Settings(), by_name["item_index"])
+    index = only_settings(Settings(), by_name["link_pool"])
     assert index.item_model.dim == Settings().item_model.dim
-    with pytest.raises(AttributeError, match="item_index: reads setting user_model"):
+    with pytest.raises(AttributeError, match="link_pool: reads setting user_model"):
         _ = index.user_model
-    with pytest.raises(AttributeError, match="item_index: reads setting batch_size"):
+    with pytest.raises(AttributeError, match="link_pool: reads setting batch_size"):
         _ = index.item_model.batch_size

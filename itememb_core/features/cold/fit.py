@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from itememb_core.features.cold.baselines import CategoryMeans
 from itememb_core.features.cold.inputs import NodeInputs
 from itememb_core.features.cold.likeness_choice import choose_likeness
+from itememb_core.features.cold.methods import FEATURES, MIXED, WARM
 from itememb_core.features.cold.model import Choices, FeatureModel, belief, predictions
 from itememb_core.features.cold.network import Behaviour
-from itememb_core.features.cold.training import Targets, Trained, train
+from itememb_core.features.cold.trained import Trained
+from itememb_core.features.cold.training import Targets, train
 from itememb_core.features.cold.validation import (
-    FEATURES,
-    MIXED,
-    WARM,
     ColdFigures,
     HalfFigures,
     cold_figures,

@@ -82,7 +82,8 @@ def _least(gains: dict[float, NDArray[np.float64]], skew: dict[float, float]) ->
     """The least share that is good enough by both measures; by gain alone where none is."""
     means = {share: float(gain.mean()) for share, gain in gains.items()}
     most = max(means.values())
-    good = [share for share, gain in means.items() if gain >= NEARLY * most]
+    # Where all lose, nearly the best is what loses little more.
+    good = [share for share, gain in means.items() if gain >= most - (1 - NEARLY) * abs(most)]
     even = [share for share in good if skew[share] <= HALF * skew[0.0]]
     return min(even or good)
 

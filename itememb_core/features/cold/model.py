@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from itememb_core.errors import ItemembError
 from itememb_core.features.cold.baselines import CategoryMeans, apart, content_means, joined
 from itememb_core.features.cold.inputs import NodeInputs
+from itememb_core.features.cold.methods import CATEGORIES, CONTENT, FEATURES, MIXED
 from itememb_core.features.cold.network import Behaviour, Scale, make_network
-from itememb_core.features.cold.training import Trained
-from itememb_core.features.cold.validation import CATEGORIES, CONTENT, FEATURES, MIXED
+from itememb_core.features.cold.trained import Trained
 from itememb_core.features.likeness.imputation import Normal
 from itememb_core.features.likeness.space import LikenessSpace
 from itememb_core.model_files import read_json, read_tensors

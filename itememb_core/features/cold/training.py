@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from itememb_core.features.cold.baselines import CategoryMeans, joined
 from itememb_core.features.cold.inputs import NodeInputs
 from itememb_core.features.cold.network import Behaviour, Outputs, Reader, Scale, make_network
+from itememb_core.features.cold.trained import Trained
 from itememb_core.items.training.data import Pairs
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import FeatureModelSettings
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 #: that a category nobody has bought of is read by what is above it.
 WARMUP: Final = 50
 LEVELS_LOST: Final = 0.2
-#: Nodes that go through the network at once.
-BLOCK: Final = 8_192
 
 
 class Targets(NamedTuple):
@@ -40,42 +39,6 @@ class Targets(NamedTuple):
     weight: NDArray[np.float32]
     nodes: NDArray[np.int64]
     pairs: Pairs
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained network and what its outputs mean.
-
-    Attributes:
-        network: ``make_network``.
-        scale: Units of its outputs.
-        categories: int64 [categories], row of each category of the inputs' paths; -1: none.
-    """
-
-    network: "Module"
-    scale: Scale
-    categories: NDArray[np.int64]
-
-    def predict(
-        self, inputs: NodeInputs, base: NDArray[np.float32], nodes: NDArray[np.int64]
-    ) -> Behaviour:
-        """Where behaviour would put nodes, by their features alone.
-
-        Args:
-            inputs: Features of all nodes.
-            base: ``CategoryMeans.of`` the nodes, [n, 2 dim + 1].
-            nodes: int64 [n].
-        """
-        import torch
-
-        reader, parts = Reader(inputs, self.categories), []
-        self.network.eval()
-        with torch.no_grad():
-            for low in range(0, max(len(nodes), 1), BLOCK):
-                values, rows = reader.read(torch.from_numpy(nodes[low : low + BLOCK]))
-                means = torch.from_numpy(self.scale.down(base[low : low + BLOCK]))
-                parts.append(_scaled(self.network(values, rows, means), self.scale))
-        return Behaviour(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def train(
@@ -295,13 +258,3 @@ def _trained_categories(inputs: NodeInputs, nodes: NDArray[np.int64]) -> NDArray
     used = np.unique(lineage[lineage >= 0])
     known[used] = np.arange(len(used))
     return known
-
-
-def _scaled(found: Outputs, scale: Scale) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The outputs in the units of the item model."""
-    from torch.nn.functional import normalize
-
-    embedding = normalize(found.embedding, dim=1).numpy()
-    context = found.context.numpy() * np.float32(scale.context)
-    bias = found.bias.numpy() * np.float32(scale.spread) + np.float32(scale.bias)
-    return embedding, context, bias

@@ -8,20 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itememb_core.evaluation.ranking import tied_ranks
+from itememb_core.features.cold.methods import PLAIN
 from itememb_core.features.cold.network import Behaviour
 from itememb_core.features.cold.training import ChannelDraws, channel_draws
 from itememb_core.intervals import bootstrap_intervals
 from itememb_core.items.training.data import Pairs
 
-#: Methods, as ``*_evaluation`` names them.
-WARM, FEATURES, CATEGORIES, CONTENT = "warm", "features", "category_means", "content_means"
-#: Means of two predictions, which err in different ways.
-MIXED: Final = {
-    "features+content_means": (FEATURES, CONTENT),
-    "category_means+content_means": (CATEGORIES, CONTENT),
-}
-#: Predictions, the plainest first.
-PLAIN: Final = (CATEGORIES, CONTENT, FEATURES, *MIXED)
 #: Queries of a channel at most, and fewest from which anything is concluded.
 QUERIES, ENOUGH = 2_000, 100
 #: Candidates that a query's target is ranked among at most, when warm items are ranked.

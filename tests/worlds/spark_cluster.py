@@ -86,8 +86,8 @@ def wait_for_workers(url: str, wanted: int) -> None:
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 found = json.load(answer)["aliveworkers"]
-        except OSError:
-            found = None  # the master is not up yet
+        except (OSError, ValueError):
+            found = None  # the master is not up yet, or its pages alone are
         if found == wanted:
             return
         time.sleep(0.2)

@@ -15,7 +15,6 @@ from itememb_core.features.cold.methods import CATEGORIES
 from itememb_core.features.cold.model import FeatureModel, belief, predictions
 from itememb_core.features.cold.network import Behaviour
 from itememb_core.features.cold.validation import blended
-from itememb_core.features.likeness.space import likeness_parts
 from itememb_core.items.vectors import (
     BEHAVIOUR,
     FROM_BEHAVIOUR,
@@ -108,8 +107,7 @@ def _likeness(data: FeatureData, model: FeatureModel) -> NDArray[np.float32]:
     """The likeness part, unit vectors; the first axis where nothing at all is known."""
     if model.space is None:
         raise ItemembError("feature_model: there is no likeness part")
-    parts = likeness_parts(data.own.embedding, data.total > 0, data.domain, data.inputs)
-    alike = model.space.transform(parts)
+    alike = model.space.transform(data.parts)
     alike[~alike.any(axis=1), 0] = 1.0
     return alike
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from itememb_core.features.cold.validation import (
     hidden_nodes,
     queries,
 )
+from itememb_core.features.likeness.imputation import Parts
 from itememb_core.features.likeness.space import LikenessSpace, fit_likeness, likeness_parts
 from itememb_core.intervals import bootstrap_intervals
 from itememb_core.items.training.data import Pairs
@@ -75,6 +77,11 @@ class FeatureData:
         """Able nodes with an interaction."""
         return np.flatnonzero(self.able & (self.total > 0))
 
+    @cached_property
+    def parts(self) -> Parts:
+        """Vectors of warm nodes, domains and blocks, side by side."""
+        return likeness_parts(self.own.embedding, self.total > 0, self.domain, self.inputs)
+
 
 class _Judged(NamedTuple):
     """What hidden items showed."""
@@ -113,11 +120,10 @@ def fit_feature_model(
     if settings.use != "never" and (like is None or _needs_network(like)):
         targets = Targets(data.own, belief(data.total), learned, data.pairs)
         trained = train(data.inputs, targets, settings, seed, progress=progress)
-    parts = likeness_parts(data.own.embedding, data.total > 0, data.domain, data.inputs)
     choices = like or _choices(data, settings, trained, (learned, hidden), rng)
     space: LikenessSpace | None = None
     if choices["likeness"] > 0:
-        space = fit_likeness(parts, settings.likeness_dim)
+        space = fit_likeness(data.parts, settings.likeness_dim)
     names = _names(data.inputs, trained)
     dim = data.own.embedding.shape[1]
     return FeatureModel(trained, space, names, settings, dim, choices, None)
@@ -162,8 +168,7 @@ def _choices(
         choices["half"] = judged.half.chosen
         choices["figures"] += [*_cold_rows(judged.cold, rng), *_half_rows(judged.half, rng)]
     if settings.likeness != "never":
-        parts = likeness_parts(data.own.embedding, data.total > 0, data.domain, data.inputs)
-        likeness = choose_likeness(parts, data.inputs.paths, data.warm, settings, rng)
+        likeness = choose_likeness(data.parts, data.inputs.paths, data.warm, settings, rng)
         choices["figures"] += likeness.rows
         choices["likeness"] = likeness.share
     return choices

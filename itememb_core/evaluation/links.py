@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from itememb_core.evaluation.figures import Row, evaluation_table
 from itememb_core.evaluation.ranking import (
     hit_at,
     random_hit_at,
@@ -52,8 +53,6 @@ BANDS = (
     ("support_10_29", 10, 29),
     ("support_30_up", 30, None),
 )
-
-Row = tuple[str, str, str, float, float | None, float | None]
 
 
 class LinkEvaluation(NamedTuple):
@@ -120,16 +119,12 @@ def link_evaluation(
     if scorer.model is not None:
         sure = out_of_fold(held.lists, case.counts, fold, scorer.by_fold)
     return LinkEvaluation(
-        _table(rows), _plots(top1, case), examples(held, sure, vocabulary), held.matches, None
+        evaluation_table(rows),
+        _plots(top1, case),
+        examples(held, sure, vocabulary),
+        held.matches,
+        None,
     )
-
-
-def _table(rows: list[Row]) -> pa.Table:
-    columns = zip(*rows, strict=True)
-    arrays = [
-        pa.array(values, kind) for values, kind in zip(columns, EVALUATION.types, strict=True)
-    ]
-    return pa.Table.from_arrays(arrays, schema=EVALUATION)
 
 
 def _rows(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from itememb_core.evaluation.figures import Row
 from itememb_core.features.cold.baselines import CategoryMeans
 from itememb_core.features.cold.inputs import NodeInputs
 from itememb_core.features.cold.likeness_choice import choose_likeness
@@ -34,8 +35,6 @@ from itememb_core.settings import FeatureModelSettings
 
 #: Fewer warm items with features: nothing to learn from, nothing to judge on.
 LEAST_WARM = 50
-
-Row = tuple[str, str, str, float, float | None, float | None]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from itememb_core.evaluation.figures import Row
 from itememb_core.features.cold.inputs import Paths
 from itememb_core.features.likeness.imputation import Parts
 from itememb_core.features.likeness.measures import hubness, label_agreement, mean_likeness
@@ -21,8 +22,6 @@ SHARES, NEARLY = (0.3, 0.5, 0.7, 0.9), 0.95
 HALF, HUBS = 0.5, 5_000
 #: Slice of the items whose features are hidden.
 HIDDEN: Final = "hidden features"
-
-Row = tuple[str, str, str, float, float | None, float | None]
 
 
 class Likeness(NamedTuple):

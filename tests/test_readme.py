@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.worlds.shortened import keep_days
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BIN = Path(sys.executable).parent
 #: Served until it is stopped; tests/test_browser.py looks at it.
 SERVERS = ("make ui",)
+#: Enough for a backtest of 28 days.
+DAYS = 120
 
 
 def blocks(language: str) -> list[str]:
@@ -27,9 +31,10 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A working folder whose ``data`` holds a small demo, made as ``make run`` makes it."""
+    """A working folder whose ``data`` holds the first days of a small demo."""
     folder = tmp_path_factory.mktemp("readme")
     run(["itememb", "demo", "data/raw", "--households", "0.05"], folder)
+    keep_days(folder / "data/raw", DAYS)
     return folder
 
 

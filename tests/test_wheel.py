@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY_OPTIONS
+from tests.worlds.shortened import keep_days
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("itememb_core", "itememb_dagster")
+DAYS = 60
 
 
 def run(words: list[str | Path], folder: Path, **env: str) -> str:
@@ -91,6 +93,7 @@ def test_installed_elsewhere_it_makes_the_demo_and_runs_it(place: Path):
         assert not Path(file).is_relative_to(ROOT), file
     command, home = place / "venv/bin/itememb", str(place / "home")
     run([command, "demo", "raw", "--households", "0.02"], place, DAGSTER_HOME=home)
+    keep_days(place / "raw", DAYS)
     run([command, "run", "--raw", "raw", "--lake", "lake", *TINY_OPTIONS], place,
         DAGSTER_HOME=home)  # fmt: skip
     read = (

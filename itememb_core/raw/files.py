@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Final
 
 import pyarrow as pa
@@ -115,7 +116,26 @@ class RawScan:
 
     def named(self, name: str) -> list[RawFile]:
         """Every file of one channel or table."""
-        return [file for file in self.files if file.name == name]
+        return list(self._by_name.get(name, ()))
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[RawFile]]:
+        """The files of each channel or table: looked up for every day of a lake."""
+        found: dict[str, list[RawFile]] = {}
+        for file in self.files:
+            found.setdefault(file.name, []).append(file)
+        return found
+
+    @cached_property
+    def _by_day(self) -> dict[tuple[str, date | None], list[RawFile]]:
+        """The files of each channel and day; those of many days under None."""
+        found: dict[tuple[str, date | None], list[RawFile]] = {}
+        for file in self.files:
+            if file.span or file.any_day:
+                found.setdefault((file.name, None), []).append(file)
+            elif file.day and not file.lost:
+                found.setdefault((file.name, file.day), []).append(file)
+        return found
 
     def day_files(self, channel: str, day: date) -> list[RawFile]:
         """Files of a channel that may hold rows of ``day``; empty where there are none."""
@@ -124,12 +144,11 @@ class RawScan:
     def range_files(self, channel: str, days: Iterable[date]) -> list[RawFile]:
         """Files of a channel that may hold rows of any of ``days``."""
         wanted = set(days)
-        return [
-            file
-            for file in self.named(channel)
-            if (file.day in wanted and not file.lost)
-            or ((file.span or file.any_day) and any(map(file.covers, wanted)))
+        many = [
+            file for file in self._by_day.get((channel, None), ()) if any(map(file.covers, wanted))
         ]
+        single = [file for day in wanted for file in self._by_day.get((channel, day), ())]
+        return sorted(many + single, key=lambda file: file.path)
 
     def static_files(self, name: str) -> list[RawFile]:
         """Files of a table that has no days (``users``, ``retail_items``, …)."""

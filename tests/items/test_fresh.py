@@ -30,7 +30,7 @@ def live_files(lake: Path) -> dict[str, bytes]:
 def test_seed_0_1_0_is_said_to_be_aligned_and_fresh_makes_the_first_bytes(
     tiny_raw: Path, tmp_path: Path
 ):
-    lake, items = tmp_path / "lake", '+key:"similar_items"'
+    lake, items = tmp_path / "lake", '+key:"item_model"'
     begun = run(tiny_raw, lake, select=items)
     assert (begun.errors, begun.notes) == ([], [])
     first = live_files(lake)
@@ -47,7 +47,7 @@ def test_seed_0_1_0_is_said_to_be_aligned_and_fresh_makes_the_first_bytes(
             f"item_model is aligned to the version before ({before}); --fresh aligns with nothing"
         ]
     unlike = {name for name, data in live_files(lake).items() if first.get(name) != data}
-    assert "item_embeddings/part.parquet" in unlike
+    assert "item_model/model.safetensors" in unlike
     _, notes = again(TINY_SETTINGS, fresh=True, force=True)
     assert notes == []
     assert live_files(lake) == first

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from itememb_core.errors import ItemembError
     from itememb_core.evaluation.split import link_holdout
+    from itememb_core.features.categories.poincare import fit_poincare
     from itememb_core.items.index import ItemIndex, build_index
     from itememb_core.items.model import ItemModel
     from itememb_core.items.similar import similar_items
@@ -56,6 +57,7 @@ __all__ = [
     "edges_by_month",
     "fit_item_model",
     "fit_link_scorer",
+    "fit_poincare",
     "fit_user_model",
     "from_pandas",
     "item_space",
@@ -89,6 +91,7 @@ _DEFINED: Final = {
     "edges_by_month": ("edges", "edges_by_month"),
     "fit_item_model": ("items.training", "fit"),
     "fit_link_scorer": ("links.scorer.fit", "fit_scorer"),
+    "fit_poincare": ("features.categories.poincare", "fit_poincare"),
     "fit_user_model": ("users.training.fit", "fit_user_model"),
     "from_pandas": ("tables", "from_pandas"),
     "item_space": ("users.items", "item_space"),

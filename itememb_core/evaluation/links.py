@@ -118,13 +118,8 @@ def link_evaluation(
     sure = np.empty((0, 0))
     if scorer.model is not None:
         sure = out_of_fold(held.lists, case.counts, fold, scorer.by_fold)
-    return LinkEvaluation(
-        evaluation_table(rows),
-        _plots(top1, case),
-        examples(held, sure, vocabulary),
-        held.matches,
-        None,
-    )
+    table, shown = evaluation_table(rows), examples(held, sure, vocabulary)
+    return LinkEvaluation(table, _plots(top1, case), shown, held.matches, None)
 
 
 def _rows(

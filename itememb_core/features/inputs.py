@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 #: Rows that an encoder transforms at once.
 BLOCK: Final = 32_768
+#: Between the parts of a category's name, which no category holds.
+SEPARATOR: Final = "\x1f"
 #: A vector's norm up to which it has no direction: what rounding leaves of a unit vector.
 NO_NORM: Final = 1e-5
 

@@ -133,7 +133,8 @@ def popularity_features(
 
 def _units(vocabulary: pa.Table, groups: pa.Table) -> _Ints:
     """Number of each node's unit [nodes]: its group's in its domain, else its own."""
-    grouped = groups.filter(groups["group_id"].is_valid())
+    named_groups = pc.greater(pc.utf8_length(groups["group_id"].cast(pa.string())), 0)
+    grouped = groups.filter(pc.fill_null(named_groups, False))
     member = node_index(vocabulary, grouped["item_id"], RETAIL)
     known = member >= 0
     domain = vocabulary["domain"].take(pa.array(member[known]))

@@ -11,8 +11,8 @@ from itememb_core import schemas
 from itememb_core.errors import ItemembError
 from itememb_core.features.cold.fit import FeatureData
 from itememb_core.features.cold.likeness_choice import joined
-from itememb_core.features.cold.methods import CATEGORIES
-from itememb_core.features.cold.model import FeatureModel, belief, predictions
+from itememb_core.features.cold.methods import CATEGORIES, FEATURES
+from itememb_core.features.cold.model import FeatureModel, belief, prediction
 from itememb_core.features.cold.network import Behaviour
 from itememb_core.features.cold.validation import blended
 from itememb_core.items.vectors import (
@@ -92,14 +92,18 @@ def _placed(
     half, total = model.choices["half"], data.total
     wanted = np.flatnonzero(able & ((total == 0) | (half > 0)))
     trained = model.on(data.inputs) if model.trained is not None else None
-    found = predictions(trained, data.inputs, data.own, belief(total), data.warm, wanted)
     domain = np.array(vocabulary["domain"].to_pylist())[wanted]
+    # The half was chosen with the network: that is what warm items are blended with.
+    method = np.array([model.choices["predictor"].get(name, CATEGORIES) for name in domain])
+    method[total[wanted] > 0] = FEATURES
     places = [each.copy() for each in data.own]
-    for name in np.unique(domain):
-        method = model.choices["predictor"].get(str(name), CATEGORIES)
-        rows = domain == name
-        for column, values in zip(places, found.get(method, found[CATEGORIES]), strict=True):
-            column[wanted[rows]] = values[rows]
+    for name in np.unique(method):
+        nodes = wanted[method == name]
+        found = prediction(
+            str(name), trained, data.inputs, data.own, belief(total), data.warm, nodes
+        )
+        for column, values in zip(places, found, strict=True):
+            column[nodes] = values
     return blended(data.own, Behaviour(*places), total, able, half)
 
 

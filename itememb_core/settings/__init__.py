@@ -310,10 +310,11 @@ class RecommendationsSettings(StageSettings):
     k: int = Field(100, ge=1, le=1000, description="Items a user.")
     exclude_seen: bool = Field(False, description="Leave out previously interacted items.")
     cold_share: float = Field(
-        0.05,
+        0.0,
         ge=0.0,
         le=1.0,
-        description="Share of a list for items that nobody has interacted with, by their features.",
+        description="Share of a list for items that nobody has interacted with, by their features. "
+        "None by default: no evaluation before they are sold can say whom they please.",
     )
 
 

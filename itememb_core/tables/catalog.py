@@ -95,9 +95,16 @@ def _listed(con: ibis.BaseBackend, scan: RawScan, domains: DomainSettings) -> ir
 
 
 def _category_path(rows: ir.Table) -> ir.Value:
-    """The layout's path, else category and subcategory as far as they are known; null: neither."""
-    named = ibis.array([rows.category, rows.subcategory]).filter(lambda name: name.notnull())
-    path = cast(ir.ArrayValue, ibis.coalesce(rows.category_path, named))
+    """The layout's path, else category and subcategory; null: neither is known.
+
+    Levels that are null or blank are left out, and blanks at the ends of others: one null would
+    make the whole path unknown.
+    """
+    named = ibis.array([rows.category, rows.subcategory])
+    whole = cast(ir.ArrayValue, ibis.coalesce(rows.category_path, named))
+    path = whole.filter(lambda name: name.notnull() & (name.strip() != "")).map(
+        lambda name: name.strip()
+    )
     return (path.length() > 0).ifelse(path, ibis.null())
 
 

@@ -14,6 +14,7 @@ from itememb_core.features.attributes.encoder import (
     AttributeEncoder,
     ColumnsOf,
     _sparse,
+    attribute_features,
     fit_attributes,
 )
 from itememb_core.features.attributes.values import pairs_of
@@ -75,6 +76,14 @@ def test_columns_and_rows_are_those_made_by_hand():
     ]
     assert made[:, :8].tolist() == expected
     assert not made[:, 8:].any()
+
+
+def test_what_lists_nothing_but_blanks_has_no_features():
+    blank = catalog([1, None, None, 1], [None, [("", "")], [("color", None)], [("color", "")]])
+    blank = blank.add_column(0, "item_id", pa.array(["a", "b", "c", "d"]))
+    encoder = fit_attributes(SHIRTS, TWO, seed=0)
+    table = attribute_features(blank, encoder)
+    assert table["has_attributes"].to_pylist() == [True, False, False, True]
 
 
 def test_facts_count_values_and_spellings():

@@ -5,19 +5,23 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
 from itememb_core.features.cold.baselines import CategoryMeans, apart, content_means
 from itememb_core.features.cold.fit import FeatureData, fit_feature_model
 from itememb_core.features.cold.inputs import NodeInputs, Paths, paths_of
+from itememb_core.features.cold.methods import PLAIN
 from itememb_core.features.cold.model import FeatureModel, belief
 from itememb_core.features.cold.network import Behaviour
 from itememb_core.features.cold.training import channel_draws
 from itememb_core.features.cold.validation import (
+    ColdFigures,
     Query,
     blended,
     cold_figures,
     hidden_nodes,
+    queries,
 )
 from itememb_core.items.training.data import Pairs
 from tests.worlds.cold import SETTINGS, feature_world
@@ -92,6 +96,40 @@ def test_hits_are_ranks_among_the_hidden_items_alone():
     # Query 0 asks for node 2 along the axis it lies on; query 1 asks for it along the other's.
     assert found.hits["features"].tolist() == [True, False]
     assert (found.at, found.candidates, found.chance) == (1, 2, 0.5)
+
+
+def figures_of(**hits: NDArray[np.bool_]) -> ColdFigures:
+    """Hits of the named methods; the others have none."""
+    size = len(next(iter(hits.values())))
+    every = {name: np.zeros(size, bool) for name in PLAIN} | hits
+    return ColdFigures(1, 10, 100, every)
+
+
+def test_the_best_of_several_is_judged_on_queries_that_it_was_not_chosen_on():
+    rng = np.random.default_rng(0)
+    said = 0
+    for _ in range(200):
+        noise = {name: rng.random(400) < 0.1 for name in PLAIN}  # as chance has it
+        said += figures_of(**noise).helps(rng)
+    assert said <= 12  # 2.5 % of 200 is 5; the best of five on all queries said so 19 times
+    assert figures_of(features=rng.random(400) < 0.2).helps(rng)
+    assert figures_of(features=np.ones(400, bool)).best() == "features"
+    assert not figures_of(features=np.ones(99, bool)).helps(rng)  # too few
+
+
+def test_hidden_items_are_asked_for_by_pairs_that_training_did_not_see():
+    def pairs_to(candidate: int, size: int) -> Pairs:
+        return Pairs(
+            np.zeros(size, np.int32), np.full(size, candidate, np.int32), np.zeros(size, np.int8),
+            np.ones(size, np.float32),
+        )  # fmt: skip
+
+    counts = np.ones((3, 4), np.int64)
+    hidden, rng = np.array([1, 2]), np.random.default_rng(0)
+    (asked,) = queries(pairs_to(1, 200), pairs_to(2, 200), hidden, counts, rng)
+    assert set(asked.target.tolist()) == {0}  # node 1, of the validation days
+    (asked,) = queries(pairs_to(1, 99), pairs_to(2, 200), hidden, counts, rng)
+    assert set(asked.target.tolist()) == {1}  # too few of them: node 2, of training
 
 
 def test_draws_are_directed_and_only_of_candidates_asked_by_others():
@@ -184,9 +222,14 @@ def test_a_final_fit_keeps_the_choices_and_hides_nothing(fitted):
 
 def test_features_of_another_width_are_refused(fitted):
     data, model = fitted
-    wide = data.inputs._replace(values=np.zeros((400, 11), np.float32))
-    with pytest.raises(ItemembError, match="features have 12 columns, expected 9"):
+    (block,) = data.inputs.dims
+    wide = data.inputs._replace(dims={block: 11})
+    wanted = rf"features have 11 columns \({block} 11\), expected 8 \({block} 8\)"
+    with pytest.raises(ItemembError, match=wanted):
         model.on(wide)
+    parted = data.inputs._replace(dims={block: 5, "other": 3})
+    with pytest.raises(ItemembError, match=rf"8 columns \({block} 5, other 3\), expected 8"):
+        model.check(parted.dims)
 
 
 def test_too_few_items_and_no_use_are_said():

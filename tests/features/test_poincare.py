@@ -304,6 +304,9 @@ def test_flat_vectors_are_trained_too():
         ([(i, (i + 1) % 30) for i in range(30)], r"a cycle of 30: 0 -> 1 .* 11 -> \.\.\.,"),
         ([], "none given"),
         ([("a", 1)], "several kinds"),
+        ([("a", "b", "1"), ("c", "b", "1")], r"number 0 is \('a', 'b', '1'\), expected \(child"),
+        ([("a", "b"), "cb"], "number 1 is 'cb', expected"),
+        ([1, 2], "number 0 is 1, expected"),
     ],
 )
 def test_no_tree(edges, named):
@@ -386,3 +389,11 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / VECTORS).write_bytes(b"none")
     with pytest.raises(ItemembError, match="cannot be read"):
         PoincareEmbedding.load(tmp_path)
+
+
+def test_distances_by_names_of_any_integer_and_as_many_as_the_others():
+    made = fit_poincare([(1, 0), (2, 0), (3, 1)], 3)
+    assert made.distance(np.int64(1), 0) == made.distance(1, 0) > 0
+    assert made.distance([1, 2], 0).shape == (2,)
+    with pytest.raises(ItemembError, match="2 names against 3"):
+        made.distance([1, 2], [0, 1, 2])

@@ -90,6 +90,12 @@ def test_variants_of_a_model_are_one_unit():
     assert b["rank"] == 0
 
 
+def test_a_group_without_a_name_is_none():
+    names = {"item_id": ["fmcg_b", "fmcg_c"], "group_id": ["", ""]}
+    rows = features(groups=pa.table(names))
+    assert rows["retail", "fmcg_b", "all"] == features()["retail", "fmcg_b", "all"]
+
+
 def test_head_torso_and_tail():
     n = np.array([70, 9, 6, 6, 5, 3, 1])
     counts = pa.table(

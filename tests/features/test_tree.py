@@ -8,6 +8,7 @@ from itememb_core import schemas
 from itememb_core.errors import ItemembError
 from itememb_core.features.categories.poincare import fit_poincare
 from itememb_core.features.categories.tree import ROOT, category_embeddings, category_tree
+from itememb_core.features.inputs import SEPARATOR
 
 CATALOG = pa.table({
     "item_id": ["a", "b", "c", "d", "e"],
@@ -16,9 +17,14 @@ CATALOG = pa.table({
 })  # fmt: skip
 
 
+def shown(name: str) -> str:
+    return name.replace(SEPARATOR, " > ")
+
+
 def test_equal_names_under_other_parents_are_other_categories():
     tree = category_tree(CATALOG)
-    assert set(tree.edges) == {
+    edges = {(shown(child), shown(parent)) for child, parent in tree.edges}
+    assert edges == {
         (ROOT, ROOT),
         ("retail", ROOT),
         ("retail > drinks", "retail"),
@@ -29,7 +35,7 @@ def test_equal_names_under_other_parents_are_other_categories():
         ("marketplace > drinks > drinks", "marketplace > drinks"),
     }
     assert len(tree.edges) == len(set(tree.edges))
-    assert tree.of_item.to_pylist()[:4] == [
+    assert [name and shown(name) for name in tree.of_item.to_pylist()[:4]] == [
         "retail > drinks > tea", "retail > drinks", "marketplace > drinks > tea", None,
     ]  # fmt: skip
     assert tree.levels == 3
@@ -51,6 +57,14 @@ def test_items_of_one_category_lie_together_and_those_of_none_are_zero():
     assert norm["b"] < norm["a"]  # deeper is farther out
     with pytest.raises(ItemembError, match="categories that the category model lacks"):
         category_embeddings(catalog, fit_poincare([("retail", ROOT)], 3))
+
+
+def test_a_category_may_be_called_anything():
+    odd = CATALOG.slice(0, 2).set_column(2, "category_path", pa.array([["a > b", "c"], ["a", "b"]]))
+    edges = category_tree(odd).edges
+    assert [child.split(SEPARATOR) for child, _ in edges if child not in {ROOT, "retail"}] == [
+        ["retail", "a"], ["retail", "a", "b"], ["retail", "a > b"], ["retail", "a > b", "c"],
+    ]  # fmt: skip
 
 
 def test_a_catalog_without_categories_and_one_of_forty_levels():

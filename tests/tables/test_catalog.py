@@ -74,9 +74,9 @@ def test_a_category_path_is_as_long_as_what_is_known(con: ibis.BaseBackend, tmp_
     write_items(
         tmp_path,
         "retail",
-        item_id=["fmcg_1", "fmcg_2", "fmcg_3", "fmcg_4"],
-        category=["drinks", "drinks", None, None],
-        subcategory=["tea", None, "tea", None],
+        item_id=["fmcg_1", "fmcg_2", "fmcg_3", "fmcg_4", "fmcg_5", "fmcg_6"],
+        category=["drinks", "drinks", None, None, " drinks ", " "],
+        subcategory=["tea", None, "tea", None, "", ""],
     )
     found = {name: row["category_path"] for name, row in by_id(read(con, tmp_path)).items()}
     assert found == {
@@ -84,6 +84,8 @@ def test_a_category_path_is_as_long_as_what_is_known(con: ibis.BaseBackend, tmp_
         "fmcg_2": ["drinks"],
         "fmcg_3": ["tea"],
         "fmcg_4": None,
+        "fmcg_5": ["drinks"],
+        "fmcg_6": None,
     }
 
 

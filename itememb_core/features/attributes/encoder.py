@@ -149,8 +149,8 @@ def attribute_features(
         progress: Called after each block of items.
     """
     values = encoder.transform(catalog, progress)
-    known = np.zeros(catalog.num_rows, np.bool_)
-    known[with_any(catalog)] = encoder.columns.num_rows > 0
+    # What only lists blanks has no features either: zeros that stood for known would be believed.
+    known = values.any(axis=1)
     columns = [catalog["item_id"], vector_column(values), pa.array(known)]
     return pa.Table.from_arrays(columns, schema=schemas.attribute_features(values.shape[1]))
 

@@ -39,10 +39,10 @@ class Hierarchy:
         """Take (child, parent) pairs; a repeated one counts once, a self pair names its node.
 
         Raises:
-            ItemembError: There is no pair, or a name is no string or integer, or names are of
-                both kinds.
+            ItemembError: There is no pair, one is no pair, or a name is no string or integer, or
+                names are of both kinds.
         """
-        pairs = list(edges)
+        pairs = [_pair(pair, number) for number, pair in enumerate(edges)]
         ids = _ids(pairs)
         place = {node: i for i, node in enumerate(ids)}
         flat = np.fromiter((place[node] for pair in pairs for node in pair), np.int64)
@@ -138,6 +138,15 @@ class Hierarchy:
         return f"a cycle of {len(names) - 1}: " + " -> ".join(
             [*names[:LONGEST], "..."] if len(names) > LONGEST else names
         )
+
+
+def _pair(pair: tuple[Node, Node], number: int) -> tuple[Node, Node]:
+    """The pair, if it is one."""
+    if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
+        raise ItemembError(
+            f"category edges: number {number} is {pair!r}, expected (child, parent) pairs"
+        )
+    return pair
 
 
 def _ids(pairs: list[tuple[Node, Node]]) -> list[Node]:

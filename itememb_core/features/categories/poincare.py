@@ -76,9 +76,13 @@ class PoincareEmbedding:
             b: As many names, or one.
 
         Raises:
-            ItemembError: A name is unknown.
+            ItemembError: A name is unknown, or there are not as many of one as of the other.
         """
-        return distance(self._points(a), self._points(b))
+        one, other = self._points(a), self._points(b)
+        if one.ndim == other.ndim == 2 and len(one) != len(other):
+            raise ItemembError(f"category_vectors: {len(one)} names against {len(other)}, "
+                               "expected as many, or one")  # fmt: skip
+        return distance(one, other)
 
     def between(self, queries: Ints, others: Ints) -> Floats:
         """Distances of nodes by their places in ``ids``, ``[queries, others]``."""
@@ -131,7 +135,7 @@ class PoincareEmbedding:
         return {node: i for i, node in enumerate(self.ids)}
 
     def _points(self, names: Node | Sequence[Node]) -> Floats:
-        one = isinstance(names, str | int)
+        one = isinstance(names, str | int | np.integer)
         every = cast("Sequence[Node]", [names] if one else names)
         try:
             rows = [self._places[node] for node in every]
@@ -167,7 +171,8 @@ def fit_poincare(
     The tree of main parents is first laid out around the origin, so that parents are nearest or, of
     a closure, all ancestors (:mod:`itememb_core.features.categories.start`). Where that gives every
     pair back, as it does of trees, it is the result. Else it is trained, and what gives them back
-    better is kept. The same pairs and seed give the same bytes on one machine.
+    better is kept. The same pairs and seed give the same bytes on one
+    machine with as many threads.
 
     Args:
         edges: (child, parent) pairs of a tree or of any graph without cycles, or of the closure of

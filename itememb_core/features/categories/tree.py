@@ -1,8 +1,8 @@
 """The category tree of a catalog, and each item's place in it.
 
-A category is named by its path from the domain down (``retail > drinks > tea``), so equal names
-under different parents are different categories, no circle is possible, and one root joins the
-domains.
+A category is named by its path from the domain down, joined by a character that no category holds,
+so equal names under different parents are different categories, no circle is possible, and one root
+joins the domains.
 """
 
 from typing import Final, NamedTuple
@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from itememb_core import schemas
 from itememb_core.errors import ItemembError
 from itememb_core.features.categories.poincare import PoincareEmbedding
+from itememb_core.features.inputs import SEPARATOR
 from itememb_core.items.vectors import vector_column
 
-SEPARATOR: Final = " > "
 #: Above the domains.
 ROOT: Final = "all"
 

@@ -11,6 +11,8 @@ from itememb_core.retrieval.exact import top_k
 
 #: Neighbours by content whose behaviour is averaged.
 NEIGHBOURS: Final = 20
+#: Items that are looked at at once.
+ROWS: Final = 1 << 15
 #: Items that the mean of the category above counts as: the fewest that have a spread.
 PRIOR: Final = 2.0
 
@@ -37,14 +39,18 @@ class CategoryMeans:
         self._joined = joined(behaviour)
         self._own = np.zeros(len(weight))
         self._own[known] = weight[known]
-        values = self._joined[known].astype(np.float64) * weight[known, None]
-        self._total = np.zeros((len(paths.parent), values.shape[1]))
+        self._total = np.zeros((len(paths.parent), self._joined.shape[1]))
         self._mass = np.zeros(len(paths.parent))
-        for level in self._lineage[self._deepest[known]].T:
-            there = level >= 0
-            np.add.at(self._total, level[there], values[there])
-            np.add.at(self._mass, level[there], weight[known][there])
-        self._every = values.sum(axis=0) / max(float(weight[known].sum()), 1e-12)
+        every = np.zeros(self._joined.shape[1])
+        for low in range(0, len(known), ROWS):
+            rows = known[low : low + ROWS]
+            values = self._joined[rows].astype(np.float64) * weight[rows, None]
+            every += values.sum(axis=0)
+            for level in self._lineage[self._deepest[rows]].T:
+                there = level >= 0
+                np.add.at(self._total, level[there], values[there])
+                np.add.at(self._mass, level[there], weight[rows][there])
+        self._every = every / max(float(weight[known].sum()), 1e-12)
 
     def of(self, nodes: NDArray[np.int64], *, leave_out: bool = False) -> NDArray[np.float32]:
         """The mean of each node's category, float32 [nodes, 2 dim + 1], joined columns.
@@ -56,6 +62,13 @@ class CategoryMeans:
             nodes: Of the vocabulary.
             leave_out: Whether a warm node's own place is left out of its means.
         """
+        parts = [
+            self._means(nodes[low : low + ROWS], leave_out)
+            for low in range(0, max(len(nodes), 1), ROWS)
+        ]
+        return np.concatenate(parts)
+
+    def _means(self, nodes: NDArray[np.int64], leave_out: bool) -> NDArray[np.float32]:
         own = self._own[nodes] if leave_out else np.zeros(len(nodes))
         rest = own[:, None] * self._joined[nodes]
         found = np.broadcast_to(self._every, rest.shape)

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itememb_core.evaluation.figures import Row
-from itememb_core.features.cold.baselines import CategoryMeans
 from itememb_core.features.cold.inputs import NodeInputs
 from itememb_core.features.cold.likeness_choice import choose_likeness
-from itememb_core.features.cold.methods import FEATURES, MIXED, WARM
-from itememb_core.features.cold.model import Choices, FeatureModel, belief, predictions
+from itememb_core.features.cold.methods import FEATURES, MIXED, PLAIN, WARM
+from itememb_core.features.cold.model import Choices, FeatureModel, belief, prediction
 from itememb_core.features.cold.network import Behaviour
 from itememb_core.features.cold.trained import Trained
 from itememb_core.features.cold.training import Targets, train
@@ -111,7 +110,8 @@ def fit_feature_model(
     reason = _reason(data, settings)
     if reason is not None:
         choices = _no_choices()
-        return FeatureModel(None, None, [], settings, data.own.embedding.shape[1], choices, reason)
+        dim = data.own.embedding.shape[1]
+        return FeatureModel(None, None, [], settings, dim, data.inputs.dims, choices, reason)
     rng = np.random.default_rng([seed, 0])
     hidden = warm[:0] if like else hidden_nodes(warm, settings.hidden_share, rng)
     learned = np.setdiff1d(warm, hidden, assume_unique=True)
@@ -125,7 +125,7 @@ def fit_feature_model(
         space = fit_likeness(data.parts, settings.likeness_dim)
     names = _names(data.inputs, trained)
     dim = data.own.embedding.shape[1]
-    return FeatureModel(trained, space, names, settings, dim, choices, None)
+    return FeatureModel(trained, space, names, settings, dim, data.inputs.dims, choices, None)
 
 
 def _needs_network(choices: Choices) -> bool:
@@ -181,13 +181,14 @@ def _judge(
 ) -> _Judged:
     learned, hidden = split
     weight = belief(data.total)
-    asked = queries(data.pairs, hidden, data.counts, rng)
-    found = predictions(trained, data.inputs, data.own, weight, learned, hidden)
-    methods = {WARM: data.own.take(hidden), **found}
+    asked = queries(data.recent, data.pairs, hidden, data.counts, rng)
+
+    def placed(method: str, nodes: NDArray[np.int64]) -> Behaviour:
+        return prediction(method, trained, data.inputs, data.own, weight, learned, nodes)
+
+    methods = {WARM: data.own.take(hidden)} | {each: placed(each, hidden) for each in PLAIN}
     cold = cold_figures(asked, data.own.context, hidden, methods)
-    every = np.arange(len(data.counts))
-    base = CategoryMeans(data.inputs.paths, data.own, weight, learned).of(every)
-    predicted = trained.predict(data.inputs, base, every)
+    predicted = placed(FEATURES, np.arange(len(data.counts)))
     half = half_of_belief(data.own, predicted, data.counts, data.able, data.recent, rng)
     return _Judged(cold, half)
 

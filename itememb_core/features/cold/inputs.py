@@ -8,13 +8,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from itememb_core.features.fused import ItemFeatures, rows_of
+from itememb_core.features.inputs import SEPARATOR
 from itememb_core.items.vectors import one_array
 
 #: What an item without interactions never has.
 POPULARITY: Final = "popularity"
-
-#: Between the parts of a category's name, which no category holds.
-SEPARATOR: Final = "\x1f"
 
 
 class Paths(NamedTuple):

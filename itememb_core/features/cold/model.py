@@ -1,6 +1,7 @@
 """A fitted feature model and its files: what features say of where an item belongs."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, cast
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from itememb_core.errors import ItemembError
 from itememb_core.features.cold.baselines import CategoryMeans, apart, content_means, joined
 from itememb_core.features.cold.inputs import NodeInputs
-from itememb_core.features.cold.methods import CATEGORIES, CONTENT, FEATURES, MIXED
+from itememb_core.features.cold.methods import CATEGORIES, CONTENT, MIXED
 from itememb_core.features.cold.network import Behaviour, Scale, make_network
 from itememb_core.features.cold.trained import Trained
 from itememb_core.features.likeness.imputation import Normal
@@ -57,6 +58,7 @@ class FeatureModel:
         names: Name of each row of the network's categories.
         settings: Of the fit.
         dim: Length of the item model's vectors.
+        dims: Width of each block of features that it reads, by name, in order.
         choices: What validation decided.
         reason: Why there is neither; None otherwise.
     """
@@ -66,6 +68,7 @@ class FeatureModel:
     names: list[str]
     settings: FeatureModelSettings
     dim: int
+    dims: Mapping[str, int]
     choices: Choices
     reason: str | None
 
@@ -87,6 +90,7 @@ class FeatureModel:
         about = {
             "settings": self.settings.model_dump(mode="json"),
             "dim": self.dim,
+            "dims": list(self.dims.items()),
             "names": self.names,
             "scale": self.trained and list(self.trained.scale),
             "explained": self.space and self.space.explained,
@@ -110,6 +114,7 @@ class FeatureModel:
             names, choices = cast(list[str], facts["names"]), cast(Choices, facts["choices"])
             choices["figures"] = [tuple(row) for row in choices["figures"]]  # type: ignore[misc]
             dim, reason = cast(int, facts["dim"]), cast("str | None", facts["reason"])
+            dims = dict(cast("list[tuple[str, int]]", facts["dims"]))
             scale, explained = facts["scale"], facts["explained"]
         except (KeyError, TypeError, ValueError) as error:
             raise ItemembError(f"{MODEL}: {folder / FACTS} lacks facts of a fit") from error
@@ -132,7 +137,19 @@ class FeatureModel:
         if explained is not None:
             normal = Normal(arrays["likeness.mean"], arrays["likeness.covariance"])
             space = LikenessSpace(normal, arrays["likeness.axes"], cast(float, explained))
-        return cls(trained, space, names, settings, dim, choices, reason)
+        return cls(trained, space, names, settings, dim, dims, choices, reason)
+
+    def check(self, dims: Mapping[str, int]) -> None:
+        """Compare the blocks of features with those of the fit.
+
+        Raises:
+            ItemembError: Their names, order or widths differ; both sums are named.
+        """
+        if list(dims.items()) != list(self.dims.items()):
+            raise ItemembError(
+                f"{MODEL}: features have {sum(dims.values())} columns "
+                f"({_named(dims)}), expected {sum(self.dims.values())} ({_named(self.dims)})"
+            )
 
     def on(self, inputs: NodeInputs) -> Trained:
         """The network with the rows of some inputs' categories, which are found by name.
@@ -142,14 +159,14 @@ class FeatureModel:
         """
         if self.trained is None:
             raise ItemembError(f"{MODEL}: no network was trained ({self.reason})")
-        width = inputs.values.shape[1] + inputs.known.shape[1]
-        first = cast("Tensor", self.trained.network.state_dict()["first.weight"])
-        expected = first.shape[1] - self.settings.category_dim
-        if width != expected:
-            raise ItemembError(f"{MODEL}: features have {width} columns, expected {expected}")
+        self.check(inputs.dims)
         row_of = {name: row for row, name in enumerate(self.names)}
         rows = np.array([row_of.get(name, -1) for name in inputs.paths.names], np.int64)
         return Trained(self.trained.network, self.trained.scale, rows)
+
+
+def _named(dims: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {width}" for name, width in dims.items()) or "no blocks"
 
 
 def belief(total: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -161,32 +178,38 @@ def belief(total: NDArray[np.int64]) -> NDArray[np.float32]:
     return (total / (total + BELIEF)).astype(np.float32)
 
 
-def predictions(
+def prediction(
+    method: str,
     trained: Trained | None,
     inputs: NodeInputs,
     own: Behaviour,
     weight: NDArray[np.float32],
     known: NDArray[np.int64],
     nodes: NDArray[np.int64],
-) -> dict[str, Behaviour]:
-    """Where each method would put nodes, by the method's name.
+) -> Behaviour:
+    """Where one method would put nodes; category means stand for a network that there is not.
 
     Args:
-        trained: The network; None: it is left out.
+        method: One of ``methods.PLAIN``.
+        trained: The network, or None.
         inputs: Features of all nodes.
         own: Where behaviour put all nodes.
         weight: :func:`belief` of them.
         known: Warm nodes to learn from, int64 [n].
         nodes: Nodes that want a vector, int64 [m].
     """
+    if method in MIXED:
+        both = [
+            joined(prediction(each, trained, inputs, own, weight, known, nodes))
+            for each in MIXED[method]
+        ]
+        return apart(np.mean(both, axis=0))
+    if method == CONTENT:
+        return content_means(inputs, own, known, nodes)
     base = CategoryMeans(inputs.paths, own, weight, known).of(nodes)
-    found = {CATEGORIES: apart(base), CONTENT: content_means(inputs, own, known, nodes)}
-    if trained is not None:
-        found[FEATURES] = trained.predict(inputs, base, nodes)
-    for name, parts in MIXED.items():
-        if all(part in found for part in parts):
-            found[name] = apart(np.mean([joined(found[part]) for part in parts], axis=0))
-    return found
+    if method == CATEGORIES or trained is None:
+        return apart(base)
+    return trained.predict(inputs, base, nodes)
 
 
 def _trained(

@@ -60,15 +60,27 @@ class ColdFigures(NamedTuple):
         """Share that a random order would find."""
         return self.at / self.candidates
 
-    def best(self) -> str:
-        """The prediction with the most hits; of equal ones the plainest."""
-        return max(PLAIN, key=lambda name: float(self.hits[name].mean()))
+    def best(self, inside: NDArray[np.bool_] | None = None) -> str:
+        """The prediction with the most hits; of equal ones the plainest.
+
+        Args:
+            inside: Which queries count, bool [queries]; None: all.
+        """
+        rows = slice(None) if inside is None else inside
+        return max(PLAIN, key=lambda name: float(self.hits[name][rows].mean()))
 
     def helps(self, rng: np.random.Generator) -> bool:
-        """Whether the best prediction is above chance: the lower end of its 95 % interval."""
-        hits = self.hits[self.best()]
-        if len(hits) < ENOUGH:
+        """Whether the best prediction is above chance: the lower end of its 95 % interval.
+
+        It is the best on one half of the queries and judged on the other: the best of several is
+        above chance more often than each of them.
+        """
+        size = len(self.hits[PLAIN[0]])
+        if size < ENOUGH:
             return False
+        chosen_on = np.zeros(size, bool)
+        chosen_on[rng.permutation(size)[: size // 2]] = True
+        hits = self.hits[self.best(chosen_on)][~chosen_on]
         low, _ = bootstrap_intervals(hits.astype(np.float64)[:, None], rng)
         return bool(low[0] > self.chance)
 
@@ -82,16 +94,38 @@ def hidden_nodes(
 
 
 def queries(
-    pairs: Pairs, hidden: NDArray[np.int64], counts: NDArray[np.int64], rng: np.random.Generator
+    recent: Pairs,
+    pairs: Pairs,
+    hidden: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    rng: np.random.Generator,
 ) -> list[Query]:
     """Draw pairs of each channel from a warm item to a hidden one, by weight.
 
+    A query's vector knows the pairs that it was trained on: a channel with ``ENOUGH`` pairs of the
+    validation days is asked for those, any other for pairs of training.
+
     Args:
+        recent: Of the validation days.
         pairs: Of training.
         hidden: Nodes that the network did not see.
         counts: int64 [nodes, channels].
         rng: Draws.
     """
+    found: dict[int, Query] = {}
+    trained, unseen = (_drawn(each, hidden, counts, rng) for each in (pairs, recent))
+    for each in trained:
+        found[each.channel] = each
+    for each in unseen:
+        if len(each.query) >= ENOUGH or each.channel not in found:
+            found[each.channel] = each
+    return [found[channel] for channel in sorted(found)]
+
+
+def _drawn(
+    pairs: Pairs, hidden: NDArray[np.int64], counts: NDArray[np.int64], rng: np.random.Generator
+) -> list[Query]:
+    """Queries of some pairs, by channel."""
     found = []
     for draw in channel_draws(pairs, hidden, len(counts), banned=hidden):
         candidates = hidden[counts[hidden, draw.channel] > 0]

@@ -1,6 +1,7 @@
 """``user_evaluation``: interactions after the cut, ranked among all targets known before it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -9,12 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from itememb_core.evaluation.ranking import CUTOFFS, METRICS, first_ranks, ranking_metrics
-from itememb_core.evaluation.user_baselines import Statistics, baseline_scores, statistics
 from itememb_core.intervals import multinomial_intervals
-from itememb_core.items.vocabulary import UNKNOWN, node_counts, node_index
+from itememb_core.items.vocabulary import UNKNOWN, channel_codes, node_counts, node_index
 from itememb_core.progress import Progress, silent
-from itememb_core.retrieval.exact import GROUP, best_columns
+from itememb_core.retrieval.exact import best_columns, padded
 from itememb_core.schemas import EVALUATION
+from itememb_core.services import CHANNELS
+from itememb_core.users.baselines import BASELINES, Chosen, Fitted, choose_all
 from itememb_core.users.items import ItemSpace
 from itememb_core.users.model import UserModel
 from itememb_core.users.scoring import (
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
 #: lines have one time); repeats too or new items only.
 SLICES: Final = ("all_repeats", "all_new", "next_repeats", "next_new")
 
+#: Classes of the number of a user's own events before the cut, by decades, from their least one.
+HISTORIES: Final = {"history_1_9": 0, "history_10_99": 10, "history_100_up": 100}
+
+#: Methods that are also shown by history, and on the ground truth of each channel alone.
+SLICED: Final = ("two_towers", "own_most_frequent", "decayed_frequency", "tifu_knn", "up_cf")
+
 #: Users whose scores for all targets are held at once.
 _BLOCK: Final = 128
 
@@ -46,11 +54,13 @@ class UserEvaluation(NamedTuple):
         table: ``schemas.EVALUATION``.
         users: Users evaluated.
         reason: Why there are no figures; None otherwise.
+        chosen: Settings of the baselines that have any, by method.
     """
 
     table: pa.Table
     users: int
     reason: str | None
+    chosen: Mapping[str, str]
 
 
 class GroundTruth(NamedTuple):
@@ -59,6 +69,7 @@ class GroundTruth(NamedTuple):
     user: NDArray[np.int64]  # [n], user id, ascending
     target: NDArray[np.int64]  # [n]
     time: NDArray[np.int64]  # [n], microseconds
+    channel: NDArray[np.int8]  # [n], position in CHANNELS
     unknown: int  # target events whose item was not known before the cut
 
 
@@ -66,6 +77,7 @@ class _Metrics(NamedTuple):
     """Metrics of users by one method in one slice."""
 
     values: list[NDArray[np.float64]]  # each [users, METRICS]
+    history: list[NDArray[np.int64]]  # each [users], own events before the cut
     listed: NDArray[np.bool_]  # [CUTOFFS, padded targets], whether listed
 
 
@@ -76,6 +88,7 @@ def user_evaluation(
     holdout: pa.Table,
     *,
     seed: int,
+    validation_days: int = 7,
     progress: Progress = silent,
 ) -> UserEvaluation:
     """Evaluate the backtest's model beside its baselines.
@@ -85,37 +98,60 @@ def user_evaluation(
         packed: Histories before the cut.
         items: The backtest's items.
         holdout: ``schemas.USER_HISTORIES`` of the events on and after the cut.
-        seed: Of the bootstrap over users (percentiles of 300 resamples).
+        seed: Of the bootstrap over users (percentiles of 300 resamples), and of the samples that
+            baselines take.
+        validation_days: Of the slice before the cut on which baselines choose their settings.
         progress: Called after each shard.
 
     Returns:
         Rows by method, metric (``METRICS``, ``coverage@10``, ``coverage@100``) and slice
         (``SLICES``), and of method ``ground_truth`` its size: users, events, events left out.
+        Methods of ``SLICED`` have rows of each slice by ``HISTORIES`` (``all_new_history_1_9``),
+        and of ``all_repeats`` and ``all_new`` by channel of the ground truth (``all_new_retail``).
         Users without a history, and targets not known before the cut, are left out.
     """
     truth = ground_truth(holdout, items)
     if not len(truth.user) or not packed.events:
         reason = "no user has both a history before the cut and a known target after it"
-        return UserEvaluation(EVALUATION.empty_table(), 0, reason)
-    metrics, users = _evaluate(model, packed, items, truth, progress)
-    if not users:
+        return UserEvaluation(EVALUATION.empty_table(), 0, reason, {})
+    if not _known_users(packed, truth):
         reason = "no user with a target after the cut has a history before it"
-        return UserEvaluation(EVALUATION.empty_table(), 0, reason)
+        return UserEvaluation(EVALUATION.empty_table(), 0, reason, {})
+    chosen = choose_all(BASELINES, packed, items, validation_days, seed)
+    fitted = {name: each.baseline.fit(packed, items) for name, each in chosen.items()}
+    metrics, users = _evaluate(model, packed, items, fitted, truth, progress)
     rows = _rows(metrics, truth, (users, len(items.targets)), seed)
     columns = zip(*rows, strict=True)
     arrays = [pa.array(each, kind) for each, kind in zip(columns, EVALUATION.types, strict=True)]
-    return UserEvaluation(pa.Table.from_arrays(arrays, schema=EVALUATION), users, None)
+    table = pa.Table.from_arrays(arrays, schema=EVALUATION)
+    return UserEvaluation(table, users, None, _settings(chosen))
+
+
+def _known_users(packed: PackedHistories, truth: GroundTruth) -> bool:
+    """Whether a user with ground truth has a history."""
+    return any(np.isin(shard.user_ids, truth.user).any() for shard in packed.shards())
+
+
+def _settings(chosen: Mapping[str, Chosen]) -> dict[str, str]:
+    """The settings that were chosen, for people, of the baselines that have any."""
+    return {
+        name: ", ".join(
+            f"{field} {getattr(each.baseline, field)}" for field in each.baseline.ladder
+        )
+        for name, each in chosen.items()
+        if each.baseline.ladder
+    }
 
 
 def _evaluate(
     model: UserModel,
     packed: PackedHistories,
     items: ItemSpace,
+    fitted: Mapping[str, Fitted],
     truth: GroundTruth,
     progress: Progress,
 ) -> tuple[dict[tuple[str, str], _Metrics], int]:
     """Metrics of all users by method and slice, and how many users there are."""
-    stats = statistics(packed, items)
     base = item_matrix(model.towers)
     metrics: dict[tuple[str, str], _Metrics] = {}
     users = 0
@@ -124,8 +160,8 @@ def _evaluate(
         users += len(known)
         for low in range(0, len(known), _BLOCK):
             block = known[low : low + _BLOCK]
-            own = _Block(model, packed, items, shard, block)
-            _evaluate_block(metrics, own, stats, base, truth)
+            part = _Block(model, packed, fitted, shard, block)
+            _evaluate_block(metrics, part, base, truth)
         progress("user evaluation", number + 1, len(packed.names))
     return metrics, users
 
@@ -138,7 +174,9 @@ def ground_truth(holdout: pa.Table, items: ItemSpace) -> GroundTruth:
     known = target != UNKNOWN
     users = table["user_id"].to_numpy()
     time = table["timestamp"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
-    return GroundTruth(users[known], target[known], time[known], _unknown_events(items, node))
+    channel = channel_codes(table["channel"])
+    unknown = _unknown_events(items, node)
+    return GroundTruth(users[known], target[known], time[known], channel[known], unknown)
 
 
 def _unknown_events(items: ItemSpace, node: NDArray[np.int32]) -> int:
@@ -152,6 +190,7 @@ class Interactions(NamedTuple):
 
     target: NDArray[np.int64]
     time: NDArray[np.int64]
+    channel: NDArray[np.int8]
 
     def all(self) -> NDArray[np.int64]:
         """Distinct targets."""
@@ -161,58 +200,82 @@ class Interactions(NamedTuple):
         """Distinct targets of the first time."""
         return np.unique(self.target[self.time == self.time[0]])
 
+    def where(self, chosen: NDArray[np.bool_]) -> "Interactions":
+        """Some of them."""
+        return Interactions(self.target[chosen], self.time[chosen], self.channel[chosen])
+
 
 class _Block(NamedTuple):
     """Some users of a shard, and what they are scored with."""
 
     model: UserModel
     packed: PackedHistories
-    items: ItemSpace
+    baselines: Mapping[str, Fitted]
     shard: Shard
     users: NDArray[np.int64]
+
+    @property
+    def end(self) -> NDArray[np.int64]:
+        """Ends of the histories ``[users]``."""
+        return np.asarray(self.shard.start[self.users + 1])
+
+    @property
+    def history(self) -> NDArray[np.int64]:
+        """Own events of the users ``[users]``."""
+        return np.asarray(
+            self.shard.owned[self.end] - self.shard.owned[self.shard.start[self.users]]
+        )
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """What a method ranks for some users, with repeats or new items only."""
+
+    method: str
+    kind: str
+    scores: "Tensor"  # [users, padded targets]
+    top: NDArray[np.int64]  # [users, listed], -1 where none
+    truth: list[Interactions]  # each with a target
+    history: NDArray[np.int64]  # [users]
 
 
 def _evaluate_block(
     metrics: dict[tuple[str, str], _Metrics],
     block: _Block,
-    stats: Statistics,
     base: NDArray[np.float32],
     truth: GroundTruth,
 ) -> None:
     """Add the metrics of a block of users by every method and slice."""
-    end = np.asarray(block.shard.start[block.users + 1])
-    own = own_items(block.shard, block.users, end, block.packed.item_stats)
+    own = own_items(block.shard, block.users, block.end, block.packed.item_stats)
     low = np.searchsorted(truth.user, block.shard.user_ids[block.users], side="left")
     high = np.searchsorted(truth.user, block.shard.user_ids[block.users], side="right")
-    bounds = zip(low, high, strict=True)
-    relevant = [Interactions(truth.target[a:b], truth.time[a:b]) for a, b in bounds]
-    for method, scores in _methods(block, stats, base, own, end):
+    relevant = [
+        Interactions(truth.target[a:b], truth.time[a:b], truth.channel[a:b])
+        for a, b in zip(low, high, strict=True)
+    ]
+    for method, scores in _methods(block, base, own):
         for kind in ("repeats", "new"):
             if kind == "new":
                 scores[own.row, own.target] = -np.inf
-            _evaluate_method(metrics, method, kind, scores, _of_kind(relevant, own, kind))
+            of_kind = _of_kind(relevant, own, kind)
+            ranking = _ranking(method, kind, scores, of_kind, block.history)
+            if ranking is not None:
+                _evaluate_method(metrics, ranking)
 
 
 def _methods(
-    block: _Block,
-    stats: Statistics,
-    base: NDArray[np.float32],
-    own: OwnItems,
-    end: NDArray[np.int64],
+    block: _Block, base: NDArray[np.float32], own: OwnItems
 ) -> "Iterator[tuple[str, Tensor]]":
     """Scores of each method ``[users, padded targets]``."""
     import torch
 
     model, shard, users = block.model, block.shard, block.users
-    values = vectors_of_users(model.towers, shard, users, end, model.settings)
+    values = vectors_of_users(model.towers, shard, users, block.end, model.settings)
     for name, without in (("two_towers", False), ("two_towers_no_repeat_term", True)):
         blocks = model_scores(model.towers, values, base, own.nothing() if without else own)
         yield name, torch.cat([scores.clone() for _, scores in blocks])
-    for name, baseline in baseline_scores(stats, shard, users, own, block.items).items():
-        width = -(-baseline.shape[1] // GROUP) * GROUP
-        scores = torch.full((len(baseline), width), -torch.inf)
-        scores[:, : baseline.shape[1]] = torch.from_numpy(baseline)
-        yield name, scores
+    for name, fitted in block.baselines.items():
+        yield name, padded(fitted.scores(shard, users, block.end))
 
 
 def _of_kind(relevant: list[Interactions], own: OwnItems, kind: str) -> list[Interactions]:
@@ -221,43 +284,54 @@ def _of_kind(relevant: list[Interactions], own: OwnItems, kind: str) -> list[Int
         return relevant
     bounds = np.searchsorted(own.row, np.arange(len(relevant) + 1))
     previous = [own.target[a:b] for a, b in pairwise(bounds)]
-    new = [~np.isin(each.target, old) for each, old in zip(relevant, previous, strict=True)]
-    return [Interactions(r.target[k], r.time[k]) for r, k in zip(relevant, new, strict=True)]
+    return [r.where(~np.isin(r.target, old)) for r, old in zip(relevant, previous, strict=True)]
 
 
-def _evaluate_method(
-    metrics: dict[tuple[str, str], _Metrics],
+def _ranking(
     method: str,
     kind: str,
     scores: "Tensor",
     relevant: list[Interactions],
-) -> None:
-    """Add the metrics of one method with repeats or with new items only."""
+    history: NDArray[np.int64],
+) -> _Ranking | None:
+    """Lists of the users with anything relevant; None without any such user."""
     some = np.array([row for row, each in enumerate(relevant) if len(each.target)], np.int64)
     if not len(some):
-        return
+        return None
     chosen = scores if len(some) == len(relevant) else scores[some]
     top, best = best_columns(chosen, min(CUTOFFS[-1], chosen.shape[1]))
     top = np.where(np.isfinite(best), top, UNKNOWN)
-    ranks = (top, chosen)
-    _add(metrics, method, f"all_{kind}", ranks, [relevant[row].all() for row in some])
-    _add(metrics, method, f"next_{kind}", ranks, [relevant[row].next() for row in some])
+    return _Ranking(method, kind, chosen, top, [relevant[row] for row in some], history[some])
+
+
+def _evaluate_method(metrics: dict[tuple[str, str], _Metrics], ranking: _Ranking) -> None:
+    """Add the metrics of one method with repeats or with new items only."""
+    kind, truth = ranking.kind, ranking.truth
+    _add(metrics, f"all_{kind}", ranking, [each.all() for each in truth])
+    _add(metrics, f"next_{kind}", ranking, [each.next() for each in truth])
+    if ranking.method in SLICED:
+        for code, channel in enumerate(CHANNELS):
+            parts = [each.where(each.channel == code).all() for each in truth]
+            _add(metrics, f"all_{kind}_{channel}", ranking, parts)
 
 
 def _add(
     metrics: dict[tuple[str, str], _Metrics],
-    method: str,
     name: str,
-    ranks: "tuple[NDArray[np.int64], Tensor]",
+    ranking: _Ranking,
     truth: list[NDArray[np.int64]],
 ) -> None:
-    top, scores = ranks
-    width = scores.shape[1]
+    """Add the metrics of the users with anything relevant in one slice."""
+    some = np.array([row for row, own in enumerate(truth) if len(own)], np.int64)
+    if not len(some):
+        return
+    width = ranking.scores.shape[1]
     entry = metrics.setdefault(
-        (method, name), _Metrics([], np.zeros((len(CUTOFFS), width), np.bool_))
+        (ranking.method, name), _Metrics([], [], np.zeros((len(CUTOFFS), width), np.bool_))
     )
-    first = first_ranks(scores, truth)
-    entry.values.append(ranking_metrics(top, truth, first))
+    own, top = [truth[row] for row in some], ranking.top[some]
+    entry.values.append(ranking_metrics(top, own, first_ranks(ranking.scores, own, some)))
+    entry.history.append(ranking.history[some])
     for row, k in enumerate(CUTOFFS):
         listed = top[:, :k]
         entry.listed[row, listed[listed != UNKNOWN]] = True
@@ -275,11 +349,23 @@ def _rows(
     ]
     for (method, name), each in metrics.items():
         values = np.concatenate(each.values)  # [users, METRICS]
-        low, high = multinomial_intervals(values, seed)
-        for column, metric in enumerate(METRICS):
-            mean = float(values[:, column].mean())
-            rows.append((method, metric, name, mean, float(low[column]), float(high[column])))
+        rows += _means(method, name, values, seed)
         for row, k in enumerate(CUTOFFS):
             share = float(each.listed[row].sum()) / targets
             rows.append((method, f"coverage@{k}", name, share, None, None))
+        if method in SLICED and name in SLICES:
+            of_class = np.digitize(np.concatenate(each.history), list(HISTORIES.values())) - 1
+            for place, history in enumerate(HISTORIES):
+                rows += _means(method, f"{name}_{history}", values[of_class == place], seed)
     return rows
+
+
+def _means(method: str, name: str, values: NDArray[np.float64], seed: int) -> list[Row]:
+    """Means of the metrics with their intervals; none of no user."""
+    if not len(values):
+        return []
+    low, high = multinomial_intervals(values, seed)
+    return [
+        (method, metric, name, float(mean), float(low[column]), float(high[column]))
+        for column, (metric, mean) in enumerate(zip(METRICS, values.mean(axis=0), strict=True))
+    ]

@@ -100,16 +100,25 @@ def score_blocks(
     if n == 0 or m == 0:
         return
     width = -(-m // GROUP) * GROUP
-    padded = torch.zeros(width, base.shape[1])
-    padded[:m] = as_tensor(base)
+    whole = torch.zeros(width, base.shape[1])
+    whole[:m] = as_tensor(base)
     size = int(np.clip(block_bytes // (4 * width), 1, n))
     buffer = torch.empty(size, width)
     for start in range(0, n, size):
         part = slice(start, min(start + size, n))
         scores = buffer[: part.stop - start]
-        torch.mm(as_tensor(queries[part]), padded.T, out=scores)
+        torch.mm(as_tensor(queries[part]), whole.T, out=scores)
         scores[:, m:] = -torch.inf
         yield part, scores
+
+
+def padded(scores: NDArray[np.float32]) -> "Tensor":
+    """Scores ``[n, m]`` with -inf on more columns, up to whole groups, for :func:`best_columns`."""
+    import torch
+
+    result = torch.full((len(scores), -(-scores.shape[1] // GROUP) * GROUP), -torch.inf)
+    result[:, : scores.shape[1]] = torch.from_numpy(scores)
+    return result
 
 
 def best_columns(scores: "Tensor", k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

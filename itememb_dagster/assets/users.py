@@ -159,6 +159,7 @@ def user_evaluation(
         found = evaluate_users(
             model, shards, items, later.to_pyarrow(), seed=seed, progress=ctx.progress
         )
+    ctx.metadata |= {f"{name}, chosen": text for name, text in found.chosen.items()}
     ctx.nothing = "holdout_days is 0" if ctx.cut is None else found.reason
     return found.table
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from itememb_core.evaluation.ranking import METRICS, first_ranks, ranking_metrics
-from itememb_core.evaluation.user_baselines import baseline_scores, statistics
 from itememb_core.evaluation.users import (
+    HISTORIES,
+    SLICED,
     SLICES,
     Interactions,
     ground_truth,
@@ -14,8 +15,7 @@ from itememb_core.evaluation.users import (
 )
 from itememb_core.intervals import multinomial_intervals
 from itememb_core.schemas import EVALUATION
-from itememb_core.users.scoring import own_items
-from tests.worlds.users import fitted, habits, histories, items_of, pack
+from tests.worlds.users import fitted, habits, histories, items_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,6 +43,8 @@ def test_first_rank_with_ties():
     scores = torch.tensor([[3.0, 5.0, 3.0, 3.0, -torch.inf]])
     assert first_ranks(scores, [np.array([2, 4])]).tolist() == [2]
     assert first_ranks(scores, [np.array([0, 2])]).tolist() == [1]
+    two = torch.cat([scores.flip(1), scores])
+    assert first_ranks(two, [np.array([3])], np.array([1])).tolist() == [3]
 
 
 def test_bootstrap_holds_the_mean():
@@ -50,54 +52,6 @@ def test_bootstrap_holds_the_mean():
     low, high = multinomial_intervals(values, 0)
     assert ((low < values.mean(axis=0)) & (values.mean(axis=0) < high)).all()
     assert high - low == pytest.approx(np.full(2, 4 / 20), rel=0.2)  # 2 * 1.96 / sqrt(400)
-
-
-IDS = ["fmcg_a", "fmcg_b", "fmcg_c", "fmcg_d"]
-ROWS = [
-    (1, 0, "fmcg_b"),
-    (1, 0, "fmcg_c"),
-    (1, 48, "fmcg_a"),
-    (1, 96, "fmcg_c"),
-    (2, 0, "fmcg_c"),
-    (2, 1, "fmcg_d"),
-    (2, 48, "fmcg_c"),
-]
-
-
-@pytest.fixture
-def plain(tmp_path):
-    items = items_of(IDS, counts=[5, 2, 3, 1])
-    packed = pack(tmp_path, ROWS, items)
-    (shard,) = packed.shards()
-    users = np.array([0, 1])
-    own = own_items(shard, users, shard.start[1:], packed.item_stats)
-    return baseline_scores(statistics(packed, items), shard, users, own, items)
-
-
-def order(scores):
-    return [np.argsort(-row, kind="stable").tolist() for row in scores]
-
-
-def test_own_most_frequent_by_hand(plain):
-    # User 1: c twice, then a and b once, a later. User 2: c twice, d once, then popularity.
-    assert order(plain["own_most_frequent"]) == [[2, 0, 1, 3], [2, 3, 0, 1]]
-
-
-def test_popularity_by_hand(plain):
-    assert order(plain["popularity"]) == [[0, 2, 1, 3]] * 2
-
-
-def test_co_occurrence_by_hand(plain):
-    # The last of both is c: with b on one day, with d on another; itself does not count.
-    assert order(plain["last_item_co_occurrence"]) == [[1, 3, 0, 2]] * 2
-    assert plain["last_item_co_occurrence"][0] == pytest.approx(
-        [5 / 6, 1 + 2 / 6, 3 / 6, 1 + 1 / 6]
-    )
-
-
-def test_markov_chain_by_hand(plain):
-    # After c came a (user 1) and d (user 2), once each.
-    assert order(plain["markov_chain"]) == [[0, 3, 2, 1]] * 2
 
 
 def test_ground_truth_leaves_opaque_and_unknown_items_out():
@@ -111,7 +65,7 @@ def test_the_next_targets_are_all_of_the_first_time():
     items = items_of(["fmcg_a", "fmcg_b", "fmcg_c"], counts=[1, 1, 1])
     rows = [(1, 5, "fmcg_b"), (1, 5, "fmcg_a"), (1, 5, "fmcg_b"), (1, 9, "fmcg_c")]
     truth = ground_truth(histories(rows), items)
-    own = Interactions(truth.target, truth.time)
+    own = Interactions(truth.target, truth.time, truth.channel)
     assert (own.next().tolist(), own.all().tolist()) == ([0, 1], [0, 1, 2])
 
 
@@ -132,6 +86,13 @@ def test_the_table_and_that_habits_are_found(tmp_path):
     assert (
         good["ndcg@10", "all_repeats"] > 0.9 * table["own_most_frequent"]["ndcg@10", "all_repeats"]
     )
+    for method in SLICED:  # 20 own events each
+        for name in SLICES:
+            values = [table.get((method, "ndcg@10", f"{name}_{part}")) for part in HISTORIES]
+            assert values == [None, table[method, "ndcg@10", name], None]
+        assert table[method, "mrr", "all_new_retail"] == table[method, "mrr", "all_new"]
+    assert set(result.chosen) == {"decayed_frequency", "tifu_knn", "up_cf", "item_knn"}
+    assert "own_share" in result.chosen["tifu_knn"]
     again = user_evaluation(model, packed, items, after, seed=0)
     assert again.table.equals(result.table)
 
@@ -144,3 +105,28 @@ def test_nothing_to_evaluate(tmp_path):
     assert "known target" in empty.reason
     strangers = user_evaluation(model, packed, items, histories([(99, 1, "fmcg_01")]), seed=0)
     assert (strangers.table.num_rows, strangers.users) == (0, 0)
+
+
+def test_slices_by_channel_and_history(tmp_path):
+    ids = [f"fmcg_{i}" for i in range(6)] + ["nfmcg_0"]
+    rows = [(1, hour, f"fmcg_{hour % 6}") for hour in range(10)] + [
+        (2, 0, "nfmcg_0", "marketplace")
+    ]
+    model, packed, items = fitted(tmp_path, rows=rows, ids=ids)
+    later = [
+        (1, 500, "fmcg_1"),
+        (1, 501, "nfmcg_0", "marketplace"),
+        (2, 500, "nfmcg_0", "marketplace"),
+    ]
+    table = user_evaluation(model, packed, items, histories(later), seed=0).table.to_pandas()
+    value = table.set_index(["method", "metric", "slice"]).value
+    found = value["own_most_frequent"]["recall@10"]
+    # Own items are in any list of ten of seven; of each slice the relevant ones alone count.
+    assert found["all_repeats_marketplace"] == found["all_repeats_retail"] == 1
+    first = value["own_most_frequent"]["mrr"]
+    assert first["all_repeats_history_1_9"] == 1  # user 2
+    assert first["all_repeats_history_10_99"] == first["all_repeats_retail"] == 0.25  # user 1
+    assert first["all_repeats_marketplace"] == (1 + 1 / 7) / 2
+    assert "all_repeats_offers" not in first
+    assert "all_new_retail" not in first
+    assert first["all_new_marketplace"] == 1

@@ -1,0 +1,1 @@
+"""Tests of the baselines of the user model."""

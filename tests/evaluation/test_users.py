@@ -125,7 +125,8 @@ def test_slices_by_channel_and_history(tmp_path):
     assert found["all_repeats_marketplace"] == found["all_repeats_retail"] == 1
     first = value["own_most_frequent"]["mrr"]
     assert first["all_repeats_history_1_9"] == 1  # user 2
-    assert first["all_repeats_history_10_99"] == first["all_repeats_retail"] == 0.25  # user 1
+    # User 1: fmcg_3 and fmcg_2 were bought as often as fmcg_1, but later.
+    assert first["all_repeats_history_10_99"] == first["all_repeats_retail"] == 1 / 3
     assert first["all_repeats_marketplace"] == (1 + 1 / 7) / 2
     assert "all_repeats_offers" not in first
     assert "all_new_retail" not in first

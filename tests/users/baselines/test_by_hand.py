@@ -1,5 +1,7 @@
 """Each baseline's scores on a few events, by hand."""
 
+from itertools import count
+
 import numpy as np
 import pytest
 
@@ -48,9 +50,11 @@ BASKETS = [
 
 @pytest.fixture
 def scores(tmp_path):
+    folders = count()
+
     def of(baseline, rows=ROWS, ids=IDS):
         items = items_of(ids)
-        packed = pack(tmp_path, rows, items)
+        packed = pack(tmp_path / str(next(folders)), rows, items)
         (shard,) = packed.shards()
         users = np.arange(len(shard.user_ids))
         return baseline.fit(packed, items).scores(shard, users, shard.start[1:])

@@ -111,11 +111,8 @@ def user_evaluation(
         Users without a history, and targets not known before the cut, are left out.
     """
     truth = ground_truth(holdout, items)
-    if not len(truth.user) or not packed.events:
-        reason = "no user has both a history before the cut and a known target after it"
-        return UserEvaluation(EVALUATION.empty_table(), 0, reason, {})
-    if not _known_users(packed, truth):
-        reason = "no user with a target after the cut has a history before it"
+    reason = _nothing_to_evaluate(packed, truth)
+    if reason is not None:
         return UserEvaluation(EVALUATION.empty_table(), 0, reason, {})
     chosen = choose_all(BASELINES, packed, items, validation_days, seed)
     fitted = {name: each.baseline.fit(packed, items) for name, each in chosen.items()}
@@ -127,9 +124,13 @@ def user_evaluation(
     return UserEvaluation(table, users, None, _settings(chosen))
 
 
-def _known_users(packed: PackedHistories, truth: GroundTruth) -> bool:
-    """Whether a user with ground truth has a history."""
-    return any(np.isin(shard.user_ids, truth.user).any() for shard in packed.shards())
+def _nothing_to_evaluate(packed: PackedHistories, truth: GroundTruth) -> str | None:
+    """Why there are no figures; None: there are."""
+    if not len(truth.user) or not packed.events:
+        return "no user has both a history before the cut and a known target after it"
+    if not any(np.isin(shard.user_ids, truth.user).any() for shard in packed.shards()):
+        return "no user with a target after the cut has a history before it"
+    return None
 
 
 def _settings(chosen: Mapping[str, Chosen]) -> dict[str, str]:

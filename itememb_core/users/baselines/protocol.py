@@ -1,7 +1,7 @@
 """What a baseline is, and what all of them are made of."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from itememb_core.users.validation import Ends
 Scores = NDArray[np.float32]
 
 #: Values to try of each setting, in the order in which settings are chosen.
-Ladder = Mapping[str, tuple[Any, ...]]
+Ladder = Mapping[str, tuple[float, ...]]
 
 
 class Fitted(Protocol):

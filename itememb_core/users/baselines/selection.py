@@ -1,5 +1,6 @@
 """Settings of the baselines, chosen by the lake itself on its validation slice."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -33,21 +34,21 @@ class Chosen:
 
 
 def choose(
-    baseline: Any, packed: PackedHistories, items: ItemSpace, held: ValidationSlice
+    baseline: Baseline, packed: PackedHistories, items: ItemSpace, held: ValidationSlice
 ) -> Chosen:
     """Choose one setting after the other, each the best with those before it (the first of equals).
 
     Args:
-        baseline: A :class:`~itememb_core.users.baselines.protocol.Baseline`.
+        baseline: Its settings are those that the search starts from.
         packed: Histories.
         items: Targets.
         held: What settings are judged on; nothing after its ends is seen.
     """
     if not baseline.ladder or not held.users:
         return Chosen(baseline, None)
-    seen: dict[Any, float] = {}
+    seen: dict[Baseline, float] = {}
     for name, values in baseline.ladder.items():
-        tried = [replace(baseline, **{name: value}) for value in values]
+        tried = [_with(baseline, name, value) for value in values]
         for each in tried:
             if each not in seen:
                 seen[each] = mean_ndcg(each.fit(packed, items, held.ends), packed, held)
@@ -55,13 +56,19 @@ def choose(
     return Chosen(baseline, seen[baseline])
 
 
+def _with(baseline: Baseline, name: str, value: float) -> Baseline:
+    whole: Any = baseline  # a dataclass, which no protocol can say
+    changed: Baseline = replace(whole, **{name: value})
+    return changed
+
+
 def choose_all(
-    baselines: tuple[Any, ...], packed: PackedHistories, items: ItemSpace, days: int, seed: int
+    baselines: Sequence[Baseline], packed: PackedHistories, items: ItemSpace, days: int, seed: int
 ) -> dict[str, Chosen]:
     """Choose the settings of all, by name, on one sample of the validation slice.
 
     Args:
-        baselines: Of :class:`~itememb_core.users.baselines.protocol.Baseline`.
+        baselines: With the settings that the search starts from.
         packed: Histories.
         items: Targets.
         days: ``validation_days``.

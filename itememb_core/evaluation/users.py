@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from itememb_core.evaluation.figures import Row, evaluation_table
 from itememb_core.evaluation.ranking import CUTOFFS, METRICS, first_ranks, ranking_metrics
 from itememb_core.intervals import multinomial_intervals
 from itememb_core.items.vocabulary import UNKNOWN, channel_codes, node_counts, node_index
@@ -43,8 +44,6 @@ SLICED: Final = ("two_towers", "own_most_frequent", "decayed_frequency", "tifu_k
 
 #: Users whose scores for all targets are held at once.
 _BLOCK: Final = 128
-
-Row = tuple[str, str, str, float, float | None, float | None]
 
 
 class UserEvaluation(NamedTuple):
@@ -118,10 +117,7 @@ def user_evaluation(
     fitted = {name: each.baseline.fit(packed, items) for name, each in chosen.items()}
     metrics, users = _evaluate(model, packed, items, fitted, truth, progress)
     rows = _rows(metrics, truth, (users, len(items.targets)), seed)
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(each, kind) for each, kind in zip(columns, EVALUATION.types, strict=True)]
-    table = pa.Table.from_arrays(arrays, schema=EVALUATION)
-    return UserEvaluation(table, users, None, _settings(chosen))
+    return UserEvaluation(evaluation_table(rows), users, None, _settings(chosen))
 
 
 def _nothing_to_evaluate(packed: PackedHistories, truth: GroundTruth) -> str | None:

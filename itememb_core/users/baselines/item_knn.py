@@ -1,6 +1,7 @@
 """Items of the same users: cosine of the columns of the user-item matrix."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
@@ -46,7 +47,8 @@ class ItemKnn:
     seed: int = 0
 
     name: ClassVar[str] = "item_knn"
-    ladder: ClassVar[Ladder] = {"latest": (3, 10, 30, 100), "shrinkage": (0.0, 10.0, 100.0)}
+    ladder: ClassVar[Ladder] = {"latest": (1, 3, 10, 30, 100), "shrinkage": (0.0, 10.0, 100.0)}
+    scoring: ClassVar[frozenset[str]] = frozenset({"latest"})
 
     def fit(self, packed: PackedHistories, items: ItemSpace, ends: Ends | None = None) -> "_Knn":
         """See :class:`~itememb_core.users.baselines.protocol.Baseline`."""
@@ -55,18 +57,18 @@ class ItemKnn:
             row, target = distinct_latest(events, MOST_ITEMS)
             parts.append(sparse(row, target, None, (len(ids), size)))
         table = similarities(joined_rows(parts, size), self.neighbours, self.shrinkage)
-        return _Knn(table, popularity_of(packed, items, ends), self.latest)
+        return _Knn(self, table, popularity_of(packed, items, ends))
 
 
 @dataclass(frozen=True)
 class _Knn:
+    settings: ItemKnn
     table: "csr_matrix"  # [targets, targets], neighbours of each row
     popularity: NDArray[np.float64]
-    latest: int
 
     def scores(self, shard: Shard, users: NDArray[np.int64], end: NDArray[np.int64]) -> Scores:
         size = len(self.popularity)
-        row, target = distinct_latest(own_events(shard, users, end, size), self.latest)
+        row, target = distinct_latest(own_events(shard, users, end, size), self.settings.latest)
         own = sparse(row, target, None, (len(users), size))
         return filled((own @ self.table).toarray(), self.popularity)
 
@@ -87,10 +89,23 @@ def similarities(users: "csr_matrix", neighbours: int, shrinkage: float) -> "csr
         row = np.repeat(np.arange(both.shape[0]), np.diff(both.indptr)) + low
         value = both.data / (norm[row] * norm[both.indices] + shrinkage)
         value[row == both.indices] = 0.0
-        order = np.lexsort((both.indices, -value, row))
-        rank = np.arange(len(order)) - both.indptr[row[order] - low]
-        kept = order[(rank < neighbours) & (value[order] > 0)]
+        kept = _largest(value, both.indptr, neighbours)
+        kept = kept[value[kept] > 0]
         shape = both.shape
         parts.append(sparse(row[kept] - low, both.indices[kept].astype(np.int64), value[kept],
                             shape))  # fmt: skip
     return joined_rows(parts, by_item.shape[0])
+
+
+def _largest(
+    values: NDArray[np.float64], start: NDArray[np.integer], most: int
+) -> NDArray[np.int64]:
+    """Places of the ``most`` largest values of each row; ``start``: of rows, ``[rows + 1]``."""
+    # Row by row: sorting all rows at once takes many times as long.
+    kept = [np.empty(0, np.int64)]
+    for low, high in pairwise(start.tolist()):
+        if high - low <= most:
+            kept.append(np.arange(low, high))
+        else:
+            kept.append(low + np.argpartition(-values[low:high], most - 1)[:most])
+    return np.concatenate(kept)

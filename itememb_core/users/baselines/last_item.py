@@ -33,6 +33,7 @@ class MarkovChain:
 
     name: ClassVar[str] = "markov_chain"
     ladder: ClassVar[Ladder] = {}
+    scoring: ClassVar[frozenset[str]] = frozenset()
 
     def fit(
         self, packed: PackedHistories, items: ItemSpace, ends: Ends | None = None
@@ -64,6 +65,7 @@ class LastItemCoOccurrence:
 
     name: ClassVar[str] = "last_item_co_occurrence"
     ladder: ClassVar[Ladder] = {}
+    scoring: ClassVar[frozenset[str]] = frozenset()
 
     def fit(
         self, packed: PackedHistories, items: ItemSpace, ends: Ends | None = None

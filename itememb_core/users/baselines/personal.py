@@ -23,6 +23,7 @@ class OwnMostFrequent:
 
     name: ClassVar[str] = "own_most_frequent"
     ladder: ClassVar[Ladder] = {}
+    scoring: ClassVar[frozenset[str]] = frozenset()
 
     def fit(
         self, packed: PackedHistories, items: ItemSpace, ends: Ends | None = None
@@ -42,23 +43,26 @@ class DecayedFrequency:
 
     name: ClassVar[str] = "decayed_frequency"
     ladder: ClassVar[Ladder] = {"half_life_days": (7.0, 28.0, 112.0, 448.0)}
+    scoring: ClassVar[frozenset[str]] = frozenset({"half_life_days"})
 
     def fit(
         self, packed: PackedHistories, items: ItemSpace, ends: Ends | None = None
     ) -> "_Frequency":
         """See :class:`~itememb_core.users.baselines.protocol.Baseline`."""
-        return _Frequency(popularity_of(packed, items, ends), self.half_life_days)
+        return _Frequency(popularity_of(packed, items, ends), self)
 
 
 @dataclass(frozen=True)
 class _Frequency:
     popularity: NDArray[np.float64]  # [targets]
-    half_life_days: float | None  # None: no decay
+    settings: DecayedFrequency | None  # None: no decay
 
     def scores(self, shard: Shard, users: NDArray[np.int64], end: NDArray[np.int64]) -> Scores:
         events = own_events(shard, users, end, len(self.popularity))
         shape = len(users), len(self.popularity)
-        weight = None if self.half_life_days is None else decayed(events, self.half_life_days)
+        weight = None
+        if self.settings is not None:
+            weight = decayed(events, self.settings.half_life_days)
         keys = events.row * shape[1] + events.target
         pairs, place = np.unique(keys, return_inverse=True)
         values = np.bincount(place, weight, minlength=len(pairs)).astype(np.float64)

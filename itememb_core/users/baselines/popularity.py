@@ -42,6 +42,7 @@ class Popularity:
 
     name: ClassVar[str] = "popularity"
     ladder: ClassVar[Ladder] = {}
+    scoring: ClassVar[frozenset[str]] = frozenset()
 
     def fit(
         self, packed: PackedHistories, items: ItemSpace, ends: Ends | None = None
@@ -64,6 +65,7 @@ class ChannelPopularity:
 
     name: ClassVar[str] = "channel_popularity"
     ladder: ClassVar[Ladder] = {}
+    scoring: ClassVar[frozenset[str]] = frozenset()
 
     def fit(
         self, packed: PackedHistories, items: ItemSpace, ends: Ends | None = None

@@ -31,10 +31,18 @@ class Fitted(Protocol):
 
 
 class Baseline(Protocol):
-    """A baseline and its settings: a frozen dataclass, so that others are made by ``replace``."""
+    """A baseline and its settings: a frozen dataclass, so that others are made by ``replace``.
+
+    Attributes:
+        name: Of the method.
+        ladder: Settings that are chosen.
+        scoring: Those of them that ``fit`` does not read: what it gives is then a dataclass, too,
+            whose ``settings`` hold them, so that a search need not fit again.
+    """
 
     name: ClassVar[str]
     ladder: ClassVar[Ladder]
+    scoring: ClassVar[frozenset[str]]
 
     def fit(self, packed: PackedHistories, items: ItemSpace, ends: Ends | None = None) -> Fitted:
         """Count what it needs.

@@ -47,11 +47,17 @@ def choose(
     if not baseline.ladder or not held.users:
         return Chosen(baseline, None)
     seen: dict[Baseline, float] = {}
+    last: tuple[Baseline, Fitted] | None = None
     for name, values in baseline.ladder.items():
         tried = [_with(baseline, name, value) for value in values]
         for each in tried:
             if each not in seen:
-                seen[each] = mean_ndcg(each.fit(packed, items, held.ends), packed, held)
+                if last is not None and _fits_alike(last[0], each):
+                    fitted = _with_settings(last[1], each)
+                else:
+                    fitted = each.fit(packed, items, held.ends)
+                last = each, fitted
+                seen[each] = mean_ndcg(fitted, packed, held)
         baseline = max(tried, key=seen.__getitem__)
     return Chosen(baseline, seen[baseline])
 
@@ -59,6 +65,18 @@ def choose(
 def _with(baseline: Baseline, name: str, value: float) -> Baseline:
     whole: Any = baseline  # a dataclass, which no protocol can say
     changed: Baseline = replace(whole, **{name: value})
+    return changed
+
+
+def _fits_alike(one: Baseline, other: Baseline) -> bool:
+    """Whether two of one kind differ in nothing that ``fit`` reads."""
+    fitted = set(one.ladder) - one.scoring
+    return all(getattr(one, name) == getattr(other, name) for name in fitted)
+
+
+def _with_settings(fitted: Fitted, baseline: Baseline) -> Fitted:
+    whole: Any = fitted
+    changed: Fitted = replace(whole, settings=baseline)
     return changed
 
 

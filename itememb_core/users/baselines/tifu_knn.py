@@ -48,6 +48,7 @@ class TifuKnn:
         "neighbours": (100, 300, 900),
         "own_share": (0.2, 0.5, 0.7, 0.9),
     }
+    scoring: ClassVar[frozenset[str]] = frozenset({"neighbours", "own_share"})
 
     def fit(self, packed: PackedHistories, items: ItemSpace, ends: Ends | None = None) -> "_Tifu":
         """See :class:`~itememb_core.users.baselines.protocol.Baseline`."""

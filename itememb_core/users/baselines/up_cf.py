@@ -41,6 +41,7 @@ class UpCf:
         "locality": (1, 5, 50),
         "asymmetry": (0.25, 0.5, 0.75),
     }
+    scoring: ClassVar[frozenset[str]] = frozenset({"locality", "asymmetry"})
 
     def fit(self, packed: PackedHistories, items: ItemSpace, ends: Ends | None = None) -> "_UpCf":
         """See :class:`~itememb_core.users.baselines.protocol.Baseline`."""

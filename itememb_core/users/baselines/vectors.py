@@ -21,6 +21,7 @@ class MeanOfVectors:
 
     name: ClassVar[str] = "mean_of_vectors"
     ladder: ClassVar[Ladder] = {}
+    scoring: ClassVar[frozenset[str]] = frozenset()
 
     def fit(
         self, packed: PackedHistories, items: ItemSpace, ends: Ends | None = None

@@ -1,6 +1,6 @@
 """Settings are chosen by the validation slice and by nothing after its ends."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -40,6 +40,7 @@ class _Planted:
 
     name: ClassVar[str] = "planted"
     ladder: ClassVar = {"one": (0, 1), "two": (0, 1, 2)}
+    scoring: ClassVar = frozenset()
 
     def fit(self, packed, items, ends=None):
         assert ends is not None
@@ -84,3 +85,17 @@ def test_all_are_chosen_the_same_each_time(tmp_path):
     first, second = (choose_all(BASELINES, packed, items, 7, seed=1) for _ in range(2))
     assert first == second
     assert list(first) == [each.name for each in BASELINES]
+
+
+@pytest.mark.parametrize("baseline", [each for each in BASELINES if each.scoring])
+def test_a_fit_is_used_again_for_settings_that_it_does_not_read(baseline, tmp_path):
+    ids, rows = habits(users=10, weeks=5)
+    items = items_of(ids)
+    packed = pack(tmp_path, rows, items)
+    (shard,) = packed.shards()
+    users, end = np.arange(10), shard.start[1:]
+    fitted = baseline.fit(packed, items)
+    for name in baseline.scoring:
+        other = replace(baseline, **{name: baseline.ladder[name][0]})
+        again = replace(fitted, settings=other).scores(shard, users, end)
+        assert np.array_equal(again, other.fit(packed, items).scores(shard, users, end))

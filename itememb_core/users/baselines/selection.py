@@ -14,7 +14,7 @@ from itememb_core.users.shards import PackedHistories
 from itememb_core.users.validation import ValidationSlice, sampled, validation_slice
 
 #: Users of the validation slice that a setting is judged on at most.
-JUDGES: Final = 500
+JUDGES: Final = 300
 
 #: Users whose scores for all targets are held at once.
 _BLOCK: Final = 128

@@ -12,7 +12,7 @@ import yaml
 from itememb_dagster.runtime.home import use_dagster_home
 from tests.bench import users as package
 from tests.bench.users.last_ten import METRICS, QUERIES, evaluate
-from tests.bench.users.rectools import peer_figures, peers
+from tests.bench.users.other_packages import peer_figures, peers
 from tests.bench.users.worlds import (
     EPOCHS,
     last_events,

@@ -1,7 +1,7 @@
 """Each user's last ten events as ten queries: what came before ranks the one that came next.
 
 What belongs here: the queries of a lake that has not seen them, and who ranks how. What does not:
-writing raw, running the pipeline (``worlds``), methods of other packages (``rectools``).
+writing raw, running the pipeline (``worlds``), methods of other packages (``other_packages``).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Run in the environment of ``rectools.py``: ``python peers.py EVENTS FOLDER MINUTES``.
+"""Run in the environment of ``other_packages.py``: ``python peers.py EVENTS FOLDER MINUTES``.
 
 Trains on the rows of EVENTS (user, item, second, query) whose query is -1 and writes, for each
 query, the best 100 unseen items given the rows before it.

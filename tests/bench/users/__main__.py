@@ -62,7 +62,7 @@ def run_last_ten(options: argparse.Namespace) -> None:
             peers(folder, rows, held, options.minutes)
         known = set(rows.loc[~held, "item"])
         for name in ("sasrec", "als"):
-            others[f"rectools_{name}"] = peer_figures(folder, name, rows[held], known)
+            others[name] = peer_figures(folder, name, rows[held], known)
     table = evaluate(folder / "lake", rows[held].reset_index(drop=True), others)
     print(f"ml_100k, each user's last ten events\n{table}\n", flush=True)
 

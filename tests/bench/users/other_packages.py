@@ -37,12 +37,12 @@ def peers(work: Path, rows: pd.DataFrame, held: "pd.Series[bool]", minutes: floa
     """Write ``sasrec.csv`` and ``als.csv`` into ``work``: user, query, item, rank from 1.
 
     Args:
-        work: Folder of the environment and of all files.
+        work: Folder of all files; that of the environment, ``rectools``, is beside it.
         rows: ``user``, ``item``, ``second``, by user and time.
         held: Which rows are queries.
         minutes: Of training for SASRec.
     """
-    python = environment(work / "rectools")
+    python = environment(work.parent / "rectools")
     query = rows[held].groupby("user").cumcount().reindex(rows.index).fillna(-1).astype(int)
     events = work / "events.csv"
     rows.assign(query=query).to_csv(events, index=False)

@@ -254,6 +254,8 @@ def test_a_title_of_a_megabyte_is_cut_and_other_scripts_are_words_too():
     assert min(near[2, 3], near[4, 5]) > 0.1 > abs(near[2, 4])
     cut, longer = cut_titles(table, SMALL)
     assert (len(cut[0].as_py()), longer) == (512, 2)
+    spaced, longer = cut_titles(pa.table({"title": [" " * 600 + "tea" + " " * 600]}), SMALL)
+    assert (spaced.to_pylist(), longer) == (["tea"], 0)
 
 
 def test_titles_without_a_known_n_gram_are_absent():

@@ -129,7 +129,7 @@ def _counts(titles: list[str], settings: ContentFeaturesSettings) -> "csr_matrix
 
 def cut_titles(block: pa.Table, settings: ContentFeaturesSettings) -> tuple[pa.Array, int]:
     """Titles up to ``title_chars``, strings with nulls, and how many were longer."""
-    titles = column(block, "title").cast(pa.string())
+    titles = pc.utf8_trim_whitespace(column(block, "title").cast(pa.string()))
     longer = pc.sum(pc.greater(pc.utf8_length(titles), settings.title_chars)).as_py() or 0
     return pc.utf8_slice_codeunits(titles, 0, settings.title_chars), longer
 

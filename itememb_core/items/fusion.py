@@ -94,7 +94,8 @@ def _placed(
     trained = model.on(data.inputs) if model.trained is not None else None
     domain = np.array(vocabulary["domain"].to_pylist())[wanted]
     # The half was chosen with the network: that is what warm items are blended with.
-    method = np.array([model.choices["predictor"].get(name, CATEGORIES) for name in domain])
+    chosen = [model.choices["predictor"].get(name, CATEGORIES) for name in domain]
+    method = np.array(chosen, object)
     method[total[wanted] > 0] = FEATURES
     places = [each.copy() for each in data.own]
     for name in np.unique(method):

@@ -8,7 +8,7 @@ import pytest
 
 from itememb_core.errors import ItemembError
 from itememb_core.features.cold.fit import FeatureData, fit_feature_model
-from itememb_core.features.cold.model import FeatureModel
+from itememb_core.features.cold.model import FeatureModel, belief, prediction
 from itememb_core.items.fusion import Fused, fused_embeddings
 from itememb_core.items.index import rows_with_vectors
 from itememb_core.items.similar import similar_items
@@ -63,6 +63,34 @@ def test_cold_items_have_what_their_features_say(made):
     assert np.allclose(behaviour_vectors(again.table)[cold], behaviour_vectors(found.table)[cold])
     cosine = (behaviour_vectors(found.table)[cold] * data.own.embedding[cold]).sum(axis=1)
     assert cosine.mean() > 0.6
+
+
+def test_where_no_item_is_cold_behaviour_stays(made):
+    data, model, _ = made
+    warm = dataclasses.replace(data, counts=np.maximum(data.counts, 1))
+    found = fused_embeddings(VOCABULARY, warm, model)
+    assert found.sources == {"blend": ITEMS}
+    assert np.allclose(behaviour_vectors(found.table), data.own.embedding, atol=1e-6)
+
+
+def test_rare_items_blend_with_what_their_half_was_chosen_with(made):
+    data, model, _ = made
+    choices = {**model.choices, "half": 10.0, "predictor": {"retail": "category_means"}}
+    found = fused_embeddings(VOCABULARY, data, dataclasses.replace(model, choices=choices))
+    nodes = np.arange(ITEMS)
+    placed = {
+        name: prediction(
+            name, model.on(data.inputs), data.inputs, data.own, belief(data.total), data.warm, nodes
+        )
+        for name in ("features", "category_means")
+    }
+    share = (data.total / (data.total + 10))[:, None]
+    mixed = share * data.own.embedding + (1 - share) * placed["features"].embedding
+    warm, cold = nodes[: ITEMS - COLD], nodes[ITEMS - COLD :]
+    unit = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
+    assert np.allclose(behaviour_vectors(found.table)[warm], unit[warm], atol=1e-5)
+    means = placed["category_means"].embedding[cold]
+    assert np.allclose(behaviour_vectors(found.table)[cold], means, atol=1e-5)
 
 
 def test_without_use_there_is_one_part_and_nothing_changes(made):

@@ -146,6 +146,7 @@ def test_links_are_far_better_than_chance_and_need_the_bridge(made, tmp_path, ti
     )
     select = '+key:"cross_domain_links"'
     outcome = run(tiny_world.raw, tmp_path / "lake", settings=settings, select=select)
+    assert outcome.errors == []
     assert hits(lake) > 0.2
     assert hits(tmp_path / "lake") < hits(lake) / 4
     assert set(table(tmp_path / "lake", "cross_domain_links").method) == {"direct"}

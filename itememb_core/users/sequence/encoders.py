@@ -1,0 +1,102 @@
+"""What reads a user's events: one protocol, dropout and the GRU; the transformer is beside it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
+
+import numpy as np
+
+from itememb_core.users.gru import gru
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import GRU
+
+
+#: Steps of a share that is dropped: one byte decides.
+_BYTE: Final = 256
+
+
+class Dropout:
+    """Dropout (Srivastava et al. 2014) by random bytes: a tenth of the time of torch's on CPUs.
+
+    The share is rounded to 1 / 256; what is left is scaled by what that truly is.
+    """
+
+    def __init__(self, share: float, rng: np.random.Generator | None = None) -> None:
+        """``rng`` draws; None, or a share of 0, leaves everything as it is."""
+        self._least = round(share * _BYTE) if rng is not None else 0
+        self._rng = rng
+
+    def __call__(self, values: "Tensor") -> "Tensor":
+        """The values with a share of 0 ``[...]``."""
+        import torch
+
+        if not self._least or self._rng is None:
+            return values
+        drawn = np.frombuffer(self._rng.bytes(values.numel()), np.uint8)
+        kept = (drawn >= self._least).astype(np.float32)
+        kept *= np.float32(_BYTE / (_BYTE - self._least))
+        return values * torch.from_numpy(kept).view(values.shape)
+
+
+class Encoder(Protocol):
+    """Events to states; a state depends on its event and those before it alone."""
+
+    def make(self) -> "dict[str, Tensor]":
+        """Fresh parameters by name, from torch's current random state."""
+
+    def __call__(
+        self,
+        parameters: "dict[str, Tensor]",
+        inputs: "Tensor",
+        seconds: "Tensor",
+        dropout: Dropout,
+    ) -> "Tensor":
+        """States ``[batch, length, dim]``.
+
+        Args:
+            parameters: As :meth:`make` gives them.
+            inputs: Events, padded at the end ``[batch, length, dim]``.
+            seconds: Their times since any moment of the window, int32 ``[batch, length]``.
+            dropout: Drops units in training.
+        """
+
+
+class _Recurrent(NamedTuple):
+    """The recurrent parameters by torch's names."""
+
+    weight_hh_l0: "Tensor"
+    bias_hh_l0: "Tensor"
+
+
+@dataclass(frozen=True)
+class Gru:
+    """A gated recurrent layer beside its input (Hidasi et al., "GRU4Rec", ICLR 2016).
+
+    The input is added to its output, so that the first states are the items themselves.
+    """
+
+    dim: int
+
+    def make(self) -> "dict[str, Tensor]":
+        """See :class:`Encoder`."""
+        from torch import nn
+
+        layer = nn.GRU(self.dim, self.dim)
+        return {name: each.detach() for name, each in layer.named_parameters()}
+
+    def __call__(
+        self,
+        parameters: "dict[str, Tensor]",
+        inputs: "Tensor",
+        seconds: "Tensor",
+        dropout: Dropout,
+    ) -> "Tensor":
+        """See :class:`Encoder`."""
+        from torch.nn.functional import linear
+
+        first = inputs.transpose(0, 1)  # [length, batch, dim]
+        gates = linear(first, parameters["weight_ih_l0"], parameters["bias_ih_l0"])
+        layer = _Recurrent(parameters["weight_hh_l0"], parameters["bias_hh_l0"])
+        states = gru(cast("GRU", layer), gates)
+        return (first + dropout(states)).transpose(0, 1)

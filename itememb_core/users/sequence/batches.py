@@ -101,11 +101,7 @@ def make_batch(
     """
     settings = drawing.settings
     events = event_arrays(columns, table)
-    length = events["node"].shape[1]
-    inside = ranges(table[:, 0], table[:, 1])
-    row = np.repeat(np.arange(len(table)), table[:, 1] - table[:, 0])
-    able = ahead.high[inside] > ahead.low[inside]
-    inside, row = inside[able], row[able]
+    inside, row = _positions(ahead, table)
     target, weight = draw_targets(ahead, inside, settings.targets, rng)
     negative, log_weight = shared_negatives(drawing.sources, target[weight > 0], rng)
     parts = (events.pop("node"), drawing.target_node[target], drawing.target_node[negative])
@@ -114,7 +110,7 @@ def make_batch(
     return events | {
         "nodes": nodes,
         "item": first.reshape(parts[0].shape),
-        "position": row * length + inside - table[row, 0],
+        "position": row * events["action"].shape[1] + inside - table[row, 0],
         "row": row,
         "target": second.reshape(target.shape),
         "weight": weight,
@@ -123,6 +119,16 @@ def make_batch(
         "own": _own(columns, table, negative, exclude=settings.exclude_own),
         "hit": _hits(target, negative),
     }
+
+
+def _positions(
+    ahead: Ahead, table: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Events of windows that predict something, and the window of each ``[positions]``."""
+    events = ranges(table[:, 0], table[:, 1])
+    row = np.repeat(np.arange(len(table)), table[:, 1] - table[:, 0])
+    able = ahead.high[events] > ahead.low[events]
+    return events[able], row[able]
 
 
 def _own(

@@ -18,9 +18,9 @@ from itememb_core.settings.sequence import SequenceSettings
 from itememb_core.users.items import ItemSpace, target_ids
 from itememb_core.users.sequence.batches import Arrays, Drawing, make_batch, plan
 from itememb_core.users.sequence.columns import Columns, Ends, blocks, times_differ
-from itememb_core.users.sequence.losses import Loss, loss_of
+from itememb_core.users.sequence.losses import loss_of
 from itememb_core.users.sequence.model import HISTORY, SequenceModel
-from itememb_core.users.sequence.negatives import sources_of
+from itememb_core.users.sequence.negatives import Source, sources_of
 from itememb_core.users.sequence.network import ROWS, Network, make_network
 from itememb_core.users.sequence.step import batch_gradients
 from itememb_core.users.sequence.targets import Ahead, targets_ahead
@@ -36,6 +36,18 @@ Validation = Callable[[SequenceModel], float]
 _LONGEST: Final = 1.0
 #: The rate at the end of a cosine, as a share of the highest.
 _LAST_RATE: Final = 0.02
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be fitted, and how; see :func:`fit_sequence_model`."""
+
+    items: ItemSpace
+    settings: SequenceSettings
+    seed: int
+    steps: int
+    validation: Validation | None
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -104,24 +116,35 @@ def fit_sequence_model(
         ItemembError: If sizes do not fit each other, a loss stops being a finite number, or the
             checkpoint cannot be read or written.
     """
+    length = settings.max_steps if steps is None else steps
+    task = _Task(items, settings, seed, length, validation, progress)
+    return _fitted(task, packed, ends, features, checkpoint)
+
+
+def _fitted(
+    task: _Task,
+    packed: PackedHistories,
+    ends: Ends | None,
+    features: NDArray[np.float32] | None,
+    checkpoint: Checkpoint | None,
+) -> SequenceModel:
+    """The model of a task; see :func:`fit_sequence_model`."""
+    items, settings = task.items, task.settings
     whole = list(_few(blocks(packed, items.target_of, ends)))
     data = _Data(packed, items.target_of, ends, settings, whole)
-    predicted, times = _counts(data, len(items.targets))
-    network = make_network(items.vectors, features, settings, times=times, seed=seed)
-    reason = _nothing_to_learn(packed, items, int(predicted.sum()))
+    counts = _counts(data, len(items.targets))
+    network = make_network(items.vectors, features, settings, times=counts.times, seed=task.seed)
+    network.start_bias(items.targets, counts.log_share)
+    reason = _nothing_to_learn(packed, items, int(counts.predicted.sum()))
     state = _State(network.state())
     begun = time.perf_counter()
     if reason is None:
-        sources = sources_of(settings, packed.item_users, predicted)
-        drawing = Drawing(settings, sources, items.targets.astype(np.int64) + 1)
-        fit = _Fit(network, data, drawing, items, times, seed, settings.max_steps if steps is None
-                   else steps, validation, progress)  # fmt: skip
-        fit.run(state, checkpoint)
+        _Fit(network, data, task, counts).run(state, checkpoint)
         network.load(state.best)
     history = pa.Table.from_pylist(state.rows, schema=HISTORY)
-    length = state.best_step if validation is not None else state.done
+    length = state.best_step if task.validation is not None else state.done
     return SequenceModel(
-        network, settings, items.targets, times, length, history, reason, target_ids(items),
+        network, settings, items.targets, counts.times, length, history, reason, target_ids(items),
         time.perf_counter() - begun,
     )  # fmt: skip
 
@@ -133,15 +156,32 @@ def _few(made: Iterator[Columns]) -> Iterator[Columns]:
         yield first
 
 
-def _counts(data: _Data, targets: int) -> tuple[NDArray[np.int64], bool]:
-    """How often events predict each target ``[targets]``; whether any user's times differ."""
-    predicted, times = np.zeros(targets, np.int64), False
+@dataclass(frozen=True)
+class _Counts:
+    """What is counted over all blocks before a fit."""
+
+    predicted: NDArray[np.int64]  # [targets], how often events predict each target
+    users: NDArray[np.int64]  # [targets], users who interacted with it before their ends
+    times: bool  # whether any user's times differ
+
+    @property
+    def log_share(self) -> NDArray[np.float32]:
+        """Log of the share of what is predicted that each target is; one is added to each."""
+        counts = self.predicted + 1.0
+        return np.log(counts / max(counts.sum(), 1.0)).astype(np.float32)
+
+
+def _counts(data: _Data, targets: int) -> _Counts:
+    """Count over all blocks; one target of each event's stands for all."""
+    predicted, users, times = np.zeros(targets, np.int64), np.zeros(targets, np.int64), False
     for columns, ahead in data.blocks():
         events = np.flatnonzero(ahead.high > ahead.low)
-        if len(events):  # one of each event's stands for all
+        if len(events):
             predicted += np.bincount(ahead.items[ahead.low[events]], minlength=targets)
+        if len(columns.own):
+            users += np.bincount(columns.own, minlength=targets)
         times = times or times_differ(columns)
-    return predicted, times
+    return _Counts(predicted, users, times)
 
 
 def _nothing_to_learn(packed: PackedHistories, items: ItemSpace, predicted: int) -> str | None:
@@ -169,23 +209,13 @@ class _State:
 class _Fit:
     """One fit: the network, its optimizers and the stream of batches."""
 
-    def __init__(
-        self,
-        network: Network,
-        data: _Data,
-        drawing: Drawing,
-        items: ItemSpace,
-        times: bool,
-        seed: int,
-        steps: int,
-        validation: Validation | None,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, network: Network, data: _Data, task: _Task, counts: _Counts) -> None:
         import torch
 
-        self.network, self.data, self.drawing = network, data, drawing
-        self.items, self.times, self.seed, self.steps = items, times, seed, steps
-        self.settings, self.validation, self.progress = data.settings, validation, progress
+        self.network, self.data, self.task, self.times = network, data, task, counts.times
+        self.settings, items = task.settings, task.items
+        sources = sources_of(self.settings, counts.users, counts.predicted)
+        self.drawing = Drawing(self.settings, sources, items.targets.astype(np.int64) + 1)
         self.dense = {n: p.requires_grad_() for n, p in network.parameters.items() if n not in ROWS}
         self.rows = {name: RowAdam(network.parameters[name]) for name in ROWS}
         matrices = [p for p in self.dense.values() if p.ndim > 1]
@@ -198,35 +228,39 @@ class _Fit:
             self.adam.state[parameter] = dict(
                 zip(("exp_avg", "exp_avg_sq"), zeros, strict=True), step=torch.zeros(())
             )
-        self.negatives = sum(getattr(each, "draws", len(items.targets)) for each in drawing.sources)
+        self.loss = loss_of(self.settings, len(items.targets), self._draws(sources))
+
+    def _draws(self, sources: tuple[Source, ...]) -> int:
+        """Negatives that a batch draws, on average."""
+        every = np.arange(len(self.task.items.targets))
+        return round(float(np.sum([each.expected(every).sum() for each in sources])))
 
     def run(self, state: _State, checkpoint: Checkpoint | None) -> None:
         """Take the steps that are left."""
         if checkpoint is not None:
             self._resume(state, checkpoint)
-        loss = loss_of(self.settings, len(self.items.targets), self.negatives)
         batches = self._batches(state.done)
-        while state.done < self.steps and not self._ended(state):
-            self._step(state, next(batches), loss)
-            if state.done % self.settings.evaluate_every == 0 or state.done == self.steps:
+        while state.done < self.task.steps and not self._ended(state):
+            self._step(state, next(batches))
+            if state.done % self.settings.evaluate_every == 0 or state.done == self.task.steps:
                 self._evaluate(state)
-            self.progress("sequence model", state.done, self.steps)
+            self.task.progress("sequence model", state.done, self.task.steps)
             if checkpoint is not None and checkpoint.due:
                 self._write(state, checkpoint)
-        if self.validation is None:
+        if self.task.validation is None:
             state.best = self.network.state()
 
     def _ended(self, state: _State) -> bool:
         """Whether validation stopped improving."""
         waited = (state.done - state.best_step) // self.settings.evaluate_every
-        return self.validation is not None and waited >= self.settings.patience
+        return self.task.validation is not None and waited >= self.settings.patience
 
     def _batches(self, skip: int) -> Iterator[Arrays]:
         """Batches without end, the first ``skip`` left out."""
         epoch = 0
         while True:
             for block, (columns, ahead) in enumerate(self.data.blocks()):
-                seed = (self.seed, epoch, block)
+                seed = (self.task.seed, epoch, block)
                 parts = plan(columns, ahead, self.settings, np.random.default_rng([*seed, 0]))
                 for number, table in enumerate(parts[skip:], min(skip, len(parts)) + 1):
                     rng = np.random.default_rng([*seed, number])
@@ -234,14 +268,14 @@ class _Fit:
                 skip -= min(skip, len(parts))
             epoch += 1
 
-    def _step(self, state: _State, arrays: Arrays, loss: Loss) -> None:
+    def _step(self, state: _State, arrays: Arrays) -> None:
         """Move what a batch touches."""
         import torch
 
         batch = {name: torch.from_numpy(each) for name, each in arrays.items()}
-        rng = np.random.Generator(np.random.SFC64([self.seed, state.done]))
-        rate = rate_at(state.done, self.steps, self.settings)
-        value, gradients = batch_gradients(self.network, batch, self.settings, loss, rng)
+        rng = np.random.Generator(np.random.SFC64([self.task.seed, state.done]))
+        rate = rate_at(state.done, self.task.steps, self.settings)
+        value, gradients = batch_gradients(self.network, batch, self.settings, self.loss, rng)
         state.done += 1
         if not math.isfinite(value):
             raise ItemembError(
@@ -278,14 +312,14 @@ class _Fit:
     def _evaluate(self, state: _State) -> None:
         """Add a row to the history; keep the state if it is the best."""
         value = None
-        if self.validation is not None:
-            value = self.validation(self._model(state.done))
+        if self.task.validation is not None:
+            value = self.task.validation(self._model(state.done))
             if value > state.best_value:
                 state.best_value, state.best_step = value, state.done
                 state.best = self.network.state()
         taken = state.done - (cast("int", state.rows[-1]["step"]) if state.rows else 0)
         state.rows.append({
-            "step": state.done, "rate": rate_at(state.done - 1, self.steps, self.settings),
+            "step": state.done, "rate": rate_at(state.done - 1, self.task.steps, self.settings),
             "loss": state.losses / taken, "validation": value,
             "best": value is None or state.best_step == state.done,
         })  # fmt: skip
@@ -294,8 +328,8 @@ class _Fit:
     def _model(self, done: int) -> SequenceModel:
         """The model so far; it shares the parameters, so it holds until the next step."""
         none = HISTORY.empty_table()
-        return SequenceModel(self.network, self.settings, self.items.targets, self.times, done,
-                             none, None, target_ids(self.items))  # fmt: skip
+        return SequenceModel(self.network, self.settings, self.task.items.targets, self.times, done,
+                             none, None, target_ids(self.task.items))  # fmt: skip
 
     def _tensors(self, state: _State) -> "dict[str, Tensor]":
         """Everything that steps change."""

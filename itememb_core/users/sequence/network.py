@@ -49,6 +49,16 @@ class Network:
         """Length of user and item vectors."""
         return self.parameters["rows"].shape[1]
 
+    def start_bias(self, targets: NDArray[np.int32], log_share: NDArray[np.float32]) -> None:
+        """Set the biases of targets ``[targets]``: scores alike for all users are popularity.
+
+        Of all scores without a user these have the least softmax loss.
+        """
+        import torch
+
+        rows = torch.from_numpy(targets.astype(np.int64)) + 1
+        self.parameters["bias"][rows, 0] = torch.from_numpy(log_share)
+
     def items(self, nodes: "Tensor", rows: "Tensor") -> "Tensor":
         """Items ``[n, dim]``.
 
@@ -161,14 +171,7 @@ def make_network(
     """
     import torch
 
-    nodes, width = item_vectors.shape
-    if features is not None and len(features) != nodes:
-        raise ItemembError(
-            f"sequence model: {len(features)} rows of item features, expected {nodes}, one a node"
-        )
-    columns = item_vectors if features is None else np.concatenate([item_vectors, features], axis=1)
-    vectors = torch.zeros(nodes + 1, columns.shape[1])
-    vectors[1:] = torch.from_numpy(np.ascontiguousarray(columns, np.float32))
+    vectors = _vectors(item_vectors, features)
     encoder, dim = encoder_of(settings, times=times), settings.dim
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -178,14 +181,31 @@ def make_network(
             "gap": torch.randn(GAPS, dim) * _SMALL,
             **{f"encoder.{name}": each for name, each in encoder.make().items()},
         }
-    project = torch.zeros(columns.shape[1], dim)
-    project[:width] = torch.from_numpy(principal_directions(item_vectors, dim))
+    project = torch.zeros(vectors.shape[1], dim)
+    project[: item_vectors.shape[1]] = torch.from_numpy(principal_directions(item_vectors, dim))
     made |= {
-        "project": project, "rows": torch.zeros(nodes + 1, dim),
-        "bias": torch.zeros(nodes + 1, 1), "norm": torch.ones(dim),
+        "project": project, "rows": torch.zeros(len(vectors), dim),
+        "bias": torch.zeros(len(vectors), 1), "norm": torch.ones(dim),
         "user": torch.eye(dim), "user_bias": torch.zeros(dim),
     }  # fmt: skip
     return Network(made, encoder, vectors)
+
+
+def _vectors(item_vectors: NDArray[np.float32], features: NDArray[np.float32] | None) -> "Tensor":
+    """Item vectors and further columns by node + 1, zeros at row 0 ``[nodes + 1, columns]``."""
+    import torch
+
+    nodes, columns = len(item_vectors), item_vectors
+    if features is not None:
+        if len(features) != nodes:
+            raise ItemembError(
+                f"sequence model: {len(features)} rows of item features, expected {nodes}, "
+                "one a node"
+            )
+        columns = np.concatenate([item_vectors, features], axis=1)
+    vectors = torch.zeros(nodes + 1, columns.shape[1])
+    vectors[1:] = torch.from_numpy(np.ascontiguousarray(columns, np.float32))
+    return vectors
 
 
 def principal_directions(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from itememb_core.settings.sequence import SequenceSettings
 from itememb_core.users.sequence.encoders import Dropout
-from itememb_core.users.sequence.losses import Loss
+from itememb_core.users.sequence.losses import Loss, Losses
 from itememb_core.users.sequence.network import ROWS, Network
 
 if TYPE_CHECKING:
@@ -94,31 +94,66 @@ def score_gradients(
 
     number = len(leaves["negative"])
     negative = torch.nn.functional.pad(leaves["negative"], (0, 0, 0, -number % _LINE))
-    by = {name: torch.empty_like(leaves[name]) for name in ("users", "target")}
-    by_negative, by_shared = torch.zeros_like(negative), bias.new_zeros(len(negative))
-    by_target, base = torch.empty_like(batch["weight"]), _base(bias, batch, len(negative), loss)
-    weight, hits = batch["weight"] / batch["weight"].sum(), batch["hit"]
+    leaves = leaves | {"negative": negative}
+    by = {name: torch.zeros_like(each) for name, each in leaves.items()}
+    by["bias"] = bias.new_zeros(len(negative))
+    right_bias, by_right = bias[batch["target"]], torch.empty_like(batch["weight"])
+    base, weight = _base(bias, batch, len(negative), loss), batch["weight"]
+    weight = weight / weight.sum()
     size, total = max(1, _SCORES // len(negative)), 0.0
     for low in range(0, len(weight), size):
         part = slice(low, low + size)
-        users, target = leaves["users"][part], leaves["target"][part]
-        scores = base.index_select(0, batch["row"][part])
-        first, last = torch.searchsorted(hits[0], torch.tensor([low, low + size])).tolist()
-        scores[hits[0, first:last] - low, hits[1, first:last]] = -math.inf
-        scores.addmm_(users, negative.T)
-        right = (target @ users[:, :, None])[..., 0] + bias[batch["target"][part]]
-        found = loss(right, scores, weight[part])
+        scores = _begun(base, batch, part)
+        found = _part(leaves, by, part, scores, right_bias[part], weight[part], loss)
         total += float(found.values.sum())
-        by_target[part] = found.by_target
-        by["target"][part] = found.by_target[:, :, None] * users[:, None, :]
-        by["users"][part] = (found.by_target[:, None, :] @ target)[:, 0]
-        by["users"][part].addmm_(found.by_negative, negative)
-        by_negative.addmm_(found.by_negative.T, users)
-        by_shared += found.by_negative.sum(dim=0)
+        by_right[part] = found.by_target
     by_bias = torch.zeros_like(bias)
-    by_bias.index_add_(0, batch["target"].flatten(), by_target.flatten())
-    by_bias.index_add_(0, batch["negative"], by_shared[:number])
-    return total, by | {"negative": by_negative[:number]}, by_bias
+    by_bias.index_add_(0, batch["target"].flatten(), by_right.flatten())
+    by_bias.index_add_(0, batch["negative"], by.pop("bias")[:number])
+    return total, by | {"negative": by["negative"][:number]}, by_bias
+
+
+def _part(
+    leaves: "Tensors",
+    by: "Tensors",
+    part: slice,
+    scores: "Tensor",
+    right_bias: "Tensor",
+    weight: "Tensor",
+    loss: Loss,
+) -> Losses:
+    """Losses of some positions; their gradients are added to ``by``.
+
+    Args:
+        leaves: As of :func:`score_gradients`, negatives padded.
+        by: Gradients of them, and ``bias`` ``[negatives]``.
+        part: The positions.
+        scores: What the scores of their negatives begin with ``[part, negatives]``; overwritten.
+        right_bias: Biases of their targets ``[part, targets]``.
+        weight: Of their targets ``[part, targets]``.
+        loss: Compares targets with negatives.
+    """
+    users, target, negative = leaves["users"][part], leaves["target"][part], leaves["negative"]
+    scores.addmm_(users, negative.T)
+    right = (target @ users[:, :, None])[..., 0] + right_bias
+    found = loss(right, scores, weight)
+    by["target"][part] = found.by_target[:, :, None] * users[:, None, :]
+    by["users"][part] = (found.by_target[:, None, :] @ target)[:, 0]
+    by["users"][part].addmm_(found.by_negative, negative)
+    by["negative"].addmm_(found.by_negative.T, users)
+    by["bias"] += found.by_negative.sum(dim=0)
+    return found
+
+
+def _begun(base: "Tensor", batch: "Tensors", part: slice) -> "Tensor":
+    """What the scores of positions begin with: -inf where a negative is one of its targets."""
+    import torch
+
+    hits, bounds = batch["hit"], torch.tensor([part.start, part.stop])
+    scores = base.index_select(0, batch["row"][part])
+    first, last = torch.searchsorted(hits[0], bounds).tolist()
+    scores[hits[0, first:last] - part.start, hits[1, first:last]] = -math.inf
+    return scores
 
 
 def _base(bias: "Tensor", batch: "Tensors", width: int, loss: Loss) -> "Tensor":

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from itememb_core.errors import ItemembError
 from itememb_core.items.training.checkpoint import Checkpoint
@@ -93,7 +94,6 @@ def test_what_lies_after_an_end_changes_nothing(world):
     packed, items = world
     first = packed.shard(packed.names[0])
     ends = {packed.names[0]: first.start[:-1] + 9, packed.names[1]: np.zeros(6, np.int64)}
-    packed = replace(packed, item_users=np.ones_like(packed.item_users))
     model = fit_sequence_model(packed, items, SMALL, seed=0, ends=ends)
     node = np.load(packed.folder / packed.names[0] / "node.npy")
     node[first.start[:-1] + 9] = (node[first.start[:-1] + 9] + 1) % 5
@@ -214,6 +214,14 @@ def test_nothing_to_learn_is_a_result(tmp_path, rows, reason):
     assert np.isfinite(whole_users(model, packed)).all() if rows else True
 
 
+def test_biases_start_at_the_log_share_of_what_is_predicted(tmp_path):
+    items = items_of(["fmcg_a", "fmcg_b", "fmcg_c"])
+    rows = [(1, hour, item) for hour, item in enumerate(["fmcg_c", "fmcg_b", "fmcg_b", "fmcg_a"])]
+    packed = pack_histories([histories(rows)], items, tmp_path)
+    model = fit_sequence_model(packed, items, SMALL, seed=0, steps=0)
+    assert np.exp(model.item_matrix()[:, -1]) == pytest.approx([2 / 6, 3 / 6, 1 / 6])
+
+
 EDGES = {
     "all at one time": [(1, 0, item) for item in ["fmcg_a", "fmcg_b", "x"] * 4],
     "one item": [(1, hour, "fmcg_a") for hour in range(30)],
@@ -245,6 +253,14 @@ def test_a_loss_that_is_no_number_names_the_step(world):
     broken = replace(items, vectors=np.full_like(items.vectors, np.nan))
     with pytest.raises(ItemembError, match="loss is nan at step 1"):
         fit_sequence_model(packed, broken, SMALL, seed=0)
+
+
+def test_the_same_bytes_on_two_threads(world):
+    packed, items = world
+    torch.set_num_threads(2)  # the module's fixture restores the number
+    models = [fit_sequence_model(packed, items, SMALL, seed=0, steps=6) for _ in range(3)]
+    assert same(models[0], models[1])
+    assert same(models[0], models[2])
 
 
 def test_the_rate_warms_up_and_falls_as_a_cosine():

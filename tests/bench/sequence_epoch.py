@@ -51,7 +51,7 @@ class TorchLayers:
         self.module = self.layers()
         return {name: each.detach().clone() for name, each in self.module.named_parameters()}
 
-    def __call__(self, parameters, inputs, seconds, dropout):
+    def __call__(self, parameters, inputs, seconds, dropout, last=None):
         options = {}
         if self.settings.encoder != "gru":
             mask = nn.Transformer.generate_square_subsequent_mask(inputs.shape[1])

@@ -51,14 +51,16 @@ class Encoder(Protocol):
         inputs: "Tensor",
         seconds: "Tensor",
         dropout: Dropout,
+        last: "Tensor | None" = None,
     ) -> "Tensor":
-        """States ``[batch, length, dim]``.
+        """States ``[batch, length, dim]``, or after one event of each row ``[batch, dim]``.
 
         Args:
             parameters: As :meth:`make` gives them.
             inputs: Events, padded at the end ``[batch, length, dim]``.
             seconds: Their times since any moment of the window, int32 ``[batch, length]``.
             dropout: Drops units in training.
+            last: The event of each row after which a state is wanted ``[batch]``; None: all.
         """
 
 
@@ -91,12 +93,17 @@ class Gru:
         inputs: "Tensor",
         seconds: "Tensor",
         dropout: Dropout,
+        last: "Tensor | None" = None,
     ) -> "Tensor":
         """See :class:`Encoder`."""
+        import torch
         from torch.nn.functional import linear
 
         first = inputs.transpose(0, 1)  # [length, batch, dim]
         gates = linear(first, parameters["weight_ih_l0"], parameters["bias_ih_l0"])
         layer = _Recurrent(parameters["weight_hh_l0"], parameters["bias_hh_l0"])
         states = gru(cast("GRU", layer), gates)
+        if last is not None:
+            rows = torch.arange(len(last))
+            return first[last, rows] + dropout(states[last, rows])
         return (first + dropout(states)).transpose(0, 1)

@@ -126,8 +126,8 @@ class SequenceModel:
         events["item"] = events.pop("node")
         last = torch.from_numpy(table[:, 1] - table[:, 0] - 1)
         with torch.no_grad():
-            states = self.network.states(events, self._items, Dropout(0.0))
-            return self.network.users(states[torch.arange(len(last)), last]).numpy()
+            states = self.network.states(events, self._items, Dropout(0.0), last)
+            return self.network.users(states).numpy()
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors``, ``settings.json`` and ``history.parquet`` into a folder.

@@ -70,14 +70,21 @@ class Network:
 
         return torch.addmm(rows, self.vectors.index_select(0, nodes), self.parameters["project"])
 
-    def states(self, events: "dict[str, Tensor]", items: "Tensor", dropout: Dropout) -> "Tensor":
-        """States after each event ``[batch, length, dim]``.
+    def states(
+        self,
+        events: "dict[str, Tensor]",
+        items: "Tensor",
+        dropout: Dropout,
+        last: "Tensor | None" = None,
+    ) -> "Tensor":
+        """States after each event ``[batch, length, dim]``, or after one of each row.
 
         Args:
             events: ``item`` (places in ``items``), ``action``, ``channel``, ``gap``, ``seconds``
                 ``[batch, length]``, padded at the end.
             items: ``[n, dim]``.
             dropout: Drops units in training.
+            last: The event of each row after which a state is wanted ``[batch]``; None: all.
         """
         from torch.nn.functional import embedding
 
@@ -85,7 +92,7 @@ class Network:
         for name in ("action", "channel", "gap"):
             inputs = inputs + embedding(events[name], self.parameters[name])
         part = self._part("encoder.")
-        return self.encoder(part, dropout(inputs), events["seconds"], dropout)
+        return self.encoder(part, dropout(inputs), events["seconds"], dropout, last)
 
     def users(self, states: "Tensor") -> "Tensor":
         """User vectors ``[n, dim]`` from states ``[n, dim]``."""
@@ -204,7 +211,7 @@ def _vectors(item_vectors: NDArray[np.float32], features: NDArray[np.float32] | 
             )
         columns = np.concatenate([item_vectors, features], axis=1)
     vectors = torch.zeros(nodes + 1, columns.shape[1])
-    vectors[1:] = torch.from_numpy(np.ascontiguousarray(columns, np.float32))
+    vectors[1:] = torch.tensor(columns)
     return vectors
 
 

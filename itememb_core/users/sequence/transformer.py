@@ -14,7 +14,8 @@ from itememb_core.users.sequence.encoders import Dropout
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Codes of the time between two events: floor(log2(1 + seconds)), 68 years at most.
+#: Codes of the time between two events: floor(log2(1 + seconds)), 68 years at most. The next code
+#: is that of no attention.
 TIME_CODES: Final = 32
 
 
@@ -65,48 +66,66 @@ class Transformer:
         inputs: "Tensor",
         seconds: "Tensor",
         dropout: Dropout,
+        last: "Tensor | None" = None,
     ) -> "Tensor":
         """See :class:`itememb_core.users.sequence.encoders.Encoder`."""
+        import torch
+
         states = inputs + parameters["position"][: inputs.shape[1]]
-        codes = time_codes(seconds) if self.times else None
+        codes = time_codes(seconds) if self.times else torch.zeros_like(seconds)[:, None]
+        codes = _only_earlier(codes.expand(-1, inputs.shape[1], -1))
+        rows = torch.arange(len(states))
         for block in range(self.blocks):
             own = {
                 name.removeprefix(f"{block}."): each
                 for name, each in parameters.items()
                 if name.startswith(f"{block}.")
             }
-            states = self._attend(own, states, codes, dropout)
+            queries = states
+            if last is not None and block == self.blocks - 1:  # no later block reads the others
+                queries, codes = states[rows, last][:, None], codes[rows, last][:, None]
+            states = self._attend(own, states, queries, codes, dropout)
             states = self._transform(own, states, dropout)
-        return states
+        return states if last is None else states[:, 0]
 
     def _attend(
         self,
         own: "dict[str, Tensor]",
         states: "Tensor",
-        codes: "Tensor | None",
+        queries: "Tensor",
+        codes: "Tensor",
         dropout: Dropout,
     ) -> "Tensor":
-        """States with what attention adds."""
-        from torch.nn.functional import scaled_dot_product_attention
+        """Queries ``[batch, queries, dim]`` with what attention to the states adds.
 
-        batch, length, dim = states.shape
+        ``codes`` ``[batch, queries, length]`` are of the times between them.
+        """
+        import torch
+
+        dim, width = self.dim, self.dim // self.heads
+        table = own["time"] if self.times else states.new_zeros(self.heads, TIME_CODES)
+        table = torch.cat([table, table.new_full((self.heads, 1), -math.inf)], dim=1)
         normed = _norm(states, own["attention_norm"])
-        parts = (normed @ own["heads"]).view(batch, length, 3, self.heads, dim // self.heads)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)  # each [batch, heads, length, width]
-        if codes is None:
-            mixed = scaled_dot_product_attention(query, key, value, is_causal=True)
+        if queries is states:
+            query, key, value = (normed @ own["heads"]).split(dim, dim=2)
         else:
-            mixed = _biased_attention(query, key, value, time_bias(codes, own["time"]))
-        added = mixed.transpose(1, 2).reshape(batch, length, dim) @ own["joined"]
-        return _add(states, added, own.get("attention_gate"), dropout)
+            query = _norm(queries, own["attention_norm"]) @ own["heads"][:, :dim]
+            key, value = (normed @ own["heads"][:, dim:]).split(dim, dim=2)
+        flat, mixed = codes.reshape(-1), []
+        for head in range(self.heads):  # one by one, columns need not be copied
+            bias = table[head].index_select(0, flat).view(codes.shape)
+            q, k, v = (each[..., head * width : (head + 1) * width] for each in (query, key, value))
+            scores = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=1 / math.sqrt(width))
+            mixed.append(scores.softmax(dim=2) @ v)
+        added = torch.cat(mixed, dim=2) @ own["joined"]
+        return _add(queries, added, own.get("attention_gate"), dropout)
 
     def _transform(self, own: "dict[str, Tensor]", states: "Tensor", dropout: Dropout) -> "Tensor":
         """States with what the layer of units adds."""
         import torch
 
-        normed = _norm(states, own["units_norm"])
-        flat = normed.flatten(0, 1)
-        units = torch.nn.functional.gelu(torch.addmm(own["units_bias"], flat, own["units"]))
+        flat = _norm(states, own["units_norm"]).flatten(0, 1)
+        units = torch.addmm(own["units_bias"], flat, own["units"]).relu_()
         added = torch.addmm(own["out_bias"], units, own["out"]).view_as(states)
         return _add(states, added, own.get("units_gate"), dropout)
 
@@ -149,28 +168,10 @@ def time_codes(seconds: "Tensor") -> "Tensor":
     return (apart.float().add_(1.0).view(torch.int32) >> 23).sub_(127).clamp_max_(TIME_CODES - 1)
 
 
-def time_bias(codes: "Tensor", table: "Tensor") -> "Tensor":
-    """What is added to attention's scores ``[batch, heads, length, length]``; later events: -inf.
-
-    Args:
-        codes: :func:`time_codes` ``[batch, length, length]``.
-        table: ``[heads, TIME_CODES]``.
-    """
+def _only_earlier(codes: "Tensor") -> "Tensor":
+    """The codes ``[batch, length, length]``, TIME_CODES (no attention) where an event is later."""
     import torch
 
-    length, flat = codes.shape[1], codes.reshape(-1)
-    bias = torch.stack([row.index_select(0, flat).view(codes.shape) for row in table], dim=1)
+    length = codes.shape[1]
     later = torch.ones(length, length, dtype=torch.bool).triu_(1)
-    return bias.masked_fill(later, -math.inf)
-
-
-def _biased_attention(query: "Tensor", key: "Tensor", value: "Tensor", bias: "Tensor") -> "Tensor":
-    """Attention whose scores get a trained bias, which torch's fused kernels cannot train."""
-    import torch
-
-    batch, heads, length, width = query.shape
-    query, key, value = (each.reshape(batch * heads, length, width) for each in (query, key, value))
-    scores = torch.baddbmm(
-        bias.flatten(0, 1), query, key.transpose(1, 2), alpha=1 / math.sqrt(width)
-    )
-    return (scores.softmax(dim=2) @ value).view(batch, heads, length, width)
+    return codes.masked_fill(later, TIME_CODES)

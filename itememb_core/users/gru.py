@@ -7,7 +7,7 @@ which is what a CPU needs at these sizes. Source: Cho et al. 2014, in the form o
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,8 @@ def gru(layer: "GRU", gates: "Tensor") -> "Tensor":
 
     if not torch.is_grad_enabled():  # what the gradient needs takes as long as the states
         with _one_thread():
-            return _run(gates, layer.weight_hh_l0, layer.bias_hh_l0)[0][1:]
+            weight, bias = cast("Tensor", layer.weight_hh_l0), cast("Tensor", layer.bias_hh_l0)
+            return _run(gates, weight, bias)[0][1:]
     return Recurrence.apply(gates, layer.weight_hh_l0, layer.bias_hh_l0)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from itememb_core.settings.sequence import SequenceSettings
@@ -20,6 +21,7 @@ ROWS = [
 ]  # fmt: skip
 
 
+@hypothesis_settings(deadline=None)
 @given(st.lists(st.integers(0, 40), max_size=8), st.integers(2, 12), st.integers(0, 99))
 def test_windows_hold_every_event_once_and_are_no_longer_than_they_may(lengths, size, seed):
     start = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from itememb_core.errors import ItemembError
@@ -119,6 +120,7 @@ def test_all_ahead_are_drawn_where_they_are_few(columns):
     assert weight.tolist() == [[1, 1], [1, 0], [1, 0]]
 
 
+@hypothesis_settings(deadline=None)
 @given(st.integers(0, 1000), st.sampled_from(["next_event", "next_basket", "horizon"]))
 def test_a_target_lies_ahead_of_its_event_in_the_same_history(seed, kind):
     rng = np.random.default_rng(seed)

@@ -1,6 +1,7 @@
 """Windows and batches."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ from itememb_core.users.sequence.negatives import All, Uniform
 from itememb_core.users.sequence.targets import targets_ahead
 from itememb_core.users.shards import pack_shard
 from tests.worlds.users import histories, items_of
+
+pytestmark = pytest.mark.slow
 
 IDS = ["fmcg_a", "fmcg_b", "fmcg_c", "x"]
 ROWS = [

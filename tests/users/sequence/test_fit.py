@@ -16,7 +16,7 @@ from itememb_core.users.sequence.model import SequenceModel
 from itememb_core.users.shards import pack_histories
 from tests.worlds.users import habits, histories, items_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 SMALL = SequenceSettings(
     dim=8, window=16, negatives=12, all_up_to=0, batch_events=128, max_steps=12, warmup_steps=2,

@@ -15,7 +15,7 @@ from itememb_core.users.sequence.network import make_network, principal_directio
 from itememb_core.users.sequence.step import batch_gradients
 from itememb_core.users.sequence.transformer import Transformer, time_codes
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 NODES, WIDTH = 9, 5
 VECTORS = np.random.default_rng(0).standard_normal((NODES, WIDTH)).astype(np.float32)

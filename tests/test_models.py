@@ -33,11 +33,15 @@ from itememb_core.settings import (
     LinkScorerSettings,
     RecommendationsSettings,
 )
+from itememb_core.settings.sequence import SequenceSettings
 from itememb_core.users.model import StoredUserModel, UserModel
 from itememb_core.users.recommendations import recommendations, user_embeddings
+from itememb_core.users.sequence.fit import fit_sequence_model
+from itememb_core.users.sequence.model import SequenceModel
+from itememb_core.users.shards import pack_histories
 from tests.worlds.cold import SETTINGS, feature_world
 from tests.worlds.links import World, embeddings_table, unit, vocabulary_table
-from tests.worlds.users import fitted, habits, items_of
+from tests.worlds.users import fitted, habits, histories, items_of
 
 ROOT = Path(__file__).parent.parent
 ROWS, DIM = 30, 8
@@ -146,6 +150,29 @@ def users_case(folder: Path) -> Case:
     )
 
 
+def sequence_case(folder: Path) -> Case:
+    ids, rows = habits(users=10, weeks=4)
+    items, other = items_of(ids), items_of(ids, dim=5)
+    packed = pack_histories([histories(rows)], items, folder)
+    settings = SequenceSettings(dim=8, max_steps=3, batch_events=64, negatives=8)
+    model = fit_sequence_model(packed, items, settings, seed=0)
+    (shard,) = packed.shards()
+    users, end = np.arange(len(shard.user_ids)), np.asarray(shard.start[1:])
+    return Case(
+        model,
+        lambda folder: SequenceModel.load(folder, items),
+        lambda model: [
+            model.user_vectors(shard, users, end).tolist(),
+            model.item_matrix().tolist(),
+            model.history,
+            model.steps,
+        ],
+        lambda folder: SequenceModel.load(folder, other),
+        "settings.json",
+        "columns 5, expected 6",
+    )
+
+
 def cut_items(folder: Path) -> None:
     table = pq.read_table(folder / "items.parquet")
     pq.write_table(table.slice(1), folder / "items.parquet")
@@ -246,6 +273,7 @@ CASES = {
     "ItemIndex": index_case,
     "LinkScorer": scorer_case,
     "UserModel": users_case,
+    "SequenceModel": sequence_case,
     "ModelVersion": version_case,
     "DriftReport": drift_case,
 }

@@ -171,8 +171,8 @@ def fit_poincare(
     The tree of main parents is first laid out around the origin, so that parents are nearest or, of
     a closure, all ancestors (:mod:`itememb_core.features.categories.start`). Where that gives every
     pair back, as it does of trees, it is the result. Else it is trained, and what gives them back
-    better is kept. The same pairs and seed give the same bytes on one
-    machine with as many threads.
+    better is kept. The same pairs and seed give the same bytes on one machine with
+    as many threads.
 
     Args:
         edges: (child, parent) pairs of a tree or of any graph without cycles, or of the closure of

@@ -96,6 +96,22 @@ def basket_numbers(events: Events) -> NDArray[np.int64]:
     return np.cumsum(new) - 1
 
 
+def baskets(
+    events: Events, n_targets: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Basket and target of each distinct pair of both ``[pairs]``, user of each basket.
+
+    Args:
+        events: Own events.
+        n_targets: Number of targets.
+    """
+    basket = basket_numbers(events)
+    keys = np.unique(basket * n_targets + events.target)
+    user = np.zeros(int(basket.max(initial=-1)) + 1, np.int64)  # [baskets]
+    user[basket] = events.row
+    return keys // max(n_targets, 1), keys % max(n_targets, 1), user
+
+
 def distinct_latest(events: Events, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Each user's ``most`` latest distinct targets, as users and targets ``[n]``."""
     n = len(events.row)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from itememb_core.users.baselines.events import Events, basket_numbers, own_events, sparse
+from itememb_core.users.baselines.events import Events, baskets, own_events, sparse
 from itememb_core.users.baselines.neighbours import Neighbours, sample_neighbours, weighted_sum
 from itememb_core.users.baselines.popularity import popularity_of
 from itememb_core.users.baselines.protocol import Ladder, Scores, filled
@@ -62,11 +62,7 @@ class TifuKnn:
 
     def vectors(self, events: Events, shape: tuple[int, int]) -> "csr_matrix":
         """Vectors of users, float32 ``shape``, which is ``[users, targets]``."""
-        basket = basket_numbers(events)
-        keys = np.unique(basket * shape[1] + events.target)
-        number, target = keys // max(shape[1], 1), keys % max(shape[1], 1)
-        user = np.zeros(int(basket.max(initial=-1)) + 1, np.int64)  # [baskets]
-        user[basket] = events.row
+        number, target, user = baskets(events, shape[1])
         return sparse(user[number], target, self._weights(user)[number], shape)
 
     def _weights(self, user: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from itememb_core.users.baselines.events import Events, basket_numbers, own_events, sparse
+from itememb_core.users.baselines.events import Events, baskets, own_events, sparse
 from itememb_core.users.baselines.neighbours import Neighbours, sample_neighbours, weighted_sum
 from itememb_core.users.baselines.popularity import popularity_of
 from itememb_core.users.baselines.protocol import Ladder, Scores, filled
@@ -55,11 +55,7 @@ class UpCf:
 
     def shares(self, events: Events, shape: tuple[int, int]) -> "csr_matrix":
         """Share of each user's latest baskets with the item, float32 ``[users, targets]``."""
-        basket = basket_numbers(events)
-        keys = np.unique(basket * shape[1] + events.target)
-        number, target = keys // max(shape[1], 1), keys % max(shape[1], 1)
-        user = np.zeros(int(basket.max(initial=-1)) + 1, np.int64)  # [baskets]
-        user[basket] = events.row
+        number, target, user = baskets(events, shape[1])
         stop = np.searchsorted(user, user, side="right")
         count = stop - np.searchsorted(user, user, side="left")
         wanted = count if self.baskets == 0 else np.minimum(count, self.baskets)

@@ -1,6 +1,6 @@
 """The events of users as plain columns, put together once for a fit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 from itememb_core.errors import ItemembError
 from itememb_core.items.vocabulary import UNKNOWN
 from itememb_core.users.shards import PackedHistories, Shard
+from itememb_core.users.validation import Ends
 
 #: Events of the shards that are held as one block: about 50 bytes each.
 BLOCK_EVENTS: Final = 2_000_000
 
 #: Codes of the time since the previous event: log2 of seconds; the last also holds longer ones.
 GAPS: Final = 32
-
-#: End of each user's history by the shard's name: event numbers of the shard ``[users]``.
-Ends = Mapping[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from itememb_core.progress import Progress, silent
 from itememb_core.settings.sequence import SequenceSettings
 from itememb_core.users.items import ItemSpace, target_ids
 from itememb_core.users.sequence.batches import Arrays, Drawing, make_batch, plan
-from itememb_core.users.sequence.columns import Columns, Ends, blocks, times_differ
+from itememb_core.users.sequence.columns import Columns, blocks, times_differ
 from itememb_core.users.sequence.losses import loss_of
 from itememb_core.users.sequence.model import HISTORY, SequenceModel
 from itememb_core.users.sequence.negatives import Source, sources_of
@@ -25,6 +25,7 @@ from itememb_core.users.sequence.network import ROWS, Network, make_network
 from itememb_core.users.sequence.step import batch_gradients
 from itememb_core.users.sequence.targets import Ahead, targets_ahead
 from itememb_core.users.shards import PackedHistories
+from itememb_core.users.validation import Ends
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RAW ?= data/raw
 LAKE ?= data/lake
+# More words for `itememb run`: make run ARGS='--set seed=1'.
+ARGS ?=
 EVENTS ?= 1000000 10000000
 # pip takes torch, as its own settings have it (a mirror's small CPU build, say); uv is three times
 # as fast with all that is left, but knows nothing of those settings: where it finds no index, pip
@@ -36,7 +38,7 @@ $(RAW)/users.pq: | $(BIN)/itememb
 	$(BIN)/itememb demo $(RAW)
 
 run: $(BIN)/itememb $(RAW)/users.pq
-	$(BIN)/itememb run --raw $(RAW) --lake $(LAKE)
+	$(BIN)/itememb run --raw $(RAW) --lake $(LAKE) $(ARGS)
 
 test: $(VENV)/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow" tests

@@ -35,6 +35,9 @@ from itememb_core.settings import (
 )
 from itememb_core.settings.sequence import SequenceSettings
 from itememb_core.users.model import StoredUserModel, UserModel
+from itememb_core.users.ranking.candidates import feature_names
+from itememb_core.users.ranking.lists import Lists
+from itememb_core.users.ranking.ranker import Ranker, fit_order
 from itememb_core.users.recommendations import recommendations, user_embeddings
 from itememb_core.users.sequence.fit import fit_sequence_model
 from itememb_core.users.sequence.model import SequenceModel
@@ -264,6 +267,25 @@ def features_case(_: Path) -> Case:
     )
 
 
+def ranker_case(_: Path) -> Case:
+    rng, names = np.random.default_rng(0), feature_names(("a", "b"))
+    relevant = np.arange(ROWS * 4) % 4 == 0
+    lists = Lists(
+        user=np.arange(ROWS), start=np.arange(ROWS + 1) * 4, target=np.arange(ROWS * 4),
+        relevant=relevant, relevant_count=np.ones(ROWS, np.int64),
+        weight=np.ones(ROWS * 4, np.float32), names=names,
+        features=rng.normal(size=(ROWS * 4, len(names))).astype(np.float32),
+    )  # fmt: skip
+    return Case(
+        Ranker(("a", "b"), "a", fit_order("boosted", lists, ("a", "b"), 0)),
+        Ranker.load,
+        lambda ranker: ranker.order.scores(lists.features, names).tolist(),
+        rewrite("ranker.json", first="c"),
+        "ranker.json",
+        "names c first",
+    )
+
+
 CASES = {
     "FeatureModel": features_case,
     "AttributeEncoder": attributes_case,
@@ -276,6 +298,7 @@ CASES = {
     "SequenceModel": sequence_case,
     "ModelVersion": version_case,
     "DriftReport": drift_case,
+    "Ranker": ranker_case,
 }
 
 

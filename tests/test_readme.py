@@ -1,4 +1,4 @@
-"""Every command of the README runs as it stands there, on a small demo."""
+"""Every command of the README runs as it stands there, on a small demo, with small models."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import TINY_OPTIONS
 from tests.worlds.shortened import keep_days
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +57,9 @@ def words_of(command: str, folder: Path) -> list[str]:
     words = shlex.split(command)
     if words[0] == "make":
         data = [f"RAW={folder}/data/raw", f"LAKE={folder}/data/lake", f"VENV={BIN.parent}"]
-        return ["make", "-C", str(ROOT), *words[1:], *data]
+        return ["make", "-C", str(ROOT), *words[1:], *data, f"ARGS={shlex.join(TINY_OPTIONS)}"]
+    if words[:2] == ["itememb", "run"]:
+        words += TINY_OPTIONS
     mine = {"/path/to/raw": f"{folder}/data/raw", "/path/to/lake": f"{folder}/data/lake"}
     return [mine.get(word, word) for word in words]
 

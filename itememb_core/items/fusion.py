@@ -12,7 +12,7 @@ from itememb_core.errors import ItemembError
 from itememb_core.features.cold.fit import FeatureData
 from itememb_core.features.cold.likeness_choice import joined
 from itememb_core.features.cold.methods import CATEGORIES, FEATURES
-from itememb_core.features.cold.model import FeatureModel, belief, prediction
+from itememb_core.features.cold.model import FeatureModel, Predictions, belief
 from itememb_core.features.cold.network import Behaviour
 from itememb_core.features.cold.validation import blended
 from itememb_core.items.vectors import (
@@ -100,8 +100,8 @@ def _placed(
     places = [each.copy() for each in data.own]
     for name in np.unique(method):
         nodes = wanted[method == name]
-        found = prediction(
-            str(name), trained, data.inputs, data.own, belief(total), data.warm, nodes
+        found = Predictions(trained, data.inputs, data.own, belief(total), data.warm, nodes).of(
+            str(name)
         )
         for column, values in zip(places, found, strict=True):
             column[nodes] = values

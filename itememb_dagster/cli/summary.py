@@ -84,7 +84,8 @@ def _tally(table: pa.Table | None, column: str) -> Counter[str]:
 def _last_losses(lake: Lake, key: Key) -> Iterator[tuple[str, str]]:
     if lake.stamp(key) is None:
         return
-    history = pq.ParquetFile(lake.version(key) / "history.parquet").read().to_pydict()
+    path = lake.version(key, only="history.parquet") / "history.parquet"
+    history = pq.ParquetFile(path).read().to_pydict()
     for name, values in history.items():
         known = [v for v in values if v is not None]
         if "loss" in name and known:

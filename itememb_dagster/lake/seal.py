@@ -213,12 +213,13 @@ def _size_and_hash(path: Path) -> list[Any]:
         return [size, _hash(file, size).hex()]
 
 
-def folder_faults(folder: Path, deep: bool = False) -> dict[Path, str]:
+def folder_faults(folder: Path, deep: bool = False, only: str | None = None) -> dict[Path, str]:
     """Return the damaged files of a version's folder, with what is wrong with each.
 
     Args:
         folder: The folder.
         deep: Whether to look at all bytes, not only at sizes.
+        only: The one file to look at; None: all.
     """
     listing = folder / CONTENTS
     try:
@@ -228,7 +229,8 @@ def folder_faults(folder: Path, deep: bool = False) -> dict[Path, str]:
     if read is None:
         return {listing: "no list of the version's files"}
     faults = {}
-    for name, (size, content) in read["files"].items():
+    wanted = read["files"] if only is None else {only: read["files"].get(only, (0, ""))}
+    for name, (size, content) in wanted.items():
         why = _fault(folder / name, size, content, deep)
         if why:
             faults[folder / name] = why

@@ -303,8 +303,8 @@ class Lake:
                 found[_name("_versions", *key, pointer.id, inside)] = why
         return found
 
-    def version(self, key: Key) -> Path:
-        """Return the folder of a version that its pointer names, all of whose bytes are right.
+    def version(self, key: Key, only: str | None = None) -> Path:
+        """Return the folder of the current version, whose bytes (or ``only`` one file's) are right.
 
         Raises:
             ItemembError: If the asset was never made, or is damaged.
@@ -313,7 +313,7 @@ class Lake:
         if stamp is None:
             raise ItemembError(f"{'/'.join(key)}: not in lake {self.root}; itememb run makes it")
         folder = self.version_folder(key, stamp.id)
-        for path, why in self.version_faults(key, stamp.id, deep=True).items():
+        for path, why in seal.folder_faults(folder, deep=True, only=only).items():
             raise seal.DamagedError(path, why)
         return folder
 

@@ -10,9 +10,13 @@ import warnings
 import dagster as dg
 import faiss  # noqa: F401, TID253
 import ibis.backends.duckdb  # noqa: F401
+import matplotlib.figure  # noqa: F401, TID253
 import pyarrow.parquet  # noqa: F401
 import scipy.sparse  # noqa: F401, TID253
-import torch  # noqa: F401, TID253  before lightgbm: it brings libgomp
+import sklearn.decomposition  # noqa: TID253
+import sklearn.feature_extraction.text  # noqa: TID253
+import sklearn.manifold  # noqa: F401, TID253
+import torch  # noqa: TID253  before lightgbm: it brings libgomp
 
 import lightgbm  # noqa: F401, TID253  isort: skip
 
@@ -20,6 +24,8 @@ import itememb_dagster.definitions  # noqa: F401  built once, used by all steps
 from itememb_dagster.runtime.event_log import STEP_MODULE
 
 importlib.import_module(STEP_MODULE)
+# The first optimizer of a process imports torch's compiler, which takes seconds.
+torch.optim.SGD([torch.zeros(1, requires_grad=True)])
 
 
 @dg.asset

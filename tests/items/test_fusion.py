@@ -8,7 +8,7 @@ import pytest
 
 from itememb_core.errors import ItemembError
 from itememb_core.features.cold.fit import FeatureData, fit_feature_model
-from itememb_core.features.cold.model import FeatureModel, belief, prediction
+from itememb_core.features.cold.model import FeatureModel, Predictions, belief
 from itememb_core.items.fusion import Fused, fused_embeddings
 from itememb_core.items.index import rows_with_vectors
 from itememb_core.items.similar import similar_items
@@ -78,12 +78,10 @@ def test_rare_items_blend_with_what_their_half_was_chosen_with(made):
     choices = {**model.choices, "half": 10.0, "predictor": {"retail": "category_means"}}
     found = fused_embeddings(VOCABULARY, data, dataclasses.replace(model, choices=choices))
     nodes = np.arange(ITEMS)
-    placed = {
-        name: prediction(
-            name, model.on(data.inputs), data.inputs, data.own, belief(data.total), data.warm, nodes
-        )
-        for name in ("features", "category_means")
-    }
+    predictions = Predictions(
+        model.on(data.inputs), data.inputs, data.own, belief(data.total), data.warm, nodes
+    )
+    placed = {name: predictions.of(name) for name in ("features", "category_means")}
     share = (data.total / (data.total + 10))[:, None]
     mixed = share * data.own.embedding + (1 - share) * placed["features"].embedding
     warm, cold = nodes[: ITEMS - COLD], nodes[ITEMS - COLD :]

@@ -11,6 +11,7 @@ import pytest
 
 from itememb_core.errors import ItemembError
 from itememb_dagster.lake import Lake, LakeNote, Stamp
+from itememb_dagster.lake.seal import DamagedError
 from itememb_dagster.lake.writer import ROW_GROUP, SegmentWriter, StampedFile, write_file
 
 SCHEMA = pa.schema([("item_id", pa.string()), ("n", pa.int64())])
@@ -118,6 +119,18 @@ def test_a_version_appears_whole_and_the_one_before_stays(tmp_path: Path):
         fail()
     assert (lake.version(KEY) / "model.txt").read_text() == "c"
     assert len(list((tmp_path / "_versions" / "things").iterdir())) == 2
+
+
+def test_of_a_version_one_file_alone_can_be_looked_at(tmp_path: Path):
+    lake = Lake(tmp_path)
+    with lake.new_version(KEY, stamp("a")) as folder:
+        (folder / "history").write_text("short")
+        (folder / "weights").write_text("long")
+    (lake.version(KEY) / "weights").write_text("gone")
+    assert (lake.version(KEY, only="history") / "history").read_text() == "short"
+    for only in (None, "weights", "unheard of"):
+        with pytest.raises(DamagedError):
+            lake.version(KEY, only)
 
 
 def test_a_lake_keeps_its_epoch_and_tells_what_it_lacks(tmp_path: Path):

@@ -18,11 +18,11 @@ from itememb_core.demo import write_demo
 from itememb_core.demo.settings import DemoSettings
 from itememb_core.schemas import CROSS_DOMAIN_LINKS
 from itememb_core.services import CHANNELS
-from itememb_core.settings import Settings
 from itememb_core.tables import clean_events, read_catalog, split_clean
 from itememb_core.users.histories import user_histories
 from itememb_dagster.assets import STAGES
 from itememb_dagster.checks.gates import CHECKS
+from itememb_dagster.cli.options import parse_settings
 from itememb_dagster.lake import Lake
 from itememb_dagster.lake.staleness import Planner
 from itememb_dagster.lake.writer import write_file
@@ -32,10 +32,12 @@ from tests.worlds.spark_cluster import cluster
 
 pytestmark = pytest.mark.slow
 
-DAYS = 30
+DAYS = 12
+#: Days for a backtest of its own, and the table that is off by default.
+SET = ("holdout_days=4", "bridge_edges.enabled=true")
 #: The share of the demo's households; ``ITEMEMB_PARITY_HOUSEHOLDS=1`` compares all of them.
 HOUSEHOLDS = float(os.environ.get("ITEMEMB_PARITY_HOUSEHOLDS", "0.02"))
-EPOCH, LAST = date(2017, 1, 1), date(2017, 1, 30)
+EPOCH, LAST = date(2017, 1, 1), date(2017, 1, DAYS)
 RELATIONAL = [stage for stage in STAGES if stage.relational]
 #: It needs links, hence vectors, which no engine makes: it is run on links written by hand.
 ENRICHED = ("enriched_receipts",)
@@ -73,7 +75,7 @@ def make(
     world: Path, lake: Path, engine: str, env: dict[str, str], select: str = SELECT
 ) -> subprocess.CompletedProcess:
     words = ["run", "--raw", world, "--lake", lake, "--engine", engine, "--select", select]
-    words += ["--set", "bridge_edges.enabled=true"]
+    words += [word for setting in SET for word in ("--set", setting)]
     return subprocess.run(
         [BIN / "itememb", *words], env=os.environ | env, capture_output=True, text=True, check=False
     )
@@ -98,7 +100,7 @@ def lakes(folder: Path, world: Path, spark_env: dict[str, str]) -> dict[str, Pat
 
 def write_links(world: Path, lake: Lake) -> None:
     """Link some receipt items to catalog items, as if that stage and all before it had run."""
-    plan = Planner(STAGES, CHECKS, lake, raw.scan(world, EPOCH), Settings())
+    plan = Planner(STAGES, CHECKS, lake, raw.scan(world, EPOCH), parse_settings(SET))
     stage = plan.stages["cross_domain_links",]
     met = pq.read_table(lake.root / "receipts", columns=["item_id"])["item_id"].to_pylist()
     catalog = pq.read_table(lake.root / "catalog", columns=["item_id", "domain"]).to_pylist()
@@ -125,7 +127,7 @@ def write_links(world: Path, lake: Lake) -> None:
         else:
             table = links if made is stage else (made.table.schema or NOTHING).empty_table()
             write_file(lake, lake.part(key), [table], table.schema, stamp)
-    again = Planner(STAGES, CHECKS, lake, plan.scan, Settings())
+    again = Planner(STAGES, CHECKS, lake, plan.scan, parse_settings(SET))
     for item in again.unjudged():
         held = again.held(again.stages[item.asset], None)
         assert held is not None
@@ -166,7 +168,7 @@ def test_a_lake_is_continued_on_the_other_engine(lakes, world, spark_env):
 def relations(world: Path, threads: int) -> dict[str, pa.Table]:
     """Every relation of the first days on DuckDB, ordered as the lake orders it."""
     con = ibis.duckdb.connect(threads=threads, preserve_insertion_order=False)
-    scan, settings = raw.scan(world, EPOCH), Settings()
+    scan, settings = raw.scan(world, EPOCH), parse_settings(SET)
     days = [day for day in scan.days if day <= LAST]
     judged = {
         channel: clean_events(raw.read_events(con, scan, channel, days), channel, settings.domains)

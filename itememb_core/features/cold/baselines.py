@@ -35,6 +35,8 @@ class CategoryMeans:
             weight: float32 [nodes], how far each node's own place can be believed.
             known: Warm nodes that are averaged, int64 [n].
         """
+        from scipy.sparse import csr_matrix
+
         self._lineage, self._deepest = paths.lineage(), paths.deepest
         self._joined = joined(behaviour)
         self._own = np.zeros(len(weight))
@@ -47,9 +49,12 @@ class CategoryMeans:
             values = self._joined[rows].astype(np.float64) * weight[rows, None]
             every += values.sum(axis=0)
             for level in self._lineage[self._deepest[rows]].T:
-                there = level >= 0
-                np.add.at(self._total, level[there], values[there])
-                np.add.at(self._mass, level[there], weight[rows][there])
+                there = np.flatnonzero(level >= 0)
+                ones = np.ones(len(there))
+                shape = len(paths.parent), len(rows)
+                inside = csr_matrix((ones, (level[there], there)), shape=shape)
+                self._total += inside @ values
+                self._mass += inside @ weight[rows].astype(np.float64)
         self._every = every / max(float(weight[known].sum()), 1e-12)
 
     def of(self, nodes: NDArray[np.int64], *, leave_out: bool = False) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from itememb_core.evaluation.figures import Row
 from itememb_core.features.cold.inputs import NodeInputs
 from itememb_core.features.cold.likeness_choice import choose_likeness
 from itememb_core.features.cold.methods import FEATURES, MIXED, PLAIN, WARM
-from itememb_core.features.cold.model import Choices, FeatureModel, belief, prediction
+from itememb_core.features.cold.model import Choices, FeatureModel, Predictions, belief
 from itememb_core.features.cold.network import Behaviour
 from itememb_core.features.cold.trained import Trained
 from itememb_core.features.cold.training import Targets, train
@@ -183,12 +183,13 @@ def _judge(
     weight = belief(data.total)
     asked = queries(data.recent, data.pairs, hidden, data.counts, rng)
 
-    def placed(method: str, nodes: NDArray[np.int64]) -> Behaviour:
-        return prediction(method, trained, data.inputs, data.own, weight, learned, nodes)
+    def placed(nodes: NDArray[np.int64]) -> Predictions:
+        return Predictions(trained, data.inputs, data.own, weight, learned, nodes)
 
-    methods = {WARM: data.own.take(hidden)} | {each: placed(each, hidden) for each in PLAIN}
+    predictions = placed(hidden)
+    methods = {WARM: data.own.take(hidden)} | {each: predictions.of(each) for each in PLAIN}
     cold = cold_figures(asked, data.own.context, hidden, methods)
-    predicted = placed(FEATURES, np.arange(len(data.counts)))
+    predicted = placed(np.arange(len(data.counts))).of(FEATURES)
     half = half_of_belief(data.own, predicted, data.counts, data.able, data.recent, rng)
     return _Judged(cold, half)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, cast
 
@@ -178,19 +179,11 @@ def belief(total: NDArray[np.int64]) -> NDArray[np.float32]:
     return (total / (total + BELIEF)).astype(np.float32)
 
 
-def prediction(
-    method: str,
-    trained: Trained | None,
-    inputs: NodeInputs,
-    own: Behaviour,
-    weight: NDArray[np.float32],
-    known: NDArray[np.int64],
-    nodes: NDArray[np.int64],
-) -> Behaviour:
-    """Where one method would put nodes; category means stand for a network that there is not.
+@dataclass(frozen=True)
+class Predictions:
+    """Where each method would put nodes; category means stand for a network that there is not.
 
-    Args:
-        method: One of ``methods.PLAIN``.
+    Attributes:
         trained: The network, or None.
         inputs: Features of all nodes.
         own: Where behaviour put all nodes.
@@ -198,18 +191,41 @@ def prediction(
         known: Warm nodes to learn from, int64 [n].
         nodes: Nodes that want a vector, int64 [m].
     """
-    if method in MIXED:
-        both = [
-            joined(prediction(each, trained, inputs, own, weight, known, nodes))
-            for each in MIXED[method]
-        ]
-        return apart(np.mean(both, axis=0))
-    if method == CONTENT:
-        return content_means(inputs, own, known, nodes)
-    base = CategoryMeans(inputs.paths, own, weight, known).of(nodes)
-    if method == CATEGORIES or trained is None:
-        return apart(base)
-    return trained.predict(inputs, base, nodes)
+
+    trained: Trained | None
+    inputs: NodeInputs
+    own: Behaviour
+    weight: NDArray[np.float32]
+    known: NDArray[np.int64]
+    nodes: NDArray[np.int64]
+
+    def of(self, method: str) -> Behaviour:
+        """The prediction of one of ``methods.PLAIN``; what two have in common is made once."""
+        if method in MIXED:
+            both = [joined(self.of(each)) for each in MIXED[method]]
+            return apart(np.mean(both, axis=0))
+        if method == CONTENT:
+            return self._content
+        return self._categories if method == CATEGORIES else self._features
+
+    @cached_property
+    def _content(self) -> Behaviour:
+        return content_means(self.inputs, self.own, self.known, self.nodes)
+
+    @cached_property
+    def _base(self) -> NDArray[np.float32]:
+        means = CategoryMeans(self.inputs.paths, self.own, self.weight, self.known)
+        return means.of(self.nodes)
+
+    @cached_property
+    def _categories(self) -> Behaviour:
+        return apart(self._base)
+
+    @cached_property
+    def _features(self) -> Behaviour:
+        if self.trained is None:
+            return self._categories
+        return self.trained.predict(self.inputs, self._base, self.nodes)
 
 
 def _trained(

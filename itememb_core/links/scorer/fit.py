@@ -1,13 +1,14 @@
 """``link_scorer``: probabilities and the threshold, cross-fitted on held-out matches."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from itememb_core.learning.trees import Trees, fit_trees
 from itememb_core.links.labels import HeldOut, fold_of, held_out, is_top1
 from itememb_core.links.lists import PoolLists, pool_lists
 from itememb_core.links.nodes import Support, support
@@ -35,9 +36,20 @@ from itememb_core.links.scorer.text_use import (
     text_use,
     with_text,
 )
-from itememb_core.links.scorer.trees import Trees, fit_trees
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import LinkScorerSettings
+
+#: Small trees and strong shrinkage: there are some thousand lists with one positive each.
+TREES: Final = {
+    "objective": "binary",
+    "learning_rate": 0.15,
+    "num_leaves": 15,
+    "min_data_in_leaf": 40,
+    "lambda_l2": 5.0,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+}
 
 #: Fewer held-out matches with the true match in the pool than this: nothing to learn from.
 LEAST_FOUND = 20
@@ -239,16 +251,7 @@ def _fit_models(
     for number in range(settings.folds + 1):  # no match is in fold ``folds``: the last sees all
         keep = fold[examples.match] != number
         x, label = examples.x[keep], examples.label[keep]
-        models.append(
-            fit_trees(
-                x,
-                label,
-                np.ones(len(label)),
-                names=names,
-                rounds=settings.rounds,
-                seed=seed,
-            )
-        )
+        models.append(fit_trees(x, label, TREES, names=names, rounds=settings.rounds, seed=seed))
         progress("link_scorer: fits", number + 1, settings.folds + 1)
     return tuple(models[:-1]), models[-1]
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
+from itememb_core.learning.trees import Trees
 from itememb_core.links.lists import CHUNK, PoolLists
 from itememb_core.links.nodes import Support
 from itememb_core.links.scorer.acceptance import Acceptance
@@ -16,8 +17,7 @@ from itememb_core.links.scorer.calibration import Calibration
 from itememb_core.links.scorer.comparisons import FEATURES, WITH_TEXT, candidate_features
 from itememb_core.links.scorer.population import Population
 from itememb_core.links.scorer.text_use import TextUse
-from itememb_core.links.scorer.trees import Trees
-from itememb_core.model_files import existing, read_json
+from itememb_core.model_files import read_json
 from itememb_core.parts import IN_ORDER, PartExecutor
 
 SCORER_FILE = "link_scorer.json"
@@ -25,9 +25,6 @@ SCORER_FILE = "link_scorer.json"
 #: The model that ships, and those of the folds.
 MODEL_FILE = "model.txt"
 FOLD_FILE = "fold_{}.txt"
-
-#: What stands behind the trees in LightGBM's text.
-TREES_END = "\nend of trees\n"
 
 #: Log odds of padding.
 NEVER = -100.0
@@ -156,10 +153,7 @@ def logits_of_part(shared: tuple[Trees, Support], part: PoolLists) -> NDArray[np
 
 
 def _fitted(calibration: dict[str, Any], path: Path) -> Fitted:
-    text = existing(path, "link_scorer").read_text()
-    if TREES_END not in text:  # LightGBM ends the process on a text that is cut short
-        raise ItemembError(f"link_scorer: {path} is not LightGBM's text, or cut short")
-    trees = Trees(text)
+    trees = Trees.read(path, "link_scorer")
     _check_features(trees.features, path)
     return Fitted(trees, Calibration(**calibration))
 

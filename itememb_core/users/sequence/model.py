@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
+from itememb_core.learning.dropout import Dropout
 from itememb_core.model_files import existing, read_json, read_parquet
 from itememb_core.settings.sequence import SequenceSettings
 from itememb_core.users.items import ItemSpace, target_ids
 from itememb_core.users.sequence.batches import event_arrays
 from itememb_core.users.sequence.columns import Columns, gap_codes, ranges
-from itememb_core.users.sequence.encoders import Dropout
 from itememb_core.users.sequence.network import Network, make_network
 from itememb_core.users.shards import Shard
 
@@ -115,6 +115,20 @@ class SequenceModel:
         for rows in np.split(order, np.flatnonzero(np.diff(part)) + 1) if len(order) else []:
             result[rows] = self._read(shard, np.stack([begin[rows], end[rows]], axis=1))
         return result
+
+    def scores(
+        self, shard: Shard, users: NDArray[np.int64], end: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Logits of all targets, float32 ``[users, targets]``; arguments as :meth:`user_vectors`.
+
+        ``user vector . item vector + bias``.
+        """
+        vectors, base = self.user_vectors(shard, users, end), self._base
+        return vectors @ base[:, :-1].T + base[:, -1]
+
+    @cached_property
+    def _base(self) -> NDArray[np.float32]:
+        return self.item_matrix()
 
     def _read(self, shard: Shard, table: NDArray[np.int64]) -> NDArray[np.float32]:
         """Vectors after the last events of windows ``[batch, 2]``."""

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
+from itememb_core.learning.dropout import Dropout
 from itememb_core.services import CHANNELS
 from itememb_core.settings.sequence import SequenceSettings
 from itememb_core.users.sequence.columns import GAPS
-from itememb_core.users.sequence.encoders import Dropout, Encoder, Gru
+from itememb_core.users.sequence.encoders import Encoder, Gru
 from itememb_core.users.sequence.transformer import Transformer
 from itememb_core.users.shards import ACTIONS
 

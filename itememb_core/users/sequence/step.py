@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from itememb_core.learning.dropout import Dropout
 from itememb_core.settings.sequence import SequenceSettings
-from itememb_core.users.sequence.encoders import Dropout
 from itememb_core.users.sequence.losses import Loss, Losses
 from itememb_core.users.sequence.network import ROWS, Network
 

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from itememb_core.users.sequence.encoders import Dropout
+from itememb_core.learning.dropout import Dropout
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from itememb_core.errors import ItemembError
+from itememb_core.learning.dropout import Dropout
 from itememb_core.settings.sequence import SequenceSettings
-from itememb_core.users.sequence.encoders import Dropout
 from itememb_core.users.sequence.losses import Gbce, Pairwise, Softmax
 from itememb_core.users.sequence.network import make_network, principal_directions
 from itememb_core.users.sequence.step import batch_gradients

@@ -1,7 +1,13 @@
-"""Boosted trees stored as LightGBM's text: plain numbers, nothing is unpickled."""
+"""Boosted trees stored as LightGBM's text: plain numbers, nothing is unpickled.
 
+What belongs here: what the scorer of links and the ranking of users share. What does not: what
+features mean, how many trees there are.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -9,24 +15,17 @@ from numpy.typing import NDArray
 
 from itememb_core.device import threads
 from itememb_core.errors import ItemembError
+from itememb_core.model_files import existing
 
 if TYPE_CHECKING:
     from lightgbm import Booster
 
-#: Small trees and strong shrinkage: there are some thousand lists with one positive each.
-PARAMETERS: Final = {
-    "objective": "binary",
-    "learning_rate": 0.15,
-    "num_leaves": 15,
-    "min_data_in_leaf": 40,
-    "lambda_l2": 5.0,
-    "feature_fraction": 0.5,
-    "bagging_fraction": 0.7,
-    "bagging_freq": 1,
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbosity": -1,
-}
+#: Of every fit: the same bytes each time.
+_ALWAYS: Final = {"deterministic": True, "force_row_wise": True, "verbosity": -1}
+
+
+#: What stands behind the trees and what they were fitted with in LightGBM's text.
+_END: Final = "\nend of parameters\n"
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,22 @@ class Trees:
     """A fitted model: LightGBM's text."""
 
     text: str
+
+    @classmethod
+    def read(cls, path: Path, model: str) -> "Trees":
+        """Read a file of the text.
+
+        Args:
+            path: The file.
+            model: The model's name, for the message.
+
+        Raises:
+            ItemembError: It is missing, cut short, or something else.
+        """
+        text = existing(path, model).read_text()
+        if _END not in text:  # LightGBM ends the process on a text that is cut short
+            raise ItemembError(f"{model}: {path} is not LightGBM's text, or cut short")
+        return cls(text)
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Log odds float64 [rows] of features float32 [rows, features]."""
@@ -58,34 +73,36 @@ class Trees:
         try:
             return lightgbm.Booster(model_str=self.text)
         except lightgbm.basic.LightGBMError as error:
-            raise ItemembError(f"link_scorer: a model is not LightGBM's text: {error}") from error
+            raise ItemembError(f"a model is not LightGBM's text: {error}") from error
 
 
 def fit_trees(
     x: NDArray[np.float32],
     label: NDArray[np.bool_],
-    weight: NDArray[np.float64],
+    parameters: Mapping[str, object],
     *,
     names: tuple[str, ...],
     rounds: int,
     seed: int,
+    group: NDArray[np.int64] | None = None,
 ) -> Trees:
-    """Fit a classifier.
+    """Fit trees.
 
     Args:
         x: Features, float32 [rows, features]; NaN stands for not known.
         label: bool [rows], both values present.
-        weight: float64 [rows], positive.
+        parameters: LightGBM's, by name.
         names: Of the columns.
         rounds: Trees.
         seed: Of the draws of rows and columns.
+        group: Rows of each list, which follow each other, for objectives that rank [lists].
     """
     lightgbm = _lightgbm()
     data = lightgbm.Dataset(
-        x, label, weight=weight, feature_name=list(names), params={"verbosity": -1}
+        x, label, group=group, feature_name=list(names), params={"verbosity": -1}
     )
-    parameters = PARAMETERS | {"seed": seed, "num_threads": threads()}
-    return Trees(lightgbm.train(parameters, data, rounds).model_to_string())
+    whole = {**parameters, **_ALWAYS, "seed": seed, "num_threads": threads()}
+    return Trees(lightgbm.train(whole, data, rounds).model_to_string())
 
 
 def _lightgbm() -> Any:

@@ -17,16 +17,12 @@ from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.exact import best_columns, padded
 from itememb_core.schemas import EVALUATION
 from itememb_core.services import CHANNELS
-from itememb_core.users.baselines import BASELINES, Chosen, Fitted, choose_all
+from itememb_core.users.baselines import BASELINES, Baseline, Fitted, choose_all
 from itememb_core.users.items import ItemSpace
 from itememb_core.users.model import UserModel
-from itememb_core.users.scoring import (
-    OwnItems,
-    item_matrix,
-    model_scores,
-    own_items,
-    vectors_of_users,
-)
+from itememb_core.users.ranking.fit import TOWERS
+from itememb_core.users.ranking.parts import Parts
+from itememb_core.users.scoring import OwnItems, own_items
 from itememb_core.users.shards import PackedHistories, Shard
 
 if TYPE_CHECKING:
@@ -39,8 +35,18 @@ SLICES: Final = ("all_repeats", "all_new", "next_repeats", "next_new")
 #: Classes of the number of a user's own events before the cut, by decades, from their least one.
 HISTORIES: Final = {"history_1_9": 0, "history_10_99": 10, "history_100_up": 100}
 
+#: The ranking that ships; its towers alone are a method beside it.
+SHIPPED: Final = "user_model"
+
 #: Methods that are also shown by history, and on the ground truth of each channel alone.
-SLICED: Final = ("two_towers", "own_most_frequent", "decayed_frequency", "tifu_knn", "up_cf")
+SLICED: Final = (
+    SHIPPED,
+    TOWERS,
+    "own_most_frequent",
+    "decayed_frequency",
+    "tifu_knn",
+    "up_cf",
+)
 
 #: Users whose scores for all targets are held at once.
 _BLOCK: Final = 128
@@ -113,11 +119,11 @@ def user_evaluation(
     reason = _nothing_to_evaluate(packed, truth)
     if reason is not None:
         return UserEvaluation(EVALUATION.empty_table(), 0, reason, {})
-    chosen = choose_all(BASELINES, packed, items, validation_days, seed)
-    fitted = {name: each.baseline.fit(packed, items) for name, each in chosen.items()}
+    baselines = _baselines(model, packed, items, validation_days, seed)
+    fitted = {name: each.fit(packed, items) for name, each in baselines.items()}
     metrics, users = _evaluate(model, packed, items, fitted, truth, progress)
     rows = _rows(metrics, truth, (users, len(items.targets)), seed)
-    return UserEvaluation(evaluation_table(rows), users, None, _settings(chosen))
+    return UserEvaluation(evaluation_table(rows), users, None, _settings(baselines))
 
 
 def _nothing_to_evaluate(packed: PackedHistories, truth: GroundTruth) -> str | None:
@@ -129,14 +135,24 @@ def _nothing_to_evaluate(packed: PackedHistories, truth: GroundTruth) -> str | N
     return None
 
 
-def _settings(chosen: Mapping[str, Chosen]) -> dict[str, str]:
+def _baselines(
+    model: UserModel, packed: PackedHistories, items: ItemSpace, days: int, seed: int
+) -> dict[str, Baseline]:
+    """All baselines, with the settings that the model's ranking chose, or chosen now, by name."""
+    rest = [each for each in BASELINES if each.name not in model.counts]
+    chosen = choose_all(rest, packed, items, days, seed)
+    return {
+        each.name: chosen[each.name].baseline if each.name in chosen else model.counts[each.name]
+        for each in BASELINES
+    }
+
+
+def _settings(chosen: Mapping[str, Baseline]) -> dict[str, str]:
     """The settings that were chosen, for people, of the baselines that have any."""
     return {
-        name: ", ".join(
-            f"{field} {getattr(each.baseline, field)}" for field in each.baseline.ladder
-        )
+        name: ", ".join(f"{field} {getattr(each, field)}" for field in each.ladder)
         for name, each in chosen.items()
-        if each.baseline.ladder
+        if each.ladder
     }
 
 
@@ -149,7 +165,7 @@ def _evaluate(
     progress: Progress,
 ) -> tuple[dict[tuple[str, str], _Metrics], int]:
     """Metrics of all users by method and slice, and how many users there are."""
-    base = item_matrix(model.towers)
+    parts, towers = model.parts(packed, items), model.tower_scores(packed)
     metrics: dict[tuple[str, str], _Metrics] = {}
     users = 0
     for number, shard in enumerate(packed.shards()):
@@ -157,8 +173,11 @@ def _evaluate(
         users += len(known)
         for low in range(0, len(known), _BLOCK):
             block = known[low : low + _BLOCK]
-            part = _Block(model, packed, fitted, shard, block)
-            _evaluate_block(metrics, part, base, truth)
+            _evaluate_block(
+                metrics,
+                _Block(model, packed, parts, {TOWERS: towers, **fitted}, shard, block),
+                truth,
+            )
         progress("user evaluation", number + 1, len(packed.names))
     return metrics, users
 
@@ -207,7 +226,8 @@ class _Block(NamedTuple):
 
     model: UserModel
     packed: PackedHistories
-    baselines: Mapping[str, Fitted]
+    parts: Parts
+    others: Mapping[str, Fitted]
     shard: Shard
     users: NDArray[np.int64]
 
@@ -239,7 +259,6 @@ class _Ranking:
 def _evaluate_block(
     metrics: dict[tuple[str, str], _Metrics],
     block: _Block,
-    base: NDArray[np.float32],
     truth: GroundTruth,
 ) -> None:
     """Add the metrics of a block of users by every method and slice."""
@@ -250,29 +269,28 @@ def _evaluate_block(
         Interactions(truth.target[a:b], truth.time[a:b], truth.channel[a:b])
         for a, b in zip(low, high, strict=True)
     ]
-    for method, scores in _methods(block, base, own):
-        for kind in ("repeats", "new"):
-            if kind == "new":
-                scores[own.row, own.target] = -np.inf
+    for method, *both in _methods(block, own):
+        for kind, scores in zip(("repeats", "new"), both, strict=True):
             of_kind = _of_kind(relevant, own, kind)
             ranking = _ranking(method, kind, scores, of_kind, block.history)
             if ranking is not None:
                 _evaluate_method(metrics, ranking)
 
 
-def _methods(
-    block: _Block, base: NDArray[np.float32], own: OwnItems
-) -> "Iterator[tuple[str, Tensor]]":
-    """Scores of each method ``[users, padded targets]``."""
-    import torch
-
-    model, shard, users = block.model, block.shard, block.users
-    values = vectors_of_users(model.towers, shard, users, block.end, model.settings)
-    for name, without in (("two_towers", False), ("two_towers_no_repeat_term", True)):
-        blocks = model_scores(model.towers, values, base, own.nothing() if without else own)
-        yield name, torch.cat([scores.clone() for _, scores in blocks])
-    for name, fitted in block.baselines.items():
-        yield name, padded(fitted.scores(shard, users, block.end))
+def _methods(block: _Block, own: OwnItems) -> "Iterator[tuple[str, Tensor, Tensor]]":
+    """Scores of each method, repeats allowed and new items only ``[users, padded targets]``."""
+    model, at = block.model, (block.shard, block.users, block.end)
+    ranked, new = (
+        padded(np.concatenate([scores for _, scores in model.ranker.scores(
+            block.parts, *at, without_own=without
+        )])) for without in (False, True)
+    )  # fmt: skip
+    yield SHIPPED, ranked, new
+    for name, fitted in block.others.items():
+        scores = padded(fitted.scores(*at))
+        without = scores.clone()
+        without[own.row, own.target] = -np.inf
+        yield name, scores, without
 
 
 def _of_kind(relevant: list[Interactions], own: OwnItems, kind: str) -> list[Interactions]:

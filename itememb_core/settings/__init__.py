@@ -301,6 +301,12 @@ class UserModelSettings(StageSettings):
     validation_share: float = Field(
         0.1, ge=0.0, lt=1.0, description="Users whose next event chooses the length of the fit."
     )
+    validation_days: int = Field(
+        7,
+        ge=0,
+        description="Last days of the backtest on which the ranking is chosen; 0, or where "
+        "few users have anything in them: each user's last event.",
+    )
     workers: int = Field(1, ge=0, le=32, description="Processes that prepare batches.")
 
 

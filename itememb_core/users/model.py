@@ -1,7 +1,8 @@
 """A fitted user model, and its files: safetensors for the numbers, JSON for settings and sizes."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,13 @@ import pyarrow.parquet as pq
 from itememb_core.errors import ItemembError
 from itememb_core.model_files import existing, read_json, read_parquet
 from itememb_core.settings import UserModelSettings
+from itememb_core.users.baselines import Baseline
 from itememb_core.users.items import ItemSpace, target_ids
+from itememb_core.users.ranking.fit import COUNTS, TOWERS, Ranking, parts_of
+from itememb_core.users.ranking.parts import Parts
+from itememb_core.users.ranking.ranker import Alone, Ranker
+from itememb_core.users.scoring import TowerScores
+from itememb_core.users.shards import PackedHistories
 from itememb_core.users.towers import Towers, make_towers, set_towers_state, towers_state
 
 if TYPE_CHECKING:
@@ -20,6 +27,10 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.safetensors"
 SETTINGS_FILE = "settings.json"
 HISTORY_FILE = "history.parquet"
+
+
+#: The towers' own order, where nothing was chosen.
+TOWERS_ALONE = Ranker((TOWERS,), TOWERS, Alone(TOWERS))
 
 
 class Timing(NamedTuple):
@@ -42,6 +53,8 @@ class UserModel:
         reason: Why nothing was learned; None otherwise.
         timing: How long it took, for metadata; not a part of what is saved.
         target_ids: ``items.target_ids`` of the items it was fitted on.
+        ranker: Orders what the towers and the counting parts find.
+        counts: Those parts with their settings, by name.
     """
 
     towers: Towers
@@ -51,9 +64,27 @@ class UserModel:
     reason: str | None
     timing: Timing
     target_ids: str
+    ranker: Ranker = TOWERS_ALONE
+    counts: Mapping[str, Baseline] = field(default_factory=dict)
+
+    def ranked_by(self, ranking: Ranking) -> "UserModel":
+        """The same towers with a ranking that was chosen."""
+        return replace(self, ranker=ranking.choice.ranker, counts=ranking.counts)
+
+    def parts(self, packed: PackedHistories, items: ItemSpace) -> Parts:
+        """The parts that the ranking needs, fitted to histories; nothing is trained again."""
+        needed = self.ranker.parts
+        counts = {name: each for name, each in self.counts.items() if name in needed}
+        found = parts_of(self.tower_scores(packed), counts, packed, items)
+        return found if TOWERS in needed else replace(found, logits={})
+
+    def tower_scores(self, packed: PackedHistories) -> TowerScores:
+        """The towers as a part, for users of these histories."""
+        return TowerScores.of(self.towers, self.settings, packed.item_stats)
 
     def save(self, folder: Path) -> None:
-        """Write ``model.safetensors``, ``settings.json`` and ``history.parquet`` into a folder.
+        """Write the model's files into a folder: ``model.safetensors``, ``settings.json``,
+        ``history.parquet`` and those of the ranking.
 
         Item vectors are not written again; they are read with the item table.
         """
@@ -68,9 +99,11 @@ class UserModel:
             "item_dim": self.towers.vectors.shape[1],
             "targets": len(self.towers.targets),
             "target_ids": self.target_ids,
+            "counts": {name: dict(vars(each)) for name, each in self.counts.items()},
         }
         (folder / SETTINGS_FILE).write_text(json.dumps(about, indent=1, sort_keys=True))
         pq.write_table(self.history, folder / HISTORY_FILE)
+        self.ranker.save(folder)
 
     @classmethod
     def load(cls, folder: Path, items: ItemSpace) -> "UserModel":
@@ -88,7 +121,7 @@ class UserModel:
         history = read_parquet(folder / HISTORY_FILE, "user_model")
         return cls(
             towers, settings, about["epochs"], history, about["reason"], Timing(0.0, 0.0, 0),
-            about["target_ids"],
+            about["target_ids"], Ranker.load(folder), _counts(about, folder / SETTINGS_FILE),
         )  # fmt: skip
 
 
@@ -100,11 +133,15 @@ class StoredUserModel:
         folder: Where it lies.
         epochs: Passes that made it; 0: nothing to learn from.
         reason: Why nothing was learned; None otherwise.
+        ranker: Of the model.
+        counts: Of the model.
     """
 
     folder: Path
     epochs: int
     reason: str | None
+    ranker: Ranker
+    counts: Mapping[str, Baseline]
 
     @classmethod
     def load(cls, folder: Path) -> "StoredUserModel":
@@ -114,11 +151,22 @@ class StoredUserModel:
             ItemembError: If their file is missing or damaged.
         """
         about = _read_about(folder)
-        return cls(folder, about["epochs"], about["reason"])
+        counts = _counts(about, folder / SETTINGS_FILE)
+        return cls(folder, about["epochs"], about["reason"], Ranker.load(folder), counts)
 
     def with_items(self, items: ItemSpace) -> UserModel:
         """Read the model with the items that it was fitted on; see :meth:`UserModel.load`."""
         return UserModel.load(self.folder, items)
+
+
+def _counts(about: dict[str, Any], path: Path) -> dict[str, Baseline]:
+    """The counting parts of a stored model."""
+    known: dict[str, Any] = {each.name: each for each in COUNTS}
+    try:
+        return {name: replace(known[name], **own) for name, own in about["counts"].items()}
+    except (KeyError, TypeError) as error:
+        raise ItemembError(f"user_model: {path} has parts of a ranking that are unknown "
+                           f"({error})") from error  # fmt: skip
 
 
 def _read_about(folder: Path) -> dict[str, Any]:

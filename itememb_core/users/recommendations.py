@@ -10,17 +10,13 @@ from numpy.typing import NDArray
 from itememb_core import schemas
 from itememb_core.parts import IN_ORDER, PartExecutor
 from itememb_core.progress import Progress, silent
-from itememb_core.retrieval.exact import best_columns, top_k
+from itememb_core.retrieval.exact import best_columns, padded, top_k
 from itememb_core.settings import RecommendationsSettings
 from itememb_core.users.items import ItemSpace
 from itememb_core.users.model import UserModel
-from itememb_core.users.scoring import (
-    cold_matrix,
-    item_matrix,
-    model_scores,
-    own_items,
-    vectors_of_users,
-)
+from itememb_core.users.ranking.candidates import DEPTH
+from itememb_core.users.ranking.parts import Parts
+from itememb_core.users.scoring import cold_matrix, vectors_of_users
 from itememb_core.users.shards import PackedHistories, Shard
 
 
@@ -67,7 +63,7 @@ class Lister(NamedTuple):
         packed: Histories.
         items: Their targets.
         settings: Length of the lists, and what they leave out.
-        base: :func:`itememb_core.users.scoring.item_matrix` of the model.
+        parts: :meth:`UserModel.parts`.
         cold: :func:`itememb_core.users.scoring.cold_matrix` of ``items.cold``.
     """
 
@@ -75,7 +71,7 @@ class Lister(NamedTuple):
     packed: PackedHistories
     items: ItemSpace
     settings: RecommendationsSettings
-    base: NDArray[np.float32]
+    parts: Parts
     cold: NDArray[np.float32]
 
 
@@ -87,7 +83,7 @@ def recommendations(
     progress: Progress = silent,
     parts: PartExecutor = IN_ORDER,
 ) -> Iterator[pa.Table]:
-    """The ``k`` targets of the highest score for each user, some tables a shard.
+    """The ``k`` first targets of the model's ranking for each user, some tables a shard.
 
     Of them ``settings.cold_share`` are items that nobody interacted with, the best by the user's
     vector and theirs, at even distances: the last place of each stretch of the list. Ties go to
@@ -108,8 +104,8 @@ def recommendations(
     yield schemas.RECOMMENDATIONS.empty_table()
     if not len(items.targets):
         return
-    base, cold = item_matrix(model.towers), cold_matrix(model.towers, items.cold)
-    lister = Lister(model, packed, items, settings, base, cold)
+    fitted, cold = model.parts(packed, items), cold_matrix(model.towers, items.cold)
+    lister = Lister(model, packed, items, settings, fitted, cold)
     for number, tables in enumerate(parts.map(lists_of_shard, lister, packed.names)):
         yield from tables
         progress("recommendations", number + 1, len(packed.names))
@@ -120,15 +116,15 @@ def lists_of_shard(shared: Lister, name: str) -> list[pa.Table]:
     model, items, settings = shared.model, shared.items, shared.settings
     shard = shared.packed.shard(name)
     users, stop = np.arange(len(shard.user_ids)), np.asarray(shard.start[1:])
-    own = own_items(shard, users, stop, shared.packed.item_stats)
-    values = _vectors(model, shard)
-    blocks = model_scores(
-        model.towers, values, shared.base, own, exclude_seen=settings.exclude_seen
-    )
+    blocks = model.ranker.scores(
+        shared.parts, shard, users, stop, depth=max(DEPTH, settings.k),
+        without_own=settings.exclude_seen,
+    )  # fmt: skip
     places = cold_places(settings.k, settings.cold_share, len(shared.cold))
+    values = _vectors(model, shard) if len(places) else np.empty((len(users), 0), np.float32)
     tables = []
     for part, scores in blocks:
-        ids, best = best_columns(scores, min(settings.k - len(places), len(items.targets)))
+        ids, best = best_columns(padded(scores), min(settings.k - len(places), len(items.targets)))
         # Where no target is left the columns are those of padding, and score -inf.
         names = items.targets[ids.clip(max=len(items.targets) - 1)]
         if len(places):

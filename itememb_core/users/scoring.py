@@ -141,6 +141,48 @@ def own_items(
     )
 
 
+@dataclass(frozen=True)
+class TowerScores:
+    """The towers with their repeat term as a part of a ranking.
+
+    Attributes:
+        towers: Parameters.
+        settings: The window.
+        base: :func:`item_matrix`.
+        item_stats: ``PackedHistories.item_stats`` ``[targets, 2]``.
+    """
+
+    towers: Towers
+    settings: UserModelSettings
+    base: NDArray[np.float32]
+    item_stats: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls, towers: Towers, settings: UserModelSettings, item_stats: NDArray[np.float32]
+    ) -> "TowerScores":
+        """Make the item vectors once."""
+        return cls(towers, settings, item_matrix(towers), item_stats)
+
+    def scores(
+        self, shard: Shard, users: NDArray[np.int64], end: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Logits of all targets, float32 ``[users, targets]``.
+
+        Args:
+            shard: Histories.
+            users: Rows of ``shard.user_ids``, ascending ``[users]``.
+            end: End of each one's history, after at least one event ``[users]``.
+        """
+        import torch
+
+        values = vectors_of_users(self.towers, shard, users, end, self.settings)
+        own = own_items(shard, users, end, self.item_stats)
+        blocks = [each.clone() for _, each in model_scores(self.towers, values, self.base, own)]
+        width = len(self.towers.targets)
+        return torch.cat(blocks)[:, :width].contiguous().numpy()
+
+
 def model_scores(
     towers: Towers,
     values: NDArray[np.float32],

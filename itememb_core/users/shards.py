@@ -6,7 +6,7 @@ and recency before an event are one binary search.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -127,7 +127,12 @@ class PackedHistories:
 
 
 def pack_histories(
-    tables: Iterable[pa.Table], items: ItemSpace, folder: Path, progress: Progress = silent
+    tables: Iterable[pa.Table],
+    items: ItemSpace,
+    folder: Path,
+    progress: Progress = silent,
+    *,
+    ends: Mapping[str, NDArray[np.int64]] | None = None,
 ) -> PackedHistories:
     """Write the arrays of every shard.
 
@@ -136,6 +141,8 @@ def pack_histories(
         items: Nodes, targets and links.
         folder: An empty working folder; may be deleted once the fit and the lists are made.
         progress: Called after each shard.
+        ends: Where each user's history ends, event numbers by the shard's name, as
+            ``validation.Ends``; None: all is packed.
 
     Raises:
         ItemembError: If a user's positions are not 0, 1, 2, ... (a shard cut short), or an event
@@ -144,9 +151,11 @@ def pack_histories(
     events, pairs = np.zeros(len(items.targets), np.int64), np.zeros(len(items.targets), np.int64)
     names: list[str] = []
     n_events = n_users = 0
-    for number, table in enumerate(tables):
+    for number, whole in enumerate(tables):
+        name = f"shard_{number:05d}"
+        table = whole if ends is None or name not in ends else _until(whole, ends[name])
         if table.num_rows:
-            names.append(f"shard_{number:05d}")
+            names.append(name)
             shard = pack_shard(table, items)
             _save(shard, folder / names[-1])
             targets = shard.pair_key % max(len(items.targets), 1)
@@ -154,10 +163,29 @@ def pack_histories(
             np.add.at(events, targets, np.diff(shard.pair_start))
             n_events, n_users = n_events + shard.events, n_users + len(shard.user_ids)
         progress("pack histories", number + 1, 0)
-    rate = (events - pairs) / (events + 5.0)  # few events: near 0
-    share = np.log((pairs + 0.5) / (n_users + 1.0))
-    stats = np.stack([rate, share], axis=1).astype(np.float32)
+    stats = item_stats(events, pairs, n_users)
     return PackedHistories(folder, tuple(names), n_events, n_users, pairs, stats)
+
+
+def item_stats(
+    events: NDArray[np.integer], pairs: NDArray[np.integer], users: int
+) -> NDArray[np.float32]:
+    """Share of events that were repeats (few events: near 0), log share of users ``[targets, 2]``.
+
+    Args:
+        events: On each target ``[targets]``.
+        pairs: Users who interacted with it ``[targets]``.
+        users: All users.
+    """
+    rate, share = (events - pairs) / (events + 5.0), np.log((pairs + 0.5) / (users + 1.0))
+    return np.stack([rate, share], axis=1).astype(np.float32)
+
+
+def _until(table: pa.Table, ends: NDArray[np.int64]) -> pa.Table:
+    """A shard's rows before each user's end ``[users]``, an event number."""
+    table = table.sort_by([("user_id", "ascending"), ("position", "ascending")])
+    _, user = np.unique(table["user_id"].to_numpy(), return_inverse=True)
+    return table.filter(pa.array(np.arange(len(user)) < ends[user]))
 
 
 def pack_shard(table: pa.Table, items: ItemSpace) -> Shard:

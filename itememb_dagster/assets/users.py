@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 import ibis
@@ -14,10 +15,14 @@ from itememb_core.progress import Progress
 from itememb_core.users.histories import user_histories as histories_of
 from itememb_core.users.items import ItemSpace, item_space
 from itememb_core.users.model import StoredUserModel, UserModel
+from itememb_core.users.ranking.choice import intervals
+from itememb_core.users.ranking.fit import Ranking, fit_ranking
 from itememb_core.users.recommendations import recommendations as recommend
 from itememb_core.users.recommendations import user_embeddings as embed
+from itememb_core.users.scoring import TowerScores
 from itememb_core.users.shards import PackedHistories, pack_histories
 from itememb_core.users.training.fit import fit_user_model
+from itememb_core.users.validation import Ends, ValidationSlice, validation_slice
 from itememb_dagster.factory.stage import BACKTEST, Input, StageContext, TableSpec, stage
 
 HISTORIES: Final = TableSpec(schemas.USER_HISTORIES, ("shard", "user_id", "position"))
@@ -65,12 +70,14 @@ def backtest_user_histories(ctx: StageContext, user_histories: ir.Table) -> ir.T
 
 
 @contextmanager
-def packed(ctx: StageContext, histories: ir.Table, items: ItemSpace) -> Iterator[PackedHistories]:
+def packed(
+    ctx: StageContext, histories: ir.Table, items: ItemSpace, ends: Ends | None = None
+) -> Iterator[PackedHistories]:
     """Pack histories, a shard of users at a time, into a scratch folder of the lake."""
     shards = sorted(histories.select("shard").distinct().to_pyarrow()["shard"].to_pylist())
     tables = (histories.filter(histories.shard == shard).to_pyarrow() for shard in shards)
     with ctx.lake.scratch() as folder:
-        yield pack_histories(tables, items, folder, ctx.progress)
+        yield pack_histories(tables, items, folder, ctx.progress, ends=ends)
 
 
 def by_shard(
@@ -90,18 +97,15 @@ def by_shard(
     return tables()
 
 
-def fit_users(
-    ctx: StageContext, histories: ir.Table, items: ItemSpace, epochs: int | None
+def fit_towers(
+    ctx: StageContext, shards: PackedHistories, items: ItemSpace, epochs: int | None
 ) -> UserModel:
     """Fit and show what the fit did."""
     from itememb_core.report.training import training_plot
 
     settings, seed = ctx.settings.user_model, ctx.settings.seed
-    with packed(ctx, histories, items) as shards:
-        model = fit_user_model(
-            shards, items, settings, seed=seed, epochs=epochs, progress=ctx.progress
-        )
-        ctx.metadata |= {"users": shards.users, "events": shards.events}
+    model = fit_user_model(shards, items, settings, seed=seed, epochs=epochs, progress=ctx.progress)
+    ctx.metadata |= {"users": shards.users, "events": shards.events}
     ctx.metadata |= {
         "targets": len(items.targets),
         "passes": model.epochs,
@@ -126,9 +130,39 @@ def backtest_user_model(
     item_embeddings: pa.Table,
     cross_domain_links: pa.Table,
 ) -> UserModel:
-    """Two towers of the backtest; finds its length on the next targets of some users."""
-    items = item_space(vocabulary, item_embeddings, cross_domain_links)
-    return fit_users(ctx, user_histories, items, None)
+    """Two towers and the ranking of the backtest, chosen on the last days that it may see.
+
+    The towers are fitted on what lies before those days; what users do in them is read by them,
+    but not trained on.
+    """
+    items, seed = item_space(vocabulary, item_embeddings, cross_domain_links), ctx.settings.seed
+    with packed(ctx, user_histories, items) as shards:
+        held = validation_slice(shards, ctx.settings.user_model.validation_days)
+        with packed(ctx, user_histories, items, held.ends) as before:
+            model = fit_towers(ctx, before, items, None)
+        own = TowerScores.of(model.towers, model.settings, shards.item_stats)
+        ranking = fit_ranking(own, shards, items, held, seed, ctx.progress)
+    show_ranking(ctx, ranking, held)
+    return model.ranked_by(ranking)
+
+
+def show_ranking(ctx: StageContext, ranking: Ranking, held: ValidationSlice) -> None:
+    """Show what orders there were, how each did on the validation slice, and which ships."""
+    from itememb_core.report.ranking import ranking_plot
+
+    choice, seed = ranking.choice, ctx.settings.seed
+    apart = intervals(choice, seed)
+    ctx.metadata |= {
+        "validation": f"{held.users:,} users, " + ("last days" if held.by_days else "last events"),
+        "ranked by": choice.kind,
+    }
+    for each in choice.tried:
+        low, high = apart.get(each.kind, (0.0, 0.0))
+        ctx.metadata[f"validation NDCG, {each.kind}"] = f"{each.value:.4f}" + (
+            f" ({low:+.4f} to {high:+.4f})" if each.kind in apart else ""
+        )
+    if held.users:
+        ctx.plots["rankings on the validation slice"] = ranking_plot(choice, apart)
 
 
 @stage(
@@ -157,7 +191,13 @@ def user_evaluation(
     model, seed = user_model.with_items(items), ctx.settings.seed
     with packed(ctx, before, items) as shards:
         found = evaluate_users(
-            model, shards, items, later.to_pyarrow(), seed=seed, progress=ctx.progress
+            model,
+            shards,
+            items,
+            later.to_pyarrow(),
+            seed=seed,
+            validation_days=ctx.settings.user_model.validation_days,
+            progress=ctx.progress,
         )
     ctx.metadata |= {f"{name}, chosen": text for name, text in found.chosen.items()}
     ctx.nothing = "holdout_days is 0" if ctx.cut is None else found.reason
@@ -178,10 +218,12 @@ def user_model(
     cross_domain_links: pa.Table,
     backtest: StoredUserModel,
 ) -> UserModel:
-    """The two towers that ship: as many passes as in the backtest, over everything."""
+    """The model that ships: as many passes as in the backtest, over everything; its ranking."""
     items = item_space(vocabulary, item_embeddings, cross_domain_links)
     epochs = backtest.epochs or ctx.settings.user_model.max_epochs
-    return fit_users(ctx, user_histories, items, epochs)
+    with packed(ctx, user_histories, items) as shards:
+        model = fit_towers(ctx, shards, items, epochs)
+    return replace(model, ranker=backtest.ranker, counts=backtest.counts)
 
 
 @stage(group="users", kinds=("pytorch",), table=TableSpec(None))

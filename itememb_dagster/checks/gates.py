@@ -272,7 +272,7 @@ def recommendations_beat_popularity(user_evaluation: pa.Table) -> Verdict:
     users = _figure(user_evaluation, "ground_truth", "users") or 0
     if not users:
         return Verdict(True, "no user to evaluate on")
-    ours = _figure(user_evaluation, "two_towers", "ndcg@100", "all_repeats") or 0.0
+    ours = _figure(user_evaluation, "user_model", "ndcg@100", "all_repeats") or 0.0
     popular = _figure(user_evaluation, "channel_popularity", "ndcg@100", "all_repeats") or 0.0
     why = f"NDCG@100 {ours:.3f} over {users:.0f} users, channel popularity {popular:.3f}"
     facts = {"NDCG@100": ours, "popularity": popular, "users": users}

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 EPOCH = pd.Timestamp(date(2000, 1, 1))
 #: The most frequent items that are kept, and users with the most events.
 ITEMS, USERS = 4000, 4000
-METHODS = ("two_towers", "markov_chain", "own_most_frequent", "channel_popularity")
+METHODS = ("user_model", "two_towers", "markov_chain", "own_most_frequent", "channel_popularity")
 
 
 def write_folder(events: pd.DataFrame, raw: Path) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from itememb_core.users.baselines.events import history_events
 from itememb_core.users.baselines.protocol import Fitted, Scores
-from itememb_core.users.shards import PackedHistories, Shard
+from itememb_core.users.shards import PackedHistories, Shard, item_stats
 from itememb_core.users.validation import Ends
 
 #: Days before the last event in which an item's events count as recent.
@@ -44,7 +44,7 @@ def item_facts(packed: PackedHistories, ends: Ends | None = None) -> ItemFacts:
     size, users = len(packed.item_users), 0
     found = [(events, len(ids)) for events, ids in history_events(packed, ends)]
     last = max((float(events.days.max(initial=0.0)) for events, _ in found), default=0.0)
-    counts, pairs = np.zeros(size), np.zeros(size)
+    counts, pairs = np.zeros(size, np.int64), np.zeros(size, np.int64)
     recent = np.zeros((len(RECENT), size))
     for events, number in found:
         users += number
@@ -55,9 +55,9 @@ def item_facts(packed: PackedHistories, ends: Ends | None = None) -> ItemFacts:
             late = events.target[events.days > last - days]
             recent[row] += np.bincount(late, minlength=size)
     recent = np.log((recent + 0.5) / (recent.sum(axis=1, keepdims=True) + 1.0))
-    facts = [(counts - pairs) / (counts + 5.0), np.log((pairs + 0.5) / (users + 1.0)), *recent]
+    facts = [item_stats(counts, pairs, users), recent.T.astype(np.float32)]
     share = (counts + 1.0) / (counts.sum() + max(size, 1))
-    return ItemFacts(share.astype(np.float32), np.stack(facts, axis=1).astype(np.float32))
+    return ItemFacts(share.astype(np.float32), np.concatenate(facts, axis=1))
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ def tiny_raw(tiny_world: TinyWorld) -> Path:
 SMALL = (
     "holdout_days=7",
     "bridge_edges.enabled=true",
+    "content_features.title_buckets=4096",
     "item_model.dim=32",
     "item_model.max_steps=500",
     "item_model.batch_size=256",

@@ -14,9 +14,9 @@ from itememb_core.model_files import existing, read_json, read_parquet
 from itememb_core.settings import UserModelSettings
 from itememb_core.users.baselines import Baseline
 from itememb_core.users.items import ItemSpace, target_ids
-from itememb_core.users.ranking.fit import COUNTS, TOWERS, Ranking, parts_of
+from itememb_core.users.ranking.fit import ALONE, COUNTS, TOWERS, Ranking, parts_of
 from itememb_core.users.ranking.parts import Parts
-from itememb_core.users.ranking.ranker import Alone, Ranker
+from itememb_core.users.ranking.ranker import Ranker
 from itememb_core.users.scoring import TowerScores
 from itememb_core.users.shards import PackedHistories
 from itememb_core.users.towers import Towers, make_towers, set_towers_state, towers_state
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.safetensors"
 SETTINGS_FILE = "settings.json"
 HISTORY_FILE = "history.parquet"
-
-
-#: The towers' own order, where nothing was chosen.
-TOWERS_ALONE = Ranker((TOWERS,), TOWERS, Alone(TOWERS))
 
 
 class Timing(NamedTuple):
@@ -64,7 +60,7 @@ class UserModel:
     reason: str | None
     timing: Timing
     target_ids: str
-    ranker: Ranker = TOWERS_ALONE
+    ranker: Ranker = ALONE
     counts: Mapping[str, Baseline] = field(default_factory=dict)
 
     def ranked_by(self, ranking: Ranking) -> "UserModel":

@@ -40,6 +40,7 @@ from tests.worlds.tiny import FOLDERS, write_tiny_world
 DAYS, USERS, PRODUCTS, HOLDOUT = 10, 110, 60, 4
 SMALL = (
     f"holdout_days={HOLDOUT}",
+    "content_features.title_buckets=4096",
     "item_model.dim=16",
     "item_model.max_steps=30",
     "item_model.validation_days=1",

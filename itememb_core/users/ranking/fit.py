@@ -21,6 +21,7 @@ from itememb_core.users.items import ItemSpace
 from itememb_core.users.ranking.choice import Choice, choose_ranker
 from itememb_core.users.ranking.lists import make_lists
 from itememb_core.users.ranking.parts import Parts, item_facts
+from itememb_core.users.ranking.ranker import Alone, Ranker
 from itememb_core.users.shards import PackedHistories
 from itememb_core.users.validation import Ends, ValidationSlice, sampled
 
@@ -36,6 +37,9 @@ COUNTS: Final[tuple[Baseline, ...]] = (
 
 #: Name of the model's own scores.
 TOWERS: Final = "two_towers"
+
+#: The model's own order, where there is nothing to choose by.
+ALONE: Final = Ranker((TOWERS,), TOWERS, Alone(TOWERS))
 
 #: Users of the validation slice whose lists an order learns from, at most.
 LEARNED_FROM: Final = 3000
@@ -72,6 +76,8 @@ def fit_ranking(
         seed: Of samples and fits.
         progress: Called after each part.
     """
+    if not held.users:
+        return Ranking({}, Choice(ALONE, (), TOWERS))
     judges, counts = sampled(held, JUDGES, seed), {}
     for number, each in enumerate(COUNTS):
         counts[each.name] = choose(each, packed, items, judges).baseline

@@ -9,7 +9,7 @@ from itememb_core.report.ranking import ranking_plot
 from itememb_core.settings import RecommendationsSettings
 from itememb_core.users.model import StoredUserModel
 from itememb_core.users.ranking.choice import intervals
-from itememb_core.users.ranking.fit import COUNTS, TOWERS, fit_ranking
+from itememb_core.users.ranking.fit import ALONE, COUNTS, TOWERS, fit_ranking
 from itememb_core.users.ranking.lists import make_lists
 from itememb_core.users.ranking.parts import Parts, item_facts
 from itememb_core.users.recommendations import recommendations
@@ -85,6 +85,27 @@ def test_settings_and_order_see_nothing_of_what_comes_after_the_slice(made, tmp_
     for kind in ranking.choice.tried[: len(parts.names)]:
         column = lists.columns(f"rank_{kind.kind}")[:, 0]
         assert np.array_equal(lists.ndcg(-column), kind.ndcg)
+
+
+@pytest.mark.parametrize("rows", [[], [(1, 0, "opaque"), (1, 9, "opaque")], [(1, 0, "fmcg_a")]])
+def test_without_anything_to_choose_by_the_towers_rank_alone(rows, tmp_path):
+    items = items_of(["fmcg_a", "opaque"])
+    packed = pack(tmp_path, rows, items)
+    model = fit_user_model(packed, items, SMALL, seed=0)
+    held = validation_slice(packed, 7)
+    ranking = fit_ranking(model.tower_scores(packed), packed, items, held, 0)
+    assert (ranking.counts, ranking.choice.ranker) == ({}, ALONE)
+
+
+def test_one_item_and_three_users_are_ranked(tmp_path):
+    items = items_of(["fmcg_a"])
+    packed = pack(tmp_path, [(u, h, "fmcg_a") for u in range(3) for h in (0, 900)], items)
+    model = fit_user_model(packed, items, SMALL, seed=0)
+    held = validation_slice(packed, 7)
+    assert held.users == 3
+    model = model.ranked_by(fit_ranking(model.tower_scores(packed), packed, items, held, 0))
+    found = pa.concat_tables(recommendations(model, packed, items, RecommendationsSettings(k=5)))
+    assert found["item_id"].to_pylist() == ["fmcg_a"] * 3
 
 
 def test_stored_it_lists_the_same_and_needs_no_items_to_tell_its_ranking(made, tmp_path):

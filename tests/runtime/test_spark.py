@@ -32,7 +32,8 @@ from tests.worlds.spark_cluster import cluster
 
 pytestmark = pytest.mark.slow
 
-DAYS = 12
+#: Offers begin on the last of them.
+DAYS = 22
 #: Days for a backtest of its own, and the table that is off by default.
 SET = ("holdout_days=4", "bridge_edges.enabled=true")
 #: The share of the demo's households; ``ITEMEMB_PARITY_HOUSEHOLDS=1`` compares all of them.

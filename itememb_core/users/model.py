@@ -70,7 +70,8 @@ class UserModel:
     def parts(self, packed: PackedHistories, items: ItemSpace) -> Parts:
         """The parts that the ranking needs, fitted to histories; nothing is trained again."""
         needed = self.ranker.parts
-        counts = {name: each for name, each in self.counts.items() if name in needed}
+        # In the ranking's order: features are told apart by their place.
+        counts = {name: self.counts[name] for name in needed if name in self.counts}
         found = parts_of(self.tower_scores(packed), counts, packed, items)
         return found if TOWERS in needed else replace(found, logits={})
 

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itememb_core.features.cold.inputs import NodeInputs
-from itememb_core.learning.dropout import Dropout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,15 +146,14 @@ def _network_class() -> Any:
             self.first = nn.Linear(width + category_dim, hidden)
             self.second = nn.Linear(hidden, hidden)
             self.out = nn.Linear(hidden, 2 * dim + 1)
+            self.dropped = nn.Dropout(DROPPED)
 
-        def forward(
-            self, values: "Tensor", rows: "Tensor", base: "Tensor", dropped: Dropout
-        ) -> Outputs:
+        def forward(self, values: "Tensor", rows: "Tensor", base: "Tensor") -> Outputs:
             path = self.category(rows).sum(dim=1)  # [n, category_dim]
-            read = dropped(torch.cat([values, path], dim=1))
+            read = self.dropped(torch.cat([values, path], dim=1))
             hidden = nn.functional.gelu(self.first(read))
             hidden = hidden + nn.functional.gelu(self.second(hidden))
-            found = base + self.out(dropped(hidden))
+            found = base + self.out(self.dropped(hidden))
             dim = self.dim
             return Outputs(found[:, :dim], found[:, dim : 2 * dim], found[:, 2 * dim])
 

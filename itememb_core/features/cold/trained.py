@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from itememb_core.features.cold.inputs import NodeInputs
 from itememb_core.features.cold.network import Behaviour, Outputs, Reader, Scale
-from itememb_core.learning.dropout import Dropout
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -43,12 +42,13 @@ class Trained:
         """
         import torch
 
-        reader, parts, kept = Reader(inputs, self.categories), [], Dropout(0.0)
+        reader, parts = Reader(inputs, self.categories), []
+        self.network.eval()
         with torch.no_grad():
             for low in range(0, max(len(nodes), 1), BLOCK):
                 values, rows = reader.read(torch.from_numpy(nodes[low : low + BLOCK]))
                 means = torch.from_numpy(self.scale.down(base[low : low + BLOCK]))
-                parts.append(_scaled(self.network(values, rows, means, kept), self.scale))
+                parts.append(_scaled(self.network(values, rows, means), self.scale))
         return Behaviour(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 

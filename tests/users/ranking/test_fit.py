@@ -1,5 +1,7 @@
 """The ranking of a fitted model: chosen before the ends, stored with it, listed and evaluated."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,9 +11,10 @@ from itememb_core.report.ranking import ranking_plot
 from itememb_core.settings import RecommendationsSettings
 from itememb_core.users.model import StoredUserModel
 from itememb_core.users.ranking.choice import intervals
-from itememb_core.users.ranking.fit import ALONE, COUNTS, TOWERS, fit_ranking
+from itememb_core.users.ranking.fit import ALONE, COUNTS, TOWERS, fit_ranking, parts_of
 from itememb_core.users.ranking.lists import make_lists
 from itememb_core.users.ranking.parts import Parts, item_facts
+from itememb_core.users.ranking.ranker import Ranker, fit_order
 from itememb_core.users.recommendations import recommendations
 from itememb_core.users.scoring import TowerScores
 from itememb_core.users.shards import pack_histories
@@ -108,11 +111,19 @@ def test_one_item_and_three_users_are_ranked(tmp_path):
     assert found["item_id"].to_pylist() == ["fmcg_a"] * 3
 
 
-def test_stored_it_lists_the_same_and_needs_no_items_to_tell_its_ranking(made, tmp_path):
+@pytest.mark.parametrize("kind", ["boosted", "linear", "tifu_knn", TOWERS])
+def test_stored_it_lists_the_same_and_needs_no_items_to_tell_its_ranking(kind, made, tmp_path):
     model, _, packed, items, _ = made
+    held = validation_slice(packed, 7)
+    own = model.tower_scores(packed)
+    parts = parts_of(own, model.counts, packed, items, held.ends)
+    lists = make_lists(parts, packed, held, 0)
+    order = fit_order(kind, lists, parts.names, 0)
+    model = replace(model, ranker=Ranker(parts.names, TOWERS, order))
     model.save(tmp_path)
     stored = StoredUserModel.load(tmp_path)
-    assert (stored.counts, stored.ranker) == (model.counts, model.ranker)
+    assert stored.counts == model.counts
+    assert (stored.ranker.parts, stored.ranker.first) == (parts.names, TOWERS)
     settings = RecommendationsSettings(k=7)
     lists = [pa.concat_tables(recommendations(each, packed, items, settings))
              for each in (model, stored.with_items(items))]  # fmt: skip

@@ -39,11 +39,6 @@ class OwnItems:
     last: NDArray[np.int64]  # [n], event of the last of them
     features: NDArray[np.float32]  # [n, REPEAT_FEATURES]
 
-    def nothing(self) -> "OwnItems":
-        """The same without any item."""
-        none = self.row[:0]
-        return OwnItems(none, none, none, none, self.features[:0])
-
 
 def vectors_of_users(
     towers: Towers,
@@ -188,8 +183,6 @@ def model_scores(
     values: NDArray[np.float32],
     base: NDArray[np.float32],
     own: OwnItems,
-    *,
-    exclude_seen: bool = False,
 ) -> "Iterator[tuple[slice, Tensor]]":
     """Scores of users for all targets, the repeat term with them.
 
@@ -198,7 +191,6 @@ def model_scores(
         values: User vectors ``[users, dim]``.
         base: :func:`item_matrix`.
         own: Previously interacted items of these users.
-        exclude_seen: Whether they score -inf.
 
     Yields:
         As :func:`itememb_core.retrieval.exact.score_blocks`.
@@ -213,5 +205,5 @@ def model_scores(
         at = rows, torch.from_numpy(own.target[low:high])
         with torch.no_grad():
             again = repeated(towers, scores[at], features[low:high])
-        scores[at] = torch.full_like(again, -torch.inf) if exclude_seen else again
+        scores[at] = again
         yield part, scores

@@ -19,7 +19,6 @@ from itememb_core.users.ranking.choice import intervals
 from itememb_core.users.ranking.fit import Ranking, fit_ranking
 from itememb_core.users.recommendations import recommendations as recommend
 from itememb_core.users.recommendations import user_embeddings as embed
-from itememb_core.users.scoring import TowerScores
 from itememb_core.users.shards import PackedHistories, pack_histories
 from itememb_core.users.training.fit import fit_user_model
 from itememb_core.users.validation import Ends, ValidationSlice, validation_slice
@@ -140,8 +139,8 @@ def backtest_user_model(
         held = validation_slice(shards, ctx.settings.user_model.validation_days)
         with packed(ctx, user_histories, items, held.ends) as before:
             model = fit_towers(ctx, before, items, None)
-        own = TowerScores.of(model.towers, model.settings, shards.item_stats)
-        ranking = fit_ranking(own, shards, items, held, seed, ctx.progress)
+        towers = model.tower_scores(shards)
+        ranking = fit_ranking(towers, shards, items, held, seed, ctx.progress)
     show_ranking(ctx, ranking, held)
     return model.ranked_by(ranking)
 
@@ -157,10 +156,9 @@ def show_ranking(ctx: StageContext, ranking: Ranking, held: ValidationSlice) -> 
         "ranked by": choice.kind,
     }
     for each in choice.tried:
-        low, high = apart.get(each.kind, (0.0, 0.0))
-        ctx.metadata[f"validation NDCG, {each.kind}"] = f"{each.value:.4f}" + (
-            f" ({low:+.4f} to {high:+.4f})" if each.kind in apart else ""
-        )
+        ends = " to ".join(f"{end:+.4f}" for end in apart.get(each.kind, ()))
+        shown = f"{each.value:.4f} ({ends})" if ends else f"{each.value:.4f}"
+        ctx.metadata[f"validation NDCG, {each.kind}"] = shown
     if held.users:
         ctx.plots["rankings on the validation slice"] = ranking_plot(choice, apart)
 

@@ -83,11 +83,11 @@ def intervals(choice: Choice, seed: int) -> dict[str, tuple[float, float]]:
         choice: What was tried.
         seed: Of the bootstrap.
     """
-    shipped = next(each for each in choice.tried if each.kind == choice.kind)
-    base = shipped.ndcg.mean(axis=1)
-    others = [each for each in choice.tried if each is not shipped]
-    if not len(base) or not others:
+    others = [each for each in choice.tried if each.kind != choice.kind]
+    shipped = [each for each in choice.tried if each.kind == choice.kind]
+    if not others or not shipped or not len(shipped[0].ndcg):
         return {}
+    base = shipped[0].ndcg.mean(axis=1)
     differences = np.stack([each.ndcg.mean(axis=1) - base for each in others], axis=1)
     low, high = multinomial_intervals(differences, seed)
     return {each.kind: (float(low[n]), float(high[n])) for n, each in enumerate(others)}

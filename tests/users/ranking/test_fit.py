@@ -98,6 +98,7 @@ def test_without_anything_to_choose_by_the_towers_rank_alone(rows, tmp_path):
     held = validation_slice(packed, 7)
     ranking = fit_ranking(model.tower_scores(packed), packed, items, held, 0)
     assert (ranking.counts, ranking.choice.ranker) == ({}, ALONE)
+    assert intervals(ranking.choice, 0) == {}
 
 
 def test_one_item_and_three_users_are_ranked(tmp_path):

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from itememb_core import schemas
 from itememb_core.errors import ItemembError
+from itememb_core.features.cold.blend import blended
 from itememb_core.features.cold.fit import FeatureData
-from itememb_core.features.cold.likeness_choice import joined
 from itememb_core.features.cold.methods import CATEGORIES, FEATURES
 from itememb_core.features.cold.model import FeatureModel, Predictions, belief
 from itememb_core.features.cold.network import Behaviour
-from itememb_core.features.cold.validation import blended
+from itememb_core.features.likeness.choice import joined
 from itememb_core.items.vectors import (
     BEHAVIOUR,
     FROM_BEHAVIOUR,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from itememb_core.errors import ItemembError
 from itememb_core.features.cold.baselines import CategoryMeans, apart, content_means
+from itememb_core.features.cold.blend import HALVES, Blend, blended, half_of_belief
 from itememb_core.features.cold.fit import FeatureData, fit_feature_model
 from itememb_core.features.cold.inputs import NodeInputs, Paths, paths_of
 from itememb_core.features.cold.methods import PLAIN
@@ -18,7 +19,6 @@ from itememb_core.features.cold.training import channel_draws
 from itememb_core.features.cold.validation import (
     ColdFigures,
     Query,
-    blended,
     cold_figures,
     hidden_nodes,
     queries,
@@ -158,6 +158,35 @@ def test_an_item_speaks_for_itself_by_its_interactions(n, half):
     assert np.isclose(np.linalg.norm(found.embedding), 1)
     fixed = blended(own, predicted, total, np.array([False]), half)
     assert np.array_equal(fixed.embedding, own.embedding)
+
+
+def test_rare_items_lean_on_their_features_unless_links_are_lost_by_it():
+    """Features put rare items where their group is: right for pairs, blind for who is who."""
+    rng, items = np.random.default_rng(0), 300
+    group = np.arange(items) % 3
+    centre = 3 * np.eye(8, dtype=np.float32)[group]
+    noisy = centre + 1.5 * rng.normal(size=(items, 8)).astype(np.float32)
+    unit = noisy / np.linalg.norm(noisy, axis=1, keepdims=True)
+    bias = np.zeros(items, np.float32)
+    own, predicted = Behaviour(unit, centre, bias), Behaviour(centre / 3, centre, bias)
+    counts = np.full((items, 1), 2)
+    blend = Blend(own, predicted, counts[:, 0], np.ones(items, bool))
+    a, b = rng.choice(items, (2, 20_000)).astype(np.int32)
+    same = (group[a] == group[b]) & (a != b)
+    recent = Pairs(a[same], b[same], np.zeros(same.sum(), np.int8),
+                   np.ones(same.sum(), np.float32))  # fmt: skip
+    alone = half_of_belief(blend, counts, recent, np.empty((0, 2), np.int64), rng)
+    assert alone.chosen > 0
+    assert [len(alone.links[half]) for half in HALVES] == [0] * len(HALVES)
+    receipts = Behaviour(*(np.concatenate([each, each]) for each in own))
+    both = Behaviour(*(np.concatenate([each, each]) for each in predicted))
+    twice = np.tile(counts, (2, 1))
+    able = np.arange(2 * items) < items
+    nodes = np.stack([np.arange(items) + items, np.arange(items)], axis=1)
+    found = half_of_belief(Blend(receipts, both, twice[:, 0], able), twice, recent, nodes, rng)
+    assert found.links[0.0].mean() == 1.0
+    assert found.links[alone.chosen].mean() < 1.0
+    assert found.chosen == 0.0
 
 
 def test_hidden_nodes_are_a_share_of_the_warm_ones():

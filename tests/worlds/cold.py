@@ -39,4 +39,5 @@ def feature_world(items=400, cold=40, groups=8, seed=0) -> FeatureData:
     )  # fmt: skip
     none = Pairs(*(each[:0] for each in (pairs.a, pairs.b, pairs.channel, pairs.weight)))
     catalog = np.ones(items, bool)
-    return FeatureData(own, counts, catalog, np.zeros(items, np.int64), inputs, pairs, none)
+    domain, matches = np.zeros(items, np.int64), np.empty((0, 2), np.int64)
+    return FeatureData(own, counts, catalog, domain, inputs, pairs, none, matches)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from itememb_core.features.cold.fit import FeatureData
 from itememb_core.features.cold.inputs import node_inputs, paths_of
@@ -10,7 +12,7 @@ from itememb_core.features.fused import read_features
 from itememb_core.items.model import ItemModel
 from itememb_core.items.training.data import Pairs
 from itememb_core.items.vectors import one_array
-from itememb_core.items.vocabulary import node_counts
+from itememb_core.items.vocabulary import RECEIPTS_SIDE, node_counts
 from itememb_core.services import RECEIPT_DOMAIN
 
 
@@ -45,4 +47,13 @@ def feature_data(
         inputs=node_inputs(read_features(features), paths_of(vocabulary, categories)),
         pairs=none if pairs is None else pairs,
         recent=none if recent is None else recent,
+        matches=_matches(vocabulary),
     )
+
+
+def _matches(vocabulary: pa.Table) -> NDArray[np.int64]:
+    """Both nodes of what is two: its receipts side and the other, int64 [matches, 2]."""
+    apart = pc.equal(vocabulary["side"], RECEIPTS_SIDE).to_numpy().astype(bool)
+    ids, nodes = one_array(vocabulary["item_id"]), np.arange(vocabulary.num_rows)
+    places = pc.index_in(ids.filter(pa.array(apart)), value_set=ids.filter(pa.array(~apart)))
+    return np.stack([nodes[apart], nodes[~apart][places.to_numpy()]], axis=1)

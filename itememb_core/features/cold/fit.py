@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itememb_core.evaluation.figures import Row
+from itememb_core.features.cold.blend import Blend, HalfFigures, half_of_belief
 from itememb_core.features.cold.inputs import NodeInputs
-from itememb_core.features.cold.likeness_choice import choose_likeness
 from itememb_core.features.cold.methods import FEATURES, MIXED, PLAIN, WARM
 from itememb_core.features.cold.model import Choices, FeatureModel, Predictions, belief
 from itememb_core.features.cold.network import Behaviour
@@ -18,12 +18,11 @@ from itememb_core.features.cold.trained import Trained
 from itememb_core.features.cold.training import Targets, train
 from itememb_core.features.cold.validation import (
     ColdFigures,
-    HalfFigures,
     cold_figures,
-    half_of_belief,
     hidden_nodes,
     queries,
 )
+from itememb_core.features.likeness.choice import choose_likeness
 from itememb_core.features.likeness.imputation import Parts
 from itememb_core.features.likeness.space import LikenessSpace, fit_likeness, likeness_parts
 from itememb_core.intervals import bootstrap_intervals
@@ -48,6 +47,7 @@ class FeatureData:
         inputs: Features.
         pairs: Within-channel pairs that the behaviour was trained on.
         recent: Those of the validation days, which it did not see; none in a final fit.
+        matches: Receipts and catalog node of each held-out match, int64 [matches, 2].
     """
 
     own: Behaviour
@@ -57,6 +57,7 @@ class FeatureData:
     inputs: NodeInputs
     pairs: Pairs
     recent: Pairs
+    matches: NDArray[np.int64]
 
     @property
     def total(self) -> NDArray[np.int64]:
@@ -190,7 +191,8 @@ def _judge(
     methods = {WARM: data.own.take(hidden)} | {each: predictions.of(each) for each in PLAIN}
     cold = cold_figures(asked, data.own.context, hidden, methods)
     predicted = placed(np.arange(len(data.counts))).of(FEATURES)
-    half = half_of_belief(data.own, predicted, data.counts, data.able, data.recent, rng)
+    blend = Blend(data.own, predicted, data.total, data.able)
+    half = half_of_belief(blend, data.counts, data.recent, data.matches, rng)
     return _Judged(cold, half)
 
 
@@ -217,14 +219,16 @@ def _cold_rows(figures: list[ColdFigures], rng: np.random.Generator) -> Iterator
 
 
 def _half_rows(figures: HalfFigures, rng: np.random.Generator) -> Iterator[Row]:
-    """Reciprocal ranks of rare items by the half that they were blended with."""
-    columns = {half: found for half, found in figures.reciprocal.items() if len(found)}
-    if not columns:
-        return
-    values = np.stack(list(columns.values()), axis=1)
-    low, high = bootstrap_intervals(values, rng)
-    for column, half in enumerate(columns):
-        method = f"blend, half at {half:g}" if half else "behaviour"
-        mean = float(values[:, column].mean())
-        yield method, "mrr", "rare items", mean, float(low[column]), float(high[column])
-    yield "queries", "n", "rare items", float(len(values)), None, None
+    """Reciprocal ranks of rare items and of held-out matches by the half of the blend."""
+    tried = {"rare items": figures.goes_with, "held-out matches, by cosine": figures.links}
+    for name, found in tried.items():
+        columns = {half: ranks for half, ranks in found.items() if len(ranks)}
+        if not columns:
+            continue
+        values = np.stack(list(columns.values()), axis=1)
+        low, high = bootstrap_intervals(values, rng)
+        for column, half in enumerate(columns):
+            method = f"blend, half at {half:g}" if half else "behaviour"
+            mean = float(values[:, column].mean())
+            yield method, "mrr", name, mean, float(low[column]), float(high[column])
+        yield "queries", "n", name, float(len(values)), None, None

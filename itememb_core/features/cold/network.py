@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itememb_core.features.cold.inputs import NodeInputs
+from itememb_core.learning.dropout import Dropout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Share of inputs and units that a step of training drops.
 DROPPED: Final = 0.3
+#: Drops nothing: where nothing is trained.
+NONE: Final = Dropout(0.0)
 
 
 class Behaviour(NamedTuple):
@@ -146,14 +149,15 @@ def _network_class() -> Any:
             self.first = nn.Linear(width + category_dim, hidden)
             self.second = nn.Linear(hidden, hidden)
             self.out = nn.Linear(hidden, 2 * dim + 1)
-            self.dropped = nn.Dropout(DROPPED)
 
-        def forward(self, values: "Tensor", rows: "Tensor", base: "Tensor") -> Outputs:
+        def forward(
+            self, values: "Tensor", rows: "Tensor", base: "Tensor", dropout: Dropout = NONE
+        ) -> Outputs:
             path = self.category(rows).sum(dim=1)  # [n, category_dim]
-            read = self.dropped(torch.cat([values, path], dim=1))
+            read = dropout(torch.cat([values, path], dim=1))
             hidden = nn.functional.gelu(self.first(read))
             hidden = hidden + nn.functional.gelu(self.second(hidden))
-            found = base + self.out(self.dropped(hidden))
+            found = base + self.out(dropout(hidden))
             dim = self.dim
             return Outputs(found[:, :dim], found[:, dim : 2 * dim], found[:, 2 * dim])
 

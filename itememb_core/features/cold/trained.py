@@ -43,7 +43,6 @@ class Trained:
         import torch
 
         reader, parts = Reader(inputs, self.categories), []
-        self.network.eval()
         with torch.no_grad():
             for low in range(0, max(len(nodes), 1), BLOCK):
                 values, rows = reader.read(torch.from_numpy(nodes[low : low + BLOCK]))

@@ -9,9 +9,17 @@ from numpy.typing import NDArray
 
 from itememb_core.features.cold.baselines import CategoryMeans, joined
 from itememb_core.features.cold.inputs import NodeInputs
-from itememb_core.features.cold.network import Behaviour, Outputs, Reader, Scale, make_network
+from itememb_core.features.cold.network import (
+    DROPPED,
+    Behaviour,
+    Outputs,
+    Reader,
+    Scale,
+    make_network,
+)
 from itememb_core.features.cold.trained import Trained
 from itememb_core.items.training.data import Pairs
+from itememb_core.learning.dropout import Dropout
 from itememb_core.progress import Progress, silent
 from itememb_core.settings import FeatureModelSettings
 
@@ -73,28 +81,14 @@ def train(
     means = CategoryMeans(inputs.paths, targets.behaviour, targets.weight, targets.nodes)
     base = scale.down(means.of(targets.nodes, leave_out=True))
     losses = _Losses(reader, base, targets, scale, settings, seed)
-    _descend(network, losses, settings, seed, progress)
+    _descend(network, losses, settings, progress)
     return Trained(network, scale, known)
 
 
 def _descend(
-    network: "Module",
-    losses: "_Losses",
-    settings: FeatureModelSettings,
-    seed: int,
-    progress: Progress,
-) -> None:
-    """Take the steps."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):  # what is dropped is drawn from it
-        torch.manual_seed(seed)
-        _steps(network, losses, settings, progress)
-
-
-def _steps(
     network: "Module", losses: "_Losses", settings: FeatureModelSettings, progress: Progress
 ) -> None:
+    """Take the steps."""
     import torch
 
     steps = settings.steps
@@ -128,6 +122,7 @@ class _Losses:
 
         self.reader, self.settings, self.scale = reader, settings, scale
         self.rng = np.random.default_rng([seed, 1])
+        self.dropout = Dropout(DROPPED, np.random.Generator(np.random.SFC64([seed, 2])))
         self.base = torch.from_numpy(base)
         self.place = np.full(len(targets.weight), -1, np.int64)
         self.place[targets.nodes] = np.arange(len(targets.nodes))
@@ -159,7 +154,7 @@ class _Losses:
 
         size = min(self.settings.batch_size, len(self.nodes))
         nodes = self.nodes[self.rng.integers(0, len(self.nodes), size)]
-        found = network(*self._read(nodes))
+        found = network(*self._read(nodes), self.dropout)
         columns = torch.cat([found.embedding, found.context, found.bias[:, None]], dim=1)
         rows, places = torch.from_numpy(nodes), torch.from_numpy(self.place[nodes])
         return (self.weight[rows] * (columns - self.wanted[places]).square().sum(dim=1)).mean()
@@ -173,7 +168,7 @@ class _Losses:
         size = min(self.settings.batch_size, 4 * len(self.nodes))
         places = draw.places(self.rng, size)
         nodes, own = np.unique(draw.candidate[places], return_inverse=True)
-        found: Outputs = network(*self._read(nodes))
+        found: Outputs = network(*self._read(nodes), self.dropout)
         bias = found.bias * self.scale.spread + self.scale.bias
         context = self.context[torch.from_numpy(draw.query[places])]  # [batch, dim]
         scores = context @ normalize(found.embedding, dim=1).T + bias

@@ -1,8 +1,7 @@
-"""Which prediction a lake's own warm items bear out, by channel, and how rare is rare."""
+"""Which prediction a lake's own warm items bear out, by channel."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,18 +9,12 @@ from numpy.typing import NDArray
 from itememb_core.evaluation.ranking import tied_ranks
 from itememb_core.features.cold.methods import PLAIN
 from itememb_core.features.cold.network import Behaviour
-from itememb_core.features.cold.training import ChannelDraws, channel_draws
+from itememb_core.features.cold.training import channel_draws
 from itememb_core.intervals import bootstrap_intervals
 from itememb_core.items.training.data import Pairs
 
 #: Queries of a channel at most, and fewest from which anything is concluded.
 QUERIES, ENOUGH = 2_000, 100
-#: Candidates that a query's target is ranked among at most, when warm items are ranked.
-CANDIDATES: Final = 4_000
-#: Interactions up to which an item is tried as rare.
-RARE: Final = 100
-#: Interactions at which an item's own vector and the predicted one count alike; 0: never.
-HALVES: Final = (0.0, 1.0, 3.0, 10.0, 30.0)
 
 
 class Query(NamedTuple):
@@ -162,104 +155,3 @@ def cold_figures(
             hits[name] = tied_ranks(scores, each.target) < at
         found.append(ColdFigures(each.channel, at, len(each.candidates), hits))
     return found
-
-
-@dataclass(frozen=True)
-class HalfFigures:
-    """Mean reciprocal ranks of rare items' pairs of the validation days.
-
-    Attributes:
-        reciprocal: float64 [queries] by the half that a blend was made with.
-        chosen: The half: the least whose gain over none has an interval above 0; 0: none has.
-    """
-
-    reciprocal: Mapping[float, NDArray[np.float64]]
-    chosen: float
-
-
-def half_of_belief(
-    own: Behaviour,
-    predicted: Behaviour,
-    counts: NDArray[np.int64],
-    able: NDArray[np.bool_],
-    recent: Pairs,
-    rng: np.random.Generator,
-) -> HalfFigures:
-    """Choose how many interactions an item needs to speak for itself, on the validation days.
-
-    Args:
-        own: Where behaviour put each node.
-        predicted: Where its features would.
-        counts: int64 [nodes, channels].
-        able: bool [nodes], which nodes are predicted.
-        recent: Pairs of the days that training did not see.
-        rng: Draws.
-    """
-    total = counts.sum(axis=1)
-    rare = np.flatnonzero(able & (total > 0) & (total <= RARE))
-    found: dict[float, list[NDArray[np.float64]]] = {half: [] for half in HALVES}
-    for draw in channel_draws(recent, rare, len(total)):
-        for half, values in _reciprocals(draw, own, predicted, counts, able, rng):
-            found[half].append(values)
-    joined = {half: np.concatenate([np.empty(0), *parts]) for half, parts in found.items()}
-    base = joined[0.0]
-    if len(base) < ENOUGH:
-        return HalfFigures(joined, 0.0)
-    gains = np.stack([joined[half] - base for half in HALVES], axis=1)
-    low, _ = bootstrap_intervals(gains, rng)
-    best = int(np.argmax(gains.mean(axis=0)))
-    return HalfFigures(joined, HALVES[best] if low[best] > 0 else 0.0)
-
-
-def _reciprocals(
-    draw: ChannelDraws,
-    own: Behaviour,
-    predicted: Behaviour,
-    counts: NDArray[np.int64],
-    able: NDArray[np.bool_],
-    rng: np.random.Generator,
-) -> Iterator[tuple[float, NDArray[np.float64]]]:
-    """Reciprocal ranks of one channel's pairs for each half, among a sample of its items."""
-    places = draw.places(rng, min(QUERIES, len(draw.query)))
-    seen = np.flatnonzero(counts[:, draw.channel] > 0)
-    sample = rng.choice(seen, min(CANDIDATES, len(seen)), replace=False)
-    candidates = np.union1d(sample, draw.candidate[places])
-    target = np.searchsorted(candidates, draw.candidate[places])
-    excluded = np.searchsorted(candidates, draw.query[places])
-    same = np.take(candidates, excluded, mode="clip") == draw.query[places]
-    contexts = own.context[draw.query[places]]
-    for half in HALVES:
-        mixed = blended(own, predicted, counts.sum(axis=1), able, half).take(candidates)
-        scores = contexts @ mixed.embedding.T + mixed.bias
-        scores[np.flatnonzero(same), excluded[same]] = -np.inf
-        yield half, 1.0 / (1.0 + tied_ranks(scores, target))
-
-
-def blended(
-    own: Behaviour,
-    predicted: Behaviour,
-    total: NDArray[np.int64],
-    able: NDArray[np.bool_],
-    half: float,
-) -> Behaviour:
-    """Each node's own place and the predicted one, by how many interactions it has.
-
-    Its own counts n / (n + half): the posterior mean where one interaction tells as much as
-    1 / half of what the features do.
-
-    Args:
-        own: Where behaviour put each node.
-        predicted: Where its features would.
-        total: int64 [nodes], interactions.
-        able: bool [nodes], which nodes are predicted; the others stay.
-        half: Interactions at which both count alike; 0: only nodes without any are predicted.
-    """
-    share = np.where(total > 0, total / (total + half) if half else 1.0, 0.0)
-    share = np.where(able, share, 1.0).astype(np.float32)[:, None]
-    mixed = share * own.embedding + (1 - share) * predicted.embedding
-    unit = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
-    # What is not blended keeps its digits.
-    embedding = np.where(share == 1.0, own.embedding, unit).astype(np.float32)
-    context = share * own.context + (1 - share) * predicted.context
-    bias = share[:, 0] * own.bias + (1 - share[:, 0]) * predicted.bias
-    return Behaviour(embedding, context.astype(np.float32), bias.astype(np.float32))

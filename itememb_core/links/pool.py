@@ -23,7 +23,8 @@ from itememb_core.links.text.evidence import (
 from itememb_core.parts import THREADS, PartExecutor
 from itememb_core.progress import Progress, silent
 from itememb_core.retrieval.csls import CslsLists
-from itememb_core.retrieval.csls_lists import SearchFacts, near_lists
+from itememb_core.retrieval.csls_lists import near_lists
+from itememb_core.retrieval.indexed import SearchFacts
 from itememb_core.schemas import LINK_POOL
 from itememb_core.settings import LinkPoolSettings
 

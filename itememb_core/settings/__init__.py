@@ -182,6 +182,13 @@ class SimilarItemsSettings(StageSettings):
     """Nearest neighbours listed for people."""
 
     k: int = Field(20, ge=1, le=1000, description="Neighbours an item.")
+    exact_up_to: int = Field(
+        20_000, ge=0, description="Most items that are compared one by one; more: an index."
+    )
+    recall: float = Field(
+        0.99, gt=0.0, le=1.0, description="Share of the exact ten that the index must find."
+    )
+    recall_sample: int = Field(1000, ge=1, description="Items on which recall is measured.")
 
 
 class LinkPoolSettings(StageSettings):

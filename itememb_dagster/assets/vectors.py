@@ -17,6 +17,7 @@ from itememb_core.items.index import ItemIndex, build_index
 from itememb_core.items.model import ItemModel
 from itememb_core.items.similar import similar_items as neighbours
 from itememb_core.items.training.data import pairs_of
+from itememb_core.retrieval.indexed import Aim
 from itememb_dagster.assets.items import (
     BACKTEST_EDGES,
     BACKTEST_NODES,
@@ -195,9 +196,11 @@ def item_index(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Tabl
 )
 def similar_items(ctx: StageContext, item_embeddings: pa.Table, vocabulary: pa.Table) -> pa.Table:
     """The most similar items of every item with an interaction or features."""
-    k = ctx.settings.similar_items.k
-    found = neighbours(item_embeddings, vocabulary, k, progress=ctx.progress)
+    settings = ctx.settings.similar_items
+    aim = Aim(settings.exact_up_to, settings.recall, settings.recall_sample)
+    found = neighbours(item_embeddings, vocabulary, settings.k, aim=aim, progress=ctx.progress)
     ctx.metadata |= {"items": found.items, "nothing known, left out": found.without_vectors}
+    ctx.metadata |= found.facts
     return found.table
 
 

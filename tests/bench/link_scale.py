@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from itememb_core.items.vectors import vectors
 from itememb_core.links.nodes import link_nodes
 from itememb_core.progress import silent
-from itememb_core.retrieval.csls_lists import Side
 from itememb_core.retrieval.exact import top_k
+from itememb_core.retrieval.indexed import Aim, Side
 from itememb_core.retrieval.recall import RECALL_AT
 from itememb_core.retrieval.recall import recall as recall_of
 from itememb_core.settings import LinkPoolSettings
@@ -122,8 +122,9 @@ class Way(NamedTuple):
     ) -> "Way":
         """Time the flat index and ours on samples; compare the exact ten with the hundred."""
         flat = flat_seconds(asking, answering)
+        aim = Aim(settings.exact_up_to, settings.recall, settings.recall_sample)
         clock = Clock()
-        side = Side.of(asking, answering, settings)
+        side = Side.of(asking, answering, settings.size, aim)
         build = clock.read()
         some = asking[:: max(len(asking) // SEARCHED, 1)]
         clock = Clock()

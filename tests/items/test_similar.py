@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from itememb_core.errors import ItemembError
 from itememb_core.items.similar import similar_items
+from itememb_core.retrieval.indexed import Aim
 from itememb_core.schemas import SIMILAR_ITEMS
 from tests.worlds.links import embeddings_table, unit, vocabulary_table
 
@@ -57,6 +58,25 @@ def test_never_itself_and_as_many_as_there_are(n, k, seed, same):
     seen = {f"i{row}" for row in np.flatnonzero(touched)}
     assert set(frame.item_id) | set(frame.neighbor_id) <= seen
     assert len(frame) == len(seen) * min(k, max(len(seen) - 1, 0))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_an_index_lists_nearly_the_same_and_says_how_it_was_made():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(30, 16))
+    values = unit(centres[rng.integers(0, 30, 4000)] + 0.4 * rng.normal(size=(4000, 16)))
+    made = tables(values, [1] * 4000)
+    exact, found = (similar_items(*made, k=20, aim=Aim(most, 0.99, 500)) for most in (4000, 3999))
+    assert (exact.facts["search"], found.facts["search"]) == ("exact", "index")
+    assert found.facts["recall"] >= 0.99
+    assert found.facts["lists read"] < found.facts["lists"]
+    frames = [each.table.to_pandas() for each in (exact, found)]
+    pairs = [set(zip(f.item_id, f.neighbor_id, strict=True)) for f in frames]
+    assert len(pairs[1]) == len(pairs[0]) == 4000 * 20
+    assert 0.98 < len(pairs[0] & pairs[1]) / len(pairs[0]) < 1.0
+    assert not (frames[1].item_id == frames[1].neighbor_id).any()
+    again = similar_items(*made, k=20, aim=Aim(3999, 0.99, 500))
+    assert again.table.equals(found.table)
 
 
 def test_no_items_give_the_empty_table():

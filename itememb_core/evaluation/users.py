@@ -20,10 +20,11 @@ from itememb_core.services import CHANNELS
 from itememb_core.users.baselines import BASELINES, Baseline, Fitted, choose_all
 from itememb_core.users.items import ItemSpace
 from itememb_core.users.model import UserModel
+from itememb_core.users.ranking.candidates import Block, blocks
 from itememb_core.users.ranking.fit import TOWERS
-from itememb_core.users.ranking.parts import Parts
-from itememb_core.users.scoring import OwnItems, own_items
-from itememb_core.users.shards import PackedHistories, Shard
+from itememb_core.users.ranking.ranker import Ranker
+from itememb_core.users.scoring import OwnItems
+from itememb_core.users.shards import PackedHistories
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,9 +48,6 @@ SLICED: Final = (
     "tifu_knn",
     "up_cf",
 )
-
-#: Users whose scores for all targets are held at once.
-_BLOCK: Final = 128
 
 
 class UserEvaluation(NamedTuple):
@@ -165,19 +163,16 @@ def _evaluate(
     progress: Progress,
 ) -> tuple[dict[tuple[str, str], _Metrics], int]:
     """Metrics of all users by method and slice, and how many users there are."""
-    parts, towers = model.parts(packed, items), model.tower_scores(packed)
+    parts, towers = model.parts(packed, items, fitted), model.tower_scores(packed)
+    others = {TOWERS: towers, **fitted}
     metrics: dict[tuple[str, str], _Metrics] = {}
     users = 0
     for number, shard in enumerate(packed.shards()):
         known = np.flatnonzero(np.isin(shard.user_ids, truth.user))
         users += len(known)
-        for low in range(0, len(known), _BLOCK):
-            block = known[low : low + _BLOCK]
-            _evaluate_block(
-                metrics,
-                _Block(model, packed, parts, {TOWERS: towers, **fitted}, shard, block),
-                truth,
-            )
+        end = np.asarray(shard.start[known + 1])
+        for _, block in blocks(parts, shard, known, end):
+            _evaluate_block(metrics, model.ranker, block, others, truth)
         progress("user evaluation", number + 1, len(packed.names))
     return metrics, users
 
@@ -221,29 +216,6 @@ class Interactions(NamedTuple):
         return Interactions(self.target[chosen], self.time[chosen], self.channel[chosen])
 
 
-class _Block(NamedTuple):
-    """Some users of a shard, and what they are scored with."""
-
-    model: UserModel
-    packed: PackedHistories
-    parts: Parts
-    others: Mapping[str, Fitted]
-    shard: Shard
-    users: NDArray[np.int64]
-
-    @property
-    def end(self) -> NDArray[np.int64]:
-        """Ends of the histories ``[users]``."""
-        return np.asarray(self.shard.start[self.users + 1])
-
-    @property
-    def history(self) -> NDArray[np.int64]:
-        """Own events of the users ``[users]``."""
-        return np.asarray(
-            self.shard.owned[self.end] - self.shard.owned[self.shard.start[self.users]]
-        )
-
-
 @dataclass(frozen=True)
 class _Ranking:
     """What a method ranks for some users, with repeats or new items only."""
@@ -258,38 +230,40 @@ class _Ranking:
 
 def _evaluate_block(
     metrics: dict[tuple[str, str], _Metrics],
-    block: _Block,
+    ranker: Ranker,
+    block: Block,
+    others: Mapping[str, Fitted],
     truth: GroundTruth,
 ) -> None:
     """Add the metrics of a block of users by every method and slice."""
-    own = own_items(block.shard, block.users, block.end, block.packed.item_stats)
-    low = np.searchsorted(truth.user, block.shard.user_ids[block.users], side="left")
-    high = np.searchsorted(truth.user, block.shard.user_ids[block.users], side="right")
+    shard, users = block.shard, block.users
+    low = np.searchsorted(truth.user, shard.user_ids[users], side="left")
+    high = np.searchsorted(truth.user, shard.user_ids[users], side="right")
     relevant = [
         Interactions(truth.target[a:b], truth.time[a:b], truth.channel[a:b])
         for a, b in zip(low, high, strict=True)
     ]
-    for method, *both in _methods(block, own):
+    history = np.asarray(shard.owned[block.end] - shard.owned[shard.start[users]])
+    for method, *both in _methods(ranker, block, others):
         for kind, scores in zip(("repeats", "new"), both, strict=True):
-            of_kind = _of_kind(relevant, own, kind)
-            ranking = _ranking(method, kind, scores, of_kind, block.history)
+            of_kind = _of_kind(relevant, block.own, kind)
+            ranking = _ranking(method, kind, scores, of_kind, history)
             if ranking is not None:
                 _evaluate_method(metrics, ranking)
 
 
-def _methods(block: _Block, own: OwnItems) -> "Iterator[tuple[str, Tensor, Tensor]]":
+def _methods(
+    ranker: Ranker, block: Block, others: Mapping[str, Fitted]
+) -> "Iterator[tuple[str, Tensor, Tensor]]":
     """Scores of each method, repeats allowed and new items only ``[users, padded targets]``."""
-    model, at = block.model, (block.shard, block.users, block.end)
-    ranked, new = (
-        padded(np.concatenate([scores for _, scores in model.ranker.scores(
-            block.parts, *at, without_own=without
-        )])) for without in (False, True)
-    )  # fmt: skip
+    ranked, new = (padded(ranker.of_block(block, without_own=each)) for each in (False, True))
     yield SHIPPED, ranked, new
-    for name, fitted in block.others.items():
-        scores = padded(fitted.scores(*at))
+    for name, fitted in others.items():
+        known = block.scores.get(name)
+        found = fitted.scores(block.shard, block.users, block.end) if known is None else known
+        scores = padded(found)
         without = scores.clone()
-        without[own.row, own.target] = -np.inf
+        without[block.own.row, block.own.target] = -np.inf
         yield name, scores, without
 
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from itememb_core.errors import ItemembError
 from itememb_core.model_files import existing, read_json, read_parquet
 from itememb_core.settings import UserModelSettings
-from itememb_core.users.baselines import Baseline
+from itememb_core.users.baselines import Baseline, Fitted
 from itememb_core.users.items import ItemSpace, target_ids
-from itememb_core.users.ranking.fit import ALONE, COUNTS, TOWERS, Ranking, parts_of
-from itememb_core.users.ranking.parts import Parts
+from itememb_core.users.ranking.fit import ALONE, COUNTS, TOWERS, Ranking
+from itememb_core.users.ranking.parts import Parts, item_facts
 from itememb_core.users.ranking.ranker import Ranker
 from itememb_core.users.scoring import TowerScores
 from itememb_core.users.shards import PackedHistories
@@ -67,13 +67,27 @@ class UserModel:
         """The same towers with a ranking that was chosen."""
         return replace(self, ranker=ranking.choice.ranker, counts=ranking.counts)
 
-    def parts(self, packed: PackedHistories, items: ItemSpace) -> Parts:
-        """The parts that the ranking needs, fitted to histories; nothing is trained again."""
-        needed = self.ranker.parts
+    def parts(
+        self,
+        packed: PackedHistories,
+        items: ItemSpace,
+        fitted: Mapping[str, Fitted] | None = None,
+    ) -> Parts:
+        """The parts that the ranking needs, fitted to histories; nothing is trained again.
+
+        Args:
+            packed: Histories.
+            items: Targets.
+            fitted: Counting parts that are fitted to them already, by name.
+        """
+        known = fitted or {}
         # In the ranking's order: features are told apart by their place.
-        counts = {name: self.counts[name] for name in needed if name in self.counts}
-        found = parts_of(self.tower_scores(packed), counts, packed, items)
-        return found if TOWERS in needed else replace(found, logits={})
+        counts = {
+            name: known[name] if name in known else self.counts[name].fit(packed, items)
+            for name in self.ranker.parts if name in self.counts
+        }  # fmt: skip
+        towers = {TOWERS: self.tower_scores(packed)} if TOWERS in self.ranker.parts else {}
+        return Parts(towers, counts, item_facts(packed))
 
     def tower_scores(self, packed: PackedHistories) -> TowerScores:
         """The towers as a part, for users of these histories."""

@@ -131,9 +131,10 @@ class Ranker:
             without_own: Whether targets that the user interacted with are left out.
         """
         for part, block in blocks(parts, shard, users, end):
-            yield part, self._of_block(block, depth, without_own=without_own)
+            yield part, self.of_block(block, depth, without_own=without_own)
 
-    def _of_block(self, block: Block, depth: int, *, without_own: bool) -> Scores:
+    def of_block(self, block: Block, depth: int = DEPTH, *, without_own: bool = False) -> Scores:
+        """Scores of all targets for a block's users ``[users, targets]``; see :meth:`scores`."""
         found = block.candidates(block.best(depth, without_own=without_own))
         values = self.order.scores(found.features, feature_names(block.parts.names))
         rest = block.scores[self.first]

@@ -21,6 +21,7 @@ from itememb_core.features.cold.validation import (
     Query,
     cold_figures,
     hidden_nodes,
+    popularity_apart,
     queries,
 )
 from itememb_core.items.training.data import Pairs
@@ -225,8 +226,19 @@ def test_validation_says_what_hidden_items_showed(fitted):
     slice_ = "hidden items, retail"
     assert rows["features", "hit@3", slice_] > 2 * rows["random", "hit@3", slice_]
     assert rows["candidates", "n", slice_] == 36
+    # All items of this world are as popular: knowing it changes little.
+    known = rows["features, own popularity", "hit@3", slice_]
+    assert known == pytest.approx(rows["features", "hit@3", slice_], abs=0.1)
     assert model.choices["cold"] == {"retail": True}
     assert ("likeness share 0.5", "features_cosine@10", "hidden features") in rows
+
+
+def test_popularity_is_told_apart_from_place():
+    own, found = (Behaviour(*(np.full((2, n), v, np.float32) for n in (3, 3)),
+                            np.full(2, v, np.float32)) for v in (1, 2))  # fmt: skip
+    parts = popularity_apart(own, found)
+    assert [(each.embedding[0, 0], each.bias[0]) for each in parts.values()] == [(2, 1), (1, 2)]
+    assert list(parts) == ["features, own popularity", "warm, predicted popularity"]
 
 
 def test_the_same_seed_gives_the_same_model_and_files_keep_it(fitted, tmp_path):

@@ -20,6 +20,7 @@ from itememb_core.features.cold.validation import (
     ColdFigures,
     cold_figures,
     hidden_nodes,
+    popularity_apart,
     queries,
 )
 from itememb_core.features.likeness.choice import choose_likeness
@@ -188,7 +189,8 @@ def _judge(
         return Predictions(trained, data.inputs, data.own, weight, learned, nodes)
 
     predictions = placed(hidden)
-    methods = {WARM: data.own.take(hidden)} | {each: predictions.of(each) for each in PLAIN}
+    own, found = data.own.take(hidden), {each: predictions.of(each) for each in PLAIN}
+    methods = {WARM: own, **found, **popularity_apart(own, found[FEATURES])}
     cold = cold_figures(asked, data.own.context, hidden, methods)
     predicted = placed(np.arange(len(data.counts))).of(FEATURES)
     blend = Blend(data.own, predicted, data.total, data.able)

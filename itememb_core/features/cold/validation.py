@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itememb_core.evaluation.ranking import tied_ranks
-from itememb_core.features.cold.methods import PLAIN
+from itememb_core.features.cold.methods import KNOWN_POPULARITY, PLAIN, PREDICTED_POPULARITY
 from itememb_core.features.cold.network import Behaviour
 from itememb_core.features.cold.training import channel_draws
 from itememb_core.intervals import bootstrap_intervals
@@ -129,6 +129,14 @@ def _drawn(
         there = np.take(candidates, target, mode="clip") == draw.candidate[places]
         found.append(Query(draw.channel, candidates, draw.query[places][there], target[there]))
     return [each for each in found if len(each.query)]
+
+
+def popularity_apart(own: Behaviour, predicted: Behaviour) -> dict[str, Behaviour]:
+    """Either place with the other's bias, by name."""
+    return {
+        KNOWN_POPULARITY: predicted._replace(bias=own.bias),
+        PREDICTED_POPULARITY: own._replace(bias=predicted.bias),
+    }
 
 
 def cold_figures(

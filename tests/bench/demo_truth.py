@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from itememb_core.errors import ItemembError
+from itememb_core.items.vectors import behaviour_vectors
 
 #: Purchases on each side from which an item counts as well seen.
 WELL_SEEN = 10
@@ -115,11 +116,11 @@ def _pool_hits(lake: Path, truth: Truth) -> dict[str, float]:
 
 
 def _embedding_hits(lake: Path, truth: Truth) -> dict[str, float]:
-    """Return the hits of plain cosine among the catalog items, of popularity and of chance."""
+    """Return the hits of plain cosine of the behaviour part among the catalog items, of chance."""
     table = pq.read_table(lake / "item_embeddings", columns=["item_id", "domain", "embedding"])
     table = table.combine_chunks()
     ids = pd.Index(table["item_id"].to_pylist())
-    vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(len(ids), -1)
+    vectors = behaviour_vectors(table)
     catalog = np.flatnonzero(np.isin(table["domain"].to_pylist(), ("retail", "marketplace")))
     known = truth.well[truth.well.isin(ids)]
     target = pd.Index(ids[catalog]).get_indexer(truth.true_match[known])  # [queries]

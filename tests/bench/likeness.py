@@ -86,7 +86,6 @@ def measure(raw: Path, lake: Path, chosen: set[str], seed: int) -> None:
     rng = np.random.default_rng(seed)
     looked = np.sort(rng.choice(hidden, min(LOOKUPS, len(hidden)), replace=False))
     behaviour = behaviour_vectors(table)
-    behaviour = behaviour / np.linalg.norm(behaviour, axis=1, keepdims=True)
     spaces = {"behaviour alone": behaviour, "whole vectors": vectors(table)}
     print(f"{len(looked):,} blank items looked up among {len(among):,}")
     for name, values in spaces.items():

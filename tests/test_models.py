@@ -157,8 +157,8 @@ def sequence_case(folder: Path) -> Case:
     ids, rows = habits(users=10, weeks=4)
     items, other = items_of(ids), items_of(ids, dim=5)
     packed = pack_histories([histories(rows)], items, folder)
-    settings = SequenceSettings(dim=8, max_steps=3, batch_events=64, negatives=8)
-    model = fit_sequence_model(packed, items, settings, seed=0)
+    settings = SequenceSettings(dim=8, batch_events=64, negatives=8)
+    model = fit_sequence_model(packed, items, settings, seed=0, steps=3)
     (shard,) = packed.shards()
     users, end = np.arange(len(shard.user_ids)), np.asarray(shard.start[1:])
     return Case(

@@ -21,7 +21,7 @@ from itememb_core.users.baselines import BASELINES, Baseline, Fitted, choose_all
 from itememb_core.users.items import ItemSpace
 from itememb_core.users.model import UserModel
 from itememb_core.users.ranking.candidates import Block, blocks
-from itememb_core.users.ranking.fit import TOWERS
+from itememb_core.users.ranking.fit import SEQUENCE, TOWERS
 from itememb_core.users.ranking.ranker import Ranker
 from itememb_core.users.scoring import OwnItems
 from itememb_core.users.shards import PackedHistories
@@ -36,13 +36,14 @@ SLICES: Final = ("all_repeats", "all_new", "next_repeats", "next_new")
 #: Classes of the number of a user's own events before the cut, by decades, from their least one.
 HISTORIES: Final = {"history_1_9": 0, "history_10_99": 10, "history_100_up": 100}
 
-#: The ranking that ships; its towers alone are a method beside it.
+#: The ranking that ships; its networks alone are methods beside it.
 SHIPPED: Final = "user_model"
 
 #: Methods that are also shown by history, and on the ground truth of each channel alone.
 SLICED: Final = (
     SHIPPED,
     TOWERS,
+    SEQUENCE,
     "own_most_frequent",
     "decayed_frequency",
     "tifu_knn",
@@ -163,8 +164,7 @@ def _evaluate(
     progress: Progress,
 ) -> tuple[dict[tuple[str, str], _Metrics], int]:
     """Metrics of all users by method and slice, and how many users there are."""
-    parts, towers = model.parts(packed, items, fitted), model.tower_scores(packed)
-    others = {TOWERS: towers, **fitted}
+    parts, others = model.parts(packed, items, fitted), {**model.networks(packed), **fitted}
     metrics: dict[tuple[str, str], _Metrics] = {}
     users = 0
     for number, shard in enumerate(packed.shards()):

@@ -18,6 +18,9 @@ COLUMNS: Final = 5
 #: Columns of a fit with one loss, and their words.
 _ONE_LOSS: Final = {"training, sampled": "loss", "validation users, all items": "validation_loss"}
 
+#: The panel of a fit whose validation is a ranking.
+_RANKING: Final = {"NDCG, validation users": {"NDCG": "validation"}}
+
 
 def training_plot(history: pa.Table) -> bytes:
     """Losses of training beside those of validation by step or pass, as PNG.
@@ -25,7 +28,8 @@ def training_plot(history: pa.Table) -> bytes:
     Args:
         history: ``step`` or ``epoch``, and ``loss`` and ``validation_loss``, or these two of each
             relation (``train_loss_<relation>``, ``validation_loss_<relation>``), which get a panel
-            each. A column that is missing or null throughout is not drawn.
+            each; ``validation``, an NDCG, has a panel of its own. A column that is missing or null
+            throughout is not drawn.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -77,6 +81,8 @@ def _panels(history: pa.Table) -> Mapping[str, Mapping[str, str]]:
         name: {kind: f"{kind}_loss_{name}" for kind in ("train", "validation")}
         for name in relations
     } or {"": _ONE_LOSS}
+    if "validation" in history.column_names:
+        panels |= _RANKING
     return {title: _drawn(history, lines) for title, lines in panels.items()}
 
 

@@ -37,6 +37,7 @@ CROSS_DOMAIN_LINKS: Final = arrow_schema(links.CROSS_DOMAIN_LINKS)
 ENRICHED_RECEIPTS: Final = arrow_schema(links.ENRICHED_RECEIPTS)
 USER_HISTORIES: Final = arrow_schema(users.USER_HISTORIES)
 RECOMMENDATIONS: Final = arrow_schema(users.RECOMMENDATIONS)
+TARGET_STRATEGIES: Final = arrow_schema(users.TARGET_STRATEGIES)
 EVALUATION: Final = arrow_schema(evaluation.EVALUATION)
 
 #: Key of the blocks of ``item_features`` in its schema's metadata: their dimensions, in order.
@@ -80,6 +81,7 @@ _ALL: Final[tuple[tuple[Column, ...], ...]] = (
     links.ENRICHED_RECEIPTS,
     users.USER_HISTORIES,
     users.RECOMMENDATIONS,
+    users.TARGET_STRATEGIES,
     evaluation.EVALUATION,
     items.item_embeddings(1),
     users.user_embeddings(1),

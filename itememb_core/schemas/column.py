@@ -11,6 +11,7 @@ INT32: Final = pa.int32()
 INT64: Final = pa.int64()
 FLOAT32: Final = pa.float32()
 FLOAT64: Final = pa.float64()
+BOOL: Final = pa.bool_()
 DATE: Final = pa.date32()
 #: UTC without zone.
 TIME: Final = pa.timestamp("us")

@@ -4,7 +4,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from itememb_core.schemas.column import FLOAT32, INT32, INT64, TEXT, Column
+from itememb_core.schemas.column import BOOL, FLOAT32, FLOAT64, INT32, INT64, TEXT, Column
 from itememb_core.schemas.tables import EVENTS
 
 _EVENT: Final = {column.name: column for column in EVENTS}
@@ -40,4 +40,20 @@ RECOMMENDATIONS: Final = (
         "interaction with each other alone.",
         "natural log, up to a constant of the user",
     ),
+)
+
+TARGET_STRATEGIES: Final = (
+    Column("strategy", TEXT, "What was tried, as `user_model.strategy` takes it."),
+    Column("encoder", TEXT, "What reads the events."),
+    Column("target", TEXT, "What an event predicts."),
+    Column("loss", TEXT, "What a target is compared with its negatives by."),
+    Column("negatives", TEXT, "How many negatives a batch shares, and how they are drawn."),
+    Column("round", INT32, "Round of the search; the last row is the winner's fit.", "from 0"),
+    Column("steps", INT32, "Length of the fit, as planned."),
+    Column("metric", TEXT, "What the value measures; null: the winner's fit, not judged here."),
+    Column("value", FLOAT64, "Mean over users of the validation slice; null as above."),
+    Column("low", FLOAT64, "Lower end of the 95 % interval of its distance to the round's best."),
+    Column("high", FLOAT64, "Upper end."),
+    Column("seconds", FLOAT64, "What it should take by stated rates.", "s"),
+    Column("chosen", BOOL, "Whether it is what the model is fitted by."),
 )

@@ -15,6 +15,7 @@ from itememb_core.settings.features import (
     ContentFeaturesSettings,
     FeatureModelSettings,
 )
+from itememb_core.settings.sequence import SequenceSettings, StrategyName
 
 __all__ = [
     "AttributeFeaturesSettings",
@@ -34,6 +35,7 @@ __all__ = [
     "LinkScorerSettings",
     "RawSettings",
     "RecommendationsSettings",
+    "SequenceSettings",
     "Settings",
     "SimilarItemsSettings",
     "StageSettings",
@@ -315,6 +317,19 @@ class UserModelSettings(StageSettings):
         "few users have anything in them: each user's last event.",
     )
     workers: int = Field(1, ge=0, le=32, description="Processes that prepare batches.")
+    budget_minutes: float = Field(
+        0.0,
+        ge=0.0,
+        le=100_000.0,
+        description="Time for a sequence model beside the towers, its search and the backtest's "
+        "fit, on two cores, by stated rates: it becomes a plan of steps, so that the clock decides "
+        "nothing. 0: there is none.",
+    )
+    strategy: StrategyName = Field(
+        "search",
+        description="What the sequence model is trained on and how; search: those that the budget "
+        "allows are tried on the validation slice. Its values win over those of sequence_model.",
+    )
 
 
 class RecommendationsSettings(StageSettings):
@@ -360,4 +375,5 @@ class Settings(StageSettings):
     link_candidates: LinkCandidatesSettings = LinkCandidatesSettings()
     user_histories: UserHistoriesSettings = UserHistoriesSettings()
     user_model: UserModelSettings = UserModelSettings()
+    sequence_model: SequenceSettings = SequenceSettings()
     recommendations: RecommendationsSettings = RecommendationsSettings()

@@ -67,6 +67,21 @@ class SequenceSettings(StageSettings):
     )
     warmup_steps: int = Field(100, ge=0, description="Steps in which the rate grows from 0.")
     weight_decay: float = Field(0.01, ge=0.0, description="Of AdamW, on matrices.")
-    max_steps: int = Field(4000, ge=1, description="Most steps of a fit of no given length.")
-    evaluate_every: int = Field(250, ge=1, description="Steps from one validation to the next.")
+    evaluations: int = Field(
+        10, ge=1, description="Validations of a fit, at even distances; the best one's state stays."
+    )
     patience: int = Field(4, ge=1, description="Validations without a better one before it stops.")
+
+
+#: Names of ``users.search.STRATEGIES``, or that they are tried.
+StrategyName = Literal[
+    "search",
+    "next_event",
+    "horizon",
+    "next_basket",
+    "next_event_gru",
+    "next_event_popular_negatives",
+    "next_event_gbce",
+    "next_basket_gru",
+    "next_event_wide",
+]

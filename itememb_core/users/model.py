@@ -14,10 +14,11 @@ from itememb_core.model_files import existing, read_json, read_parquet
 from itememb_core.settings import UserModelSettings
 from itememb_core.users.baselines import Baseline, Fitted
 from itememb_core.users.items import ItemSpace, target_ids
-from itememb_core.users.ranking.fit import ALONE, COUNTS, TOWERS, Ranking
+from itememb_core.users.ranking.fit import ALONE, COUNTS, SEQUENCE, TOWERS, Ranking
 from itememb_core.users.ranking.parts import Parts, item_facts
 from itememb_core.users.ranking.ranker import Ranker
 from itememb_core.users.scoring import TowerScores
+from itememb_core.users.sequence.model import SequenceModel
 from itememb_core.users.shards import PackedHistories
 from itememb_core.users.towers import Towers, make_towers, set_towers_state, towers_state
 
@@ -51,6 +52,8 @@ class UserModel:
         target_ids: ``items.target_ids`` of the items it was fitted on.
         ranker: Orders what the towers and the counting parts find.
         counts: Those parts with their settings, by name.
+        sequence: Beside the towers; None: there is none.
+        strategy: What it was trained on and how, a name of ``STRATEGIES``.
     """
 
     towers: Towers
@@ -62,6 +65,8 @@ class UserModel:
     target_ids: str
     ranker: Ranker = ALONE
     counts: Mapping[str, Baseline] = field(default_factory=dict)
+    sequence: SequenceModel | None = None
+    strategy: str | None = None
 
     def ranked_by(self, ranking: Ranking) -> "UserModel":
         """The same towers with a ranking that was chosen."""
@@ -86,8 +91,15 @@ class UserModel:
             name: known[name] if name in known else self.counts[name].fit(packed, items)
             for name in self.ranker.parts if name in self.counts
         }  # fmt: skip
-        towers = {TOWERS: self.tower_scores(packed)} if TOWERS in self.ranker.parts else {}
-        return Parts(towers, counts, item_facts(packed))
+        networks = {
+            name: each for name, each in self.networks(packed).items() if name in self.ranker.parts
+        }
+        return Parts(networks, counts, item_facts(packed))
+
+    def networks(self, packed: PackedHistories) -> dict[str, Fitted]:
+        """The parts that were trained, by name, for users of these histories."""
+        own: dict[str, Fitted] = {TOWERS: self.tower_scores(packed)}
+        return own if self.sequence is None else own | {SEQUENCE: self.sequence}
 
     def tower_scores(self, packed: PackedHistories) -> TowerScores:
         """The towers as a part, for users of these histories."""
@@ -111,10 +123,15 @@ class UserModel:
             "targets": len(self.towers.targets),
             "target_ids": self.target_ids,
             "counts": {name: dict(vars(each)) for name, each in self.counts.items()},
+            "strategy": self.strategy,
+            "sequence_steps": self.sequence.steps if self.sequence else 0,
+            "sequence_events": self.sequence.events if self.sequence else 0,
         }
         (folder / SETTINGS_FILE).write_text(json.dumps(about, indent=1, sort_keys=True))
         pq.write_table(self.history, folder / HISTORY_FILE)
         self.ranker.save(folder)
+        if self.sequence is not None:
+            self.sequence.save(folder / SEQUENCE)
 
     @classmethod
     def load(cls, folder: Path, items: ItemSpace) -> "UserModel":
@@ -130,9 +147,11 @@ class UserModel:
         towers = make_towers(items.vectors, items.targets, items.counts, settings, seed=0)
         set_towers_state(towers, _read_state(folder / MODEL_FILE))
         history = read_parquet(folder / HISTORY_FILE, "user_model")
+        strategy = about["strategy"]
         return cls(
             towers, settings, about["epochs"], history, about["reason"], Timing(0.0, 0.0, 0),
             about["target_ids"], Ranker.load(folder), _counts(about, folder / SETTINGS_FILE),
+            SequenceModel.load(folder / SEQUENCE, items) if strategy else None, strategy,
         )  # fmt: skip
 
 
@@ -146,6 +165,8 @@ class StoredUserModel:
         reason: Why nothing was learned; None otherwise.
         ranker: Of the model.
         counts: Of the model.
+        strategy: Of its sequence model; None: it has none.
+        sequence: Steps that made that, and events that it saw.
     """
 
     folder: Path
@@ -153,6 +174,8 @@ class StoredUserModel:
     reason: str | None
     ranker: Ranker
     counts: Mapping[str, Baseline]
+    strategy: str | None
+    sequence: tuple[int, int]
 
     @classmethod
     def load(cls, folder: Path) -> "StoredUserModel":
@@ -162,8 +185,15 @@ class StoredUserModel:
             ItemembError: If their file is missing or damaged.
         """
         about = _read_about(folder)
-        counts = _counts(about, folder / SETTINGS_FILE)
-        return cls(folder, about["epochs"], about["reason"], Ranker.load(folder), counts)
+        path = folder / SETTINGS_FILE
+        try:
+            return cls(
+                folder, about["epochs"], about["reason"], Ranker.load(folder),
+                _counts(about, path), about["strategy"],
+                (about["sequence_steps"], about["sequence_events"]),
+            )  # fmt: skip
+        except KeyError as error:
+            raise ItemembError(f"user_model: {path} lacks {error}") from error
 
     def with_items(self, items: ItemSpace) -> UserModel:
         """Read the model with the items that it was fitted on; see :meth:`UserModel.load`."""

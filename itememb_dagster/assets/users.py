@@ -19,6 +19,12 @@ from itememb_core.users.ranking.choice import intervals
 from itememb_core.users.ranking.fit import Ranking, fit_ranking
 from itememb_core.users.recommendations import recommendations as recommend
 from itememb_core.users.recommendations import user_embeddings as embed
+from itememb_core.users.search.fit import Search, final_steps, fit_before, search_strategies
+from itememb_core.users.search.halving import Trials
+from itememb_core.users.search.strategies import strategy_named
+from itememb_core.users.search.table import chosen, strategies_table
+from itememb_core.users.sequence.fit import fit_sequence_model
+from itememb_core.users.sequence.model import SequenceModel
 from itememb_core.users.shards import PackedHistories, pack_histories
 from itememb_core.users.training.fit import fit_user_model
 from itememb_core.users.validation import Ends, ValidationSlice, validation_slice
@@ -117,6 +123,77 @@ def fit_towers(
 
 
 @stage(
+    group=BACKTEST,
+    kinds=("pytorch",),
+    table=TableSpec(schemas.TARGET_STRATEGIES),
+    inputs=BACKTEST_INPUTS,
+)
+def target_strategies(
+    ctx: StageContext,
+    user_histories: ir.Table,
+    vocabulary: pa.Table,
+    item_embeddings: pa.Table,
+    cross_domain_links: pa.Table,
+) -> pa.Table:
+    """What a sequence model is trained on and how: tried on the last days before the cut."""
+    settings = ctx.settings.user_model, ctx.settings.sequence_model
+    if not settings[0].budget_minutes:
+        ctx.nothing = "user_model.budget_minutes is 0"
+        return schemas.TARGET_STRATEGIES.empty_table()
+    items, seed = item_space(vocabulary, item_embeddings, cross_domain_links), ctx.settings.seed
+    kept = Trials(ctx.checkpoint.path, ctx.checkpoint.identity) if ctx.checkpoint else None
+    with packed(ctx, user_histories, items) as shards:
+        held = validation_slice(shards, settings[0].validation_days)
+        found = search_strategies(
+            shards, items, held, settings, seed=seed, trials=kept, progress=ctx.progress
+        )
+    table = strategies_table(found.plan, found.strategy, found.results, settings[1])
+    show_search(ctx, found, table)
+    return table
+
+
+def show_search(ctx: StageContext, found: Search, table: pa.Table) -> None:
+    """Show what was tried, what won, and why."""
+    from itememb_core.report.strategies import strategies_plot
+
+    ctx.metadata |= {"chosen": found.strategy.name, "because": found.strategy.why}
+    ctx.metadata |= {"tried": len({each.strategy for each in found.results})}
+    ctx.metadata |= {"minutes, search and fit, by stated rates": round(found.plan.seconds / 60, 2)}
+    ctx.plots["strategies by steps"] = strategies_plot(table)
+    if not found.plan.fit_steps:
+        ctx.nothing = "user_model.budget_minutes is too small for a fit: the rest ranks alone"
+
+
+def sequence_before(
+    ctx: StageContext,
+    shards: PackedHistories,
+    items: ItemSpace,
+    held: ValidationSlice,
+    strategies: pa.Table,
+) -> tuple[str, SequenceModel] | None:
+    """The backtest's sequence model and its strategy; None where there is to be none."""
+    name, steps = chosen(strategies)
+    if name is None or not steps:
+        return None
+    settings, seed = strategy_named(name).applied(ctx.settings.sequence_model), ctx.settings.seed
+    model = fit_before(
+        shards, items, held, settings, steps, seed=seed, checkpoint=ctx.checkpoint,
+        progress=ctx.progress,
+    )  # fmt: skip
+    show_sequence(ctx, model)
+    return (name, model) if model.learned else None
+
+
+def show_sequence(ctx: StageContext, model: SequenceModel) -> None:
+    """Show what the fit of a sequence model did."""
+    from itememb_core.report.training import training_plot
+
+    ctx.metadata["steps of the sequence model"] = model.steps
+    ctx.metadata["seconds of the sequence model"] = round(model.seconds, 1)
+    ctx.plots["training history, sequence model"] = training_plot(model.history)
+
+
+@stage(
     key=(BACKTEST, "user_model"),
     group=BACKTEST,
     kinds=("pytorch",),
@@ -128,6 +205,7 @@ def backtest_user_model(
     vocabulary: pa.Table,
     item_embeddings: pa.Table,
     cross_domain_links: pa.Table,
+    target_strategies: pa.Table,
 ) -> UserModel:
     """Two towers and the ranking of the backtest, chosen on the last days that it may see.
 
@@ -139,8 +217,10 @@ def backtest_user_model(
         held = validation_slice(shards, ctx.settings.user_model.validation_days)
         with packed(ctx, user_histories, items, held.ends) as before:
             model = fit_towers(ctx, before, items, None)
-        towers = model.tower_scores(shards)
-        ranking = fit_ranking(towers, shards, items, held, seed, ctx.progress)
+        sequence = sequence_before(ctx, shards, items, held, target_strategies)
+        if sequence is not None:
+            model = replace(model, strategy=sequence[0], sequence=sequence[1])
+        ranking = fit_ranking(model.networks(shards), shards, items, held, seed, ctx.progress)
     show_ranking(ctx, ranking, held)
     return model.ranked_by(ranking)
 
@@ -221,7 +301,24 @@ def user_model(
     epochs = backtest.epochs or ctx.settings.user_model.max_epochs
     with packed(ctx, user_histories, items) as shards:
         model = fit_towers(ctx, shards, items, epochs)
+        if backtest.strategy:
+            sequence = sequence_of_all(ctx, shards, items, backtest)
+            model = replace(model, strategy=backtest.strategy, sequence=sequence)
     return replace(model, ranker=backtest.ranker, counts=backtest.counts)
+
+
+def sequence_of_all(
+    ctx: StageContext, shards: PackedHistories, items: ItemSpace, backtest: StoredUserModel
+) -> SequenceModel:
+    """The sequence model that ships: as many passes as in the backtest, over everything."""
+    strategy = strategy_named(backtest.strategy or "")
+    steps = final_steps(*backtest.sequence, shards.events)
+    model = fit_sequence_model(
+        shards, items, strategy.applied(ctx.settings.sequence_model), seed=ctx.settings.seed,
+        steps=steps, checkpoint=ctx.checkpoint, progress=ctx.progress,
+    )  # fmt: skip
+    show_sequence(ctx, model)
+    return model
 
 
 @stage(group="users", kinds=("pytorch",), table=TableSpec(None))
@@ -264,6 +361,7 @@ def recommendations(
 STAGES = (
     user_histories,
     backtest_user_histories,
+    target_strategies,
     backtest_user_model,
     user_evaluation,
     user_model,

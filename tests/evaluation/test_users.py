@@ -15,6 +15,7 @@ from itememb_core.evaluation.users import (
 )
 from itememb_core.intervals import multinomial_intervals
 from itememb_core.schemas import EVALUATION
+from itememb_core.users.ranking.fit import SEQUENCE
 from tests.worlds.users import fitted, habits, histories, items_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,7 +89,7 @@ def test_the_table_and_that_habits_are_found(tmp_path):
     assert (
         good["ndcg@10", "all_repeats"] > 0.9 * table["own_most_frequent"]["ndcg@10", "all_repeats"]
     )
-    for method in SLICED:  # 20 own events each
+    for method in set(SLICED) - {SEQUENCE}:  # 20 own events each
         for name in SLICES:
             values = [table.get((method, "ndcg@10", f"{name}_{part}")) for part in HISTORIES]
             assert values == [None, table[method, "ndcg@10", name], None]

@@ -187,8 +187,9 @@ def test_a_target_precision_redoes_the_scorer_and_what_reads_links_and_fits_no_v
     assert plan.stale_days(plan.days) == {}
     assert {"/".join(key) for key in plan.stale_tables()} == {
         "link_scorer", "link_evaluation", "link_candidates", "cross_domain_links",
-        "enriched_receipts", "backtest/cross_domain_links", "backtest/user_model",
-        "user_evaluation", "user_model", "user_embeddings", "recommendations",
+        "enriched_receipts", "backtest/cross_domain_links", "target_strategies",
+        "backtest/user_model", "user_evaluation", "user_model", "user_embeddings",
+        "recommendations",
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from itememb_core.settings import SequenceSettings
 from tests.conftest import TINY_SETTINGS, run, table
 
 
@@ -42,6 +43,22 @@ def test_stages_see_the_days_that_every_daily_table_holds(tiny_raw, tmp_path):
     assert found.errors == []
     assert len(list((lake / "receipts").iterdir())) == 8
     assert table(lake, "user_histories").timestamp.max() < pd.Timestamp("2017-01-05")
+
+
+@pytest.mark.slow
+def test_with_a_budget_a_sequence_model_is_searched_for_fitted_and_shipped(tiny_raw, tmp_path):
+    lake = tmp_path / "lake"
+    user = TINY_SETTINGS.user_model.model_copy(update={"budget_minutes": 0.03})
+    sequence = SequenceSettings(dim=16, batch_events=256, negatives=64)
+    settings = TINY_SETTINGS.model_copy(update={"user_model": user, "sequence_model": sequence})
+    outcome = run(tiny_raw, lake, settings=settings)
+    assert outcome.errors == []
+    strategies = table(lake, "target_strategies")
+    assert strategies.chosen.sum() == 1
+    assert (strategies["round"] == 0).sum() >= 2
+    assert "sequence" in set(table(lake, "user_evaluation").method)
+    assert len(table(lake, "recommendations")) > 0
+    assert run(tiny_raw, lake, settings=settings).tables == 0
 
 
 def test_a_bad_day_is_named_and_the_good_ones_are_kept(tiny_raw, tmp_path):

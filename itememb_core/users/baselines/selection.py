@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from itememb_core.evaluation.ranking import CUTOFFS, METRICS, ranking_metrics
 from itememb_core.retrieval.exact import best_columns, padded
@@ -97,7 +98,14 @@ def choose_all(
 
 
 def mean_ndcg(fitted: Fitted, packed: PackedHistories, held: ValidationSlice) -> float:
-    """Mean over users of (NDCG@10 + NDCG@100) / 2, all targets of the slice relevant."""
+    """Mean of :func:`user_ndcg` over users."""
+    return float(user_ndcg(fitted, packed, held).mean())
+
+
+def user_ndcg(
+    fitted: Fitted, packed: PackedHistories, held: ValidationSlice
+) -> NDArray[np.float64]:
+    """(NDCG@10 + NDCG@100) / 2 of each user, all targets of the slice relevant ``[users]``."""
     columns = [METRICS.index(f"ndcg@{k}") for k in CUTOFFS]
     values = [np.empty(0)]
     for name, each in held.shards.items():
@@ -111,4 +119,4 @@ def mean_ndcg(fitted: Fitted, packed: PackedHistories, held: ValidationSlice) ->
             first = np.zeros(len(top))  # of the reciprocal rank, which is not looked at
             found = ranking_metrics(top, truth[part], first)
             values.append(found[:, columns].mean(axis=1))
-    return float(np.concatenate(values).mean())
+    return np.concatenate(values)

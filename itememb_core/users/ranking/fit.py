@@ -35,8 +35,8 @@ COUNTS: Final[tuple[Baseline, ...]] = (
     ChannelPopularity(),
 )
 
-#: Name of the model's own scores.
-TOWERS: Final = "two_towers"
+#: Names of the model's own scores: of the towers, and of a sequence model beside them.
+TOWERS, SEQUENCE = "two_towers", "sequence"
 
 #: The model's own order, where there is nothing to choose by.
 ALONE: Final = Ranker((TOWERS,), TOWERS, Alone(TOWERS))
@@ -59,7 +59,7 @@ class Ranking:
 
 
 def fit_ranking(
-    towers: Fitted,
+    networks: Mapping[str, Fitted],
     packed: PackedHistories,
     items: ItemSpace,
     held: ValidationSlice,
@@ -69,7 +69,8 @@ def fit_ranking(
     """Choose the settings of the parts, then the order of what they find.
 
     Args:
-        towers: The model's own scores; it has seen nothing after the slice's ends.
+        networks: The model's own scores by name, ``TOWERS`` first; they have seen nothing after
+            the slice's ends.
         packed: All histories, those of the slice, too.
         items: Targets.
         held: The validation slice.
@@ -82,13 +83,13 @@ def fit_ranking(
     for number, each in enumerate(COUNTS):
         counts[each.name] = choose(each, packed, items, judges).baseline
         progress("parts of the ranking", number + 1, len(COUNTS))
-    parts = parts_of(towers, counts, packed, items, held.ends)
+    parts = parts_of(networks, counts, packed, items, held.ends)
     lists = make_lists(parts, packed, sampled(held, LEARNED_FROM, seed), seed)
     return Ranking(counts, choose_ranker(lists, parts.names, seed))
 
 
 def parts_of(
-    towers: Fitted,
+    networks: Mapping[str, Fitted],
     counts: Mapping[str, Baseline],
     packed: PackedHistories,
     items: ItemSpace,
@@ -96,4 +97,4 @@ def parts_of(
 ) -> Parts:
     """Parts fitted to histories, up to their ends where there are any."""
     fitted = {name: each.fit(packed, items, ends) for name, each in counts.items()}
-    return Parts({TOWERS: towers}, fitted, item_facts(packed, ends))
+    return Parts(networks, fitted, item_facts(packed, ends))

@@ -50,6 +50,11 @@ class _Task:
     validation: Validation | None
     progress: Progress
 
+    @property
+    def every(self) -> int:
+        """Steps from one validation to the next."""
+        return max(-(-self.steps // self.settings.evaluations), 1)
+
 
 @dataclass(frozen=True)
 class _Data:
@@ -90,8 +95,8 @@ def fit_sequence_model(
     settings: SequenceSettings,
     *,
     seed: int,
+    steps: int,
     ends: Ends | None = None,
-    steps: int | None = None,
     validation: Validation | None = None,
     features: NDArray[np.float32] | None = None,
     checkpoint: Checkpoint | None = None,
@@ -105,8 +110,8 @@ def fit_sequence_model(
         settings: Encoder, target, loss, negatives, sizes, lengths.
         seed: Of the start, the order and every draw.
         ends: Where each user's history ends for training; None: all is seen.
-        steps: Length of the fit; None: ``settings.max_steps``.
-        validation: Called every ``evaluate_every`` steps with the model so far. The fit stops once
+        steps: Length of the fit; 0: nothing is learned.
+        validation: Called ``settings.evaluations`` times with the model so far. The fit stops once
             ``patience`` of them are no better than the best, whose state is kept. None: the last.
         features: Further columns of each node ``[nodes, columns]``, beside its vector.
         checkpoint: Written from time to time; a fit that was killed resumes from it and ends with
@@ -117,8 +122,7 @@ def fit_sequence_model(
         ItemembError: If sizes do not fit each other, a loss stops being a finite number, or the
             checkpoint cannot be read or written.
     """
-    length = settings.max_steps if steps is None else steps
-    task = _Task(items, settings, seed, length, validation, progress)
+    task = _Task(items, settings, seed, steps, validation, progress)
     return _fitted(task, packed, ends, features, checkpoint)
 
 
@@ -137,6 +141,8 @@ def _fitted(
     network = make_network(items.vectors, features, settings, times=counts.times, seed=task.seed)
     network.start_bias(items.targets, counts.log_share)
     reason = _nothing_to_learn(packed, items, int(counts.predicted.sum()))
+    if reason is None and not task.steps:
+        reason = "no step was taken: user_model.budget_minutes is too small for a fit"
     state = _State(network.state())
     begun = time.perf_counter()
     if reason is None:
@@ -145,8 +151,8 @@ def _fitted(
     history = pa.Table.from_pylist(state.rows, schema=HISTORY)
     length = state.best_step if task.validation is not None else state.done
     return SequenceModel(
-        network, settings, items.targets, counts.times, length, history, reason, target_ids(items),
-        time.perf_counter() - begun,
+        network, settings, items.targets, counts.times, length, counts.events, history, reason,
+        target_ids(items), time.perf_counter() - begun,
     )  # fmt: skip
 
 
@@ -164,6 +170,7 @@ class _Counts:
     predicted: NDArray[np.int64]  # [targets], how often events predict each target
     users: NDArray[np.int64]  # [targets], users who interacted with it before their ends
     times: bool  # whether any user's times differ
+    events: int
 
     @property
     def log_share(self) -> NDArray[np.float32]:
@@ -174,15 +181,17 @@ class _Counts:
 
 def _counts(data: _Data, targets: int) -> _Counts:
     """Count over all blocks; one target of each event's stands for all."""
-    predicted, users, times = np.zeros(targets, np.int64), np.zeros(targets, np.int64), False
+    predicted, users = np.zeros(targets, np.int64), np.zeros(targets, np.int64)
+    times, size = False, 0
     for columns, ahead in data.blocks():
+        size += columns.events
         events = np.flatnonzero(ahead.high > ahead.low)
         if len(events):
             predicted += np.bincount(ahead.items[ahead.low[events]], minlength=targets)
         if len(columns.own):
             users += np.bincount(columns.own, minlength=targets)
         times = times or times_differ(columns)
-    return _Counts(predicted, users, times)
+    return _Counts(predicted, users, times, size)
 
 
 def _nothing_to_learn(packed: PackedHistories, items: ItemSpace, predicted: int) -> str | None:
@@ -214,6 +223,7 @@ class _Fit:
         import torch
 
         self.network, self.data, self.task, self.times = network, data, task, counts.times
+        self.digest = target_ids(task.items)
         self.settings, items = task.settings, task.items
         sources = sources_of(self.settings, counts.users, counts.predicted)
         self.drawing = Drawing(self.settings, sources, items.targets.astype(np.int64) + 1)
@@ -243,7 +253,7 @@ class _Fit:
         batches = self._batches(state.done)
         while state.done < self.task.steps and not self._ended(state):
             self._step(state, next(batches))
-            if state.done % self.settings.evaluate_every == 0 or state.done == self.task.steps:
+            if state.done % self.task.every == 0 or state.done == self.task.steps:
                 self._evaluate(state)
             self.task.progress("sequence model", state.done, self.task.steps)
             if checkpoint is not None and checkpoint.due:
@@ -253,7 +263,7 @@ class _Fit:
 
     def _ended(self, state: _State) -> bool:
         """Whether validation stopped improving."""
-        waited = (state.done - state.best_step) // self.settings.evaluate_every
+        waited = (state.done - state.best_step) // self.task.every
         return self.task.validation is not None and waited >= self.settings.patience
 
     def _batches(self, skip: int) -> Iterator[Arrays]:
@@ -330,7 +340,7 @@ class _Fit:
         """The model so far; it shares the parameters, so it holds until the next step."""
         none = HISTORY.empty_table()
         return SequenceModel(self.network, self.settings, self.task.items.targets, self.times, done,
-                             none, None, target_ids(self.task.items))  # fmt: skip
+                             0, none, None, self.digest)  # fmt: skip
 
     def _tensors(self, state: _State) -> "dict[str, Tensor]":
         """Everything that steps change."""

@@ -55,6 +55,7 @@ class SequenceModel:
         targets: Node of each target ``[targets]``.
         times: Whether the events it was fitted on have times that differ.
         steps: Steps that made it; 0: nothing to learn from.
+        events: That it was fitted on.
         history: ``HISTORY``, a row for each validation.
         reason: Why nothing was learned; None otherwise.
         target_ids: ``items.target_ids`` of the items it was fitted on.
@@ -66,10 +67,16 @@ class SequenceModel:
     targets: NDArray[np.int32]
     times: bool
     steps: int
+    events: int
     history: pa.Table
     reason: str | None
     target_ids: str
     seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def learned(self) -> bool:
+        """Whether a step was taken: else its scores are those of popularity."""
+        return self.steps > 0
 
     @cached_property
     def _items(self) -> "Tensor":
@@ -88,6 +95,19 @@ class SequenceModel:
         rows = torch.from_numpy(self.targets.astype(np.int64)) + 1
         bias = self.network.parameters["bias"].detach()
         return torch.cat([self._items[rows], bias[rows]], dim=1).numpy()
+
+    def cold_matrix(self, nodes: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Vectors of items that were no targets ``[nodes, dim]``, by their vectors alone.
+
+        They have neither a trained row nor a bias, so that their scores compare them with each
+        other, and not with targets.
+        """
+        import torch
+
+        rows = torch.from_numpy(nodes.astype(np.int64)) + 1
+        none = torch.zeros(len(rows), self.settings.dim)
+        with torch.no_grad():
+            return self.network.items(rows, none).numpy()
 
     def user_vectors(
         self, shard: Shard, users: NDArray[np.int64], end: NDArray[np.int64]
@@ -156,6 +176,7 @@ class SequenceModel:
             "settings": self.settings.model_dump(),
             "times": self.times,
             "steps": self.steps,
+            "events": self.events,
             "reason": self.reason,
             "columns": self.network.vectors.shape[1],
             "nodes": len(self.network.vectors) - 1,
@@ -182,7 +203,7 @@ class SequenceModel:
         network.load(_read_state(folder / MODEL_FILE))
         return cls(
             network, settings, items.targets, about["times"], about["steps"],
-            read_parquet(folder / HISTORY_FILE, _NAME, HISTORY), about["reason"],
+            about["events"], read_parquet(folder / HISTORY_FILE, _NAME, HISTORY), about["reason"],
             about["target_ids"],
         )  # fmt: skip
 

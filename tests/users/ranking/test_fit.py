@@ -8,21 +8,25 @@ import pytest
 
 from itememb_core.evaluation.users import user_evaluation
 from itememb_core.report.ranking import ranking_plot
-from itememb_core.settings import RecommendationsSettings
+from itememb_core.settings import RecommendationsSettings, SequenceSettings
 from itememb_core.users.model import StoredUserModel
 from itememb_core.users.ranking.choice import intervals
-from itememb_core.users.ranking.fit import ALONE, COUNTS, TOWERS, fit_ranking, parts_of
+from itememb_core.users.ranking.fit import ALONE, COUNTS, SEQUENCE, TOWERS, fit_ranking, parts_of
 from itememb_core.users.ranking.lists import make_lists
 from itememb_core.users.ranking.parts import Parts, item_facts
 from itememb_core.users.ranking.ranker import Ranker, fit_order
 from itememb_core.users.recommendations import recommendations
 from itememb_core.users.scoring import TowerScores
+from itememb_core.users.sequence.fit import fit_sequence_model
 from itememb_core.users.shards import pack_histories
 from itememb_core.users.training.fit import fit_user_model
 from itememb_core.users.validation import validation_slice
 from tests.worlds.users import SMALL, habits, histories, items_of, pack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+SEQUENCES = SequenceSettings(dim=8, blocks=1, window=12, negatives=16, batch_events=128,
+                             target="next_basket", warmup_steps=5, learning_rate=0.01)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,10 @@ def made(tmp_path_factory):
     before = pack_histories([histories(early)], items, folder / "before", ends=held.ends)
     model = fit_user_model(before, items, SMALL, seed=0)
     own = TowerScores.of(model.towers, SMALL, packed.item_stats)
-    ranking = fit_ranking(own, packed, items, held, 0)
+    sequence = fit_sequence_model(packed, items, SEQUENCES, seed=0, steps=60, ends=held.ends)
+    networks = {TOWERS: own, SEQUENCE: sequence}
+    ranking = fit_ranking(networks, packed, items, held, 0)
+    model = replace(model, sequence=sequence, strategy="next_basket")
     return model.ranked_by(ranking), ranking, packed, items, [r for r in rows if r[1] >= cut]
 
 
@@ -69,7 +76,7 @@ def test_packed_up_to_the_ends_it_is_as_if_nothing_came_after(tmp_path):
 def test_the_ranking_is_never_below_its_parts_on_validation(made):
     _, ranking, *_ = made
     value = {each.kind: each.value for each in ranking.choice.tried}
-    assert set(value) >= {TOWERS, *(each.name for each in COUNTS)}
+    assert set(value) >= {TOWERS, SEQUENCE, *(each.name for each in COUNTS)}
     assert value[ranking.choice.kind] == max(value.values())
     assert set(ranking.counts) == {each.name for each in COUNTS}
     plot = ranking_plot(ranking.choice, intervals(ranking.choice, 0))
@@ -79,8 +86,7 @@ def test_the_ranking_is_never_below_its_parts_on_validation(made):
 def test_settings_and_order_see_nothing_of_what_comes_after_the_slice(made, tmp_path):
     model, ranking, packed, items, later = made
     held = validation_slice(packed, 7)
-    own = TowerScores.of(model.towers, SMALL, packed.item_stats)
-    parts = Parts({TOWERS: own}, {n: c.fit(packed, items, held.ends)
+    parts = Parts(model.networks(packed), {n: c.fit(packed, items, held.ends)
                                   for n, c in ranking.counts.items()},
                   item_facts(packed, held.ends))  # fmt: skip
     lists = make_lists(parts, packed, held, 0)
@@ -96,7 +102,7 @@ def test_without_anything_to_choose_by_the_towers_rank_alone(rows, tmp_path):
     packed = pack(tmp_path, rows, items)
     model = fit_user_model(packed, items, SMALL, seed=0)
     held = validation_slice(packed, 7)
-    ranking = fit_ranking(model.tower_scores(packed), packed, items, held, 0)
+    ranking = fit_ranking(model.networks(packed), packed, items, held, 0)
     assert (ranking.counts, ranking.choice.ranker) == ({}, ALONE)
     assert intervals(ranking.choice, 0) == {}
 
@@ -107,24 +113,25 @@ def test_one_item_and_three_users_are_ranked(tmp_path):
     model = fit_user_model(packed, items, SMALL, seed=0)
     held = validation_slice(packed, 7)
     assert held.users == 3
-    model = model.ranked_by(fit_ranking(model.tower_scores(packed), packed, items, held, 0))
+    model = model.ranked_by(fit_ranking(model.networks(packed), packed, items, held, 0))
     found = pa.concat_tables(recommendations(model, packed, items, RecommendationsSettings(k=5)))
     assert found["item_id"].to_pylist() == ["fmcg_a"] * 3
 
 
-@pytest.mark.parametrize("kind", ["boosted", "linear", "tifu_knn", TOWERS])
+@pytest.mark.parametrize("kind", ["boosted", "linear", "tifu_knn", SEQUENCE, TOWERS])
 def test_stored_it_lists_the_same_and_needs_no_items_to_tell_its_ranking(kind, made, tmp_path):
     model, _, packed, items, _ = made
     held = validation_slice(packed, 7)
-    own = model.tower_scores(packed)
-    parts = parts_of(own, model.counts, packed, items, held.ends)
+    parts = parts_of(model.networks(packed), model.counts, packed, items, held.ends)
     lists = make_lists(parts, packed, held, 0)
     order = fit_order(kind, lists, parts.names, 0)
     model = replace(model, ranker=Ranker(parts.names, TOWERS, order))
+    assert list(model.parts(packed, items).logits) == [TOWERS, SEQUENCE]
     model.save(tmp_path)
     stored = StoredUserModel.load(tmp_path)
     assert stored.counts == model.counts
     assert (stored.ranker.parts, stored.ranker.first) == (parts.names, TOWERS)
+    assert (stored.strategy, stored.sequence) == ("next_basket", (60, model.sequence.events))
     settings = RecommendationsSettings(k=7)
     lists = [pa.concat_tables(recommendations(each, packed, items, settings))
              for each in (model, stored.with_items(items))]  # fmt: skip
@@ -157,7 +164,7 @@ def test_it_is_evaluated_beside_its_towers(made):
     ours = table["user_model", "ndcg@10", "all_repeats"]
     assert ours > 1.1 * table["popularity", "ndcg@10", "all_repeats"]
     assert ours >= 0.95 * max(
-        table[n, "ndcg@10", "all_repeats"] for n in ("two_towers", "tifu_knn")
+        table[n, "ndcg@10", "all_repeats"] for n in ("two_towers", "sequence", "tifu_knn")
     )
     assert table["tifu_knn", "mrr", "all_new"] > 0
     assert f"own_share {model.counts['tifu_knn'].own_share}" in result.chosen["tifu_knn"]

@@ -1,16 +1,21 @@
 """Plans by hand and by their laws, halving on planted figures, resuming, the winner."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itememb_core.settings.sequence import SequenceSettings
+from itememb_core.errors import ItemembError
+from itememb_core.report.strategies import strategies_plot
+from itememb_core.settings import SequenceSettings, UserModelSettings
 from itememb_core.users.search.halving import Trials, search
 from itememb_core.users.search.plan import EVENTS_A_SECOND, LEAST_STEPS, Plan, Rung, plan_of, rate
 from itememb_core.users.search.strategies import STRATEGIES, Strategy, strategy_named
+from itememb_core.users.search.table import chosen, strategies_table
 
 DEFAULT = SequenceSettings()
+MANY = 10**9
 THREE = tuple(Strategy(name, {}, "") for name in "abcd")
 
 
@@ -31,21 +36,25 @@ def test_a_plan_by_hand():
     same = tuple(Strategy(name, {}, "") for name in "abcd")
     # 4,096 events a step at 25,000 a second: 6.1 steps a second. Of 240 s 96 are the search's.
     # Four strategies: 2 rounds of 48 s, 12 s each in the first: 73 steps, too few.
-    plan = plan_of(4.0, DEFAULT, same)
+    plan = plan_of(4.0, DEFAULT, MANY, same)
     assert [each.name for each in plan.strategies] == ["a", "b"]
     assert plan.rungs == (Rung(2, 292),)
     assert plan.fit_steps == 878
-    more = plan_of(40.0, DEFAULT, same)
+    more = plan_of(40.0, DEFAULT, MANY, same)
     assert more.rungs == (Rung(4, 732), Rung(2, 1464))
-    assert plan_of(10 / 60, DEFAULT, same) == Plan(same[:1], (), 0, 10.0)
-    assert plan_of(1.0, DEFAULT, same[:1]).fit_steps == 366
+    assert plan_of(10 / 60, DEFAULT, MANY, same) == Plan(same[:1], (), 0, 4096 / 25_000)
+    assert plan_of(1.0, DEFAULT, MANY, same[:1]).fit_steps == 366
+    assert plan_of(1.0, DEFAULT, 5_000, same[:1]).fit_steps == 366
+    # Two batches a pass, and at most 200 passes.
+    assert plan_of(4.0, DEFAULT, 5_000, same) == Plan(same[:2], (Rung(2, 292),), 400, 4096 / 25_000)
 
 
 @given(st.floats(0.1, 1000), st.integers(1, len(STRATEGIES)))
 def test_a_plan_keeps_its_budget_and_its_least(minutes, number):
-    plan = plan_of(minutes, DEFAULT, STRATEGIES[:number])
-    slowest = min(rate(each.applied(DEFAULT)) for each in STRATEGIES[:number])
-    assert events(plan) * DEFAULT.batch_events / slowest <= 60 * minutes * (1 + 1e-9)
+    plan = plan_of(minutes, DEFAULT, MANY, STRATEGIES[:number])
+    slowest = min(rate(each.applied(DEFAULT)) for each in plan.strategies)
+    assert plan.seconds == pytest.approx(events(plan) * DEFAULT.batch_events / slowest)
+    assert plan.seconds <= 60 * minutes * (1 + 1e-9)
     assert all(rung.steps >= LEAST_STEPS for rung in plan.rungs)
     assert [r.strategies for r in plan.rungs] == [
         len(plan.strategies) >> n for n in range(len(plan.rungs))
@@ -116,3 +125,36 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path):
     cut, seen = planted(values)
     assert search(plan, cut, Trials(path, "another lake"), 0) == whole
     assert len(seen) == 6
+
+
+def test_the_table_names_what_is_fitted_and_is_read_back():
+    plan = Plan(STRATEGIES[:2], (Rung(2, 10),), 30, 0.5)
+    trial, _ = planted({STRATEGIES[0].name: 1, STRATEGIES[1].name: 2})
+    winner, results = search(plan, trial, Trials(None, ""), 0)
+    table = strategies_table(plan, winner, results, DEFAULT)
+    rows = table.to_pylist()
+    assert [(r["strategy"], r["round"], r["steps"], r["chosen"]) for r in rows] == [
+        ("next_event", 0, 10, False), ("horizon", 0, 10, False), ("horizon", 1, 30, True),
+    ]  # fmt: skip
+    assert [r["seconds"] for r in rows] == [5.0, 5.0, 15.0]
+    assert (rows[2]["target"], rows[2]["negatives"], rows[2]["value"]) == (
+        "horizon", "1000, even", None,
+    )  # fmt: skip
+    assert rows[0]["value"] < rows[1]["value"]
+    assert chosen(table) == (winner.name, 30)
+    assert strategies_plot(table).startswith(b"\x89PNG")
+    alone = strategies_table(Plan(STRATEGIES[:1], (), 7, 0.5), STRATEGIES[0], [], DEFAULT)
+    assert chosen(alone) == (STRATEGIES[0].name, 7)
+    assert chosen(table.slice(0, 2)) == (None, 0)
+    assert strategies_plot(alone).startswith(b"\x89PNG")
+    unknown = strategies_table(Plan(THREE[:1], (), 7, 0.5), THREE[0], [], DEFAULT)
+    for wrong in (unknown, pa.concat_tables([alone, alone])):
+        with pytest.raises(ItemembError, match="target_strategies: chosen is"):
+            chosen(wrong)
+
+
+def test_settings_name_every_strategy():
+    for each in STRATEGIES:
+        assert UserModelSettings(strategy=each.name).strategy == each.name
+    with pytest.raises(ValueError, match="strategy"):
+        UserModelSettings(strategy="another")

@@ -19,11 +19,16 @@ from tests.worlds.users import habits, histories, items_of
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 SMALL = SequenceSettings(
-    dim=8, window=16, negatives=12, all_up_to=0, batch_events=128, max_steps=12, warmup_steps=2,
-    learning_rate=0.01, evaluate_every=4, exclude_own=False,
+    dim=8, window=16, negatives=12, all_up_to=0, batch_events=128, warmup_steps=2,
+    learning_rate=0.01, evaluations=3, exclude_own=False,
 )  # fmt: skip
 GRU = SMALL.model_copy(update={"encoder": "gru", "target": "next_basket"})
 HORIZON = SMALL.model_copy(update={"target": "horizon", "loss": "gbce", "gated": True})
+
+
+def fit(*args, steps=12, **options):
+    """Twelve steps."""
+    return fit_sequence_model(*args, steps=steps, **options)
 
 
 @pytest.fixture
@@ -54,12 +59,12 @@ def whole_users(model, packed):
 @pytest.mark.parametrize("settings", [SMALL, GRU, HORIZON], ids=["next", "gru", "horizon"])
 def test_the_loss_falls_and_the_seed_says_everything(world, settings):
     packed, items = world
-    model = fit_sequence_model(packed, items, settings, seed=0, steps=40)
+    model = fit(packed, items, settings, seed=0, steps=40)
     losses = model.history["loss"].to_pylist()
     assert losses[-1] < losses[0]
     assert model.steps == 40
-    again = fit_sequence_model(packed, items, settings, seed=0, steps=40)
-    other = fit_sequence_model(packed, items, settings, seed=1, steps=40)
+    again = fit(packed, items, settings, seed=0, steps=40)
+    other = fit(packed, items, settings, seed=1, steps=40)
     assert same(model, again)
     assert not same(model, other)
 
@@ -67,7 +72,7 @@ def test_the_loss_falls_and_the_seed_says_everything(world, settings):
 def test_it_learns_who_likes_what(world):
     packed, items = world
     settings = SMALL.model_copy(update={"target": "next_basket", "all_up_to": 100})
-    model = fit_sequence_model(packed, items, settings, seed=0, steps=150)
+    model = fit(packed, items, settings, seed=0, steps=150)
     matrix = model.item_matrix()
     assert matrix.dtype == np.float32
     assert matrix.shape == (len(items.targets), 9)
@@ -85,20 +90,20 @@ def test_it_learns_who_likes_what(world):
 def test_blocks_made_anew_each_pass_train_as_well(world, monkeypatch):
     packed, items = world
     monkeypatch.setattr(columns, "BLOCK_EVENTS", 10)
-    model = fit_sequence_model(packed, items, SMALL, seed=0)
+    model = fit(packed, items, SMALL, seed=0)
     assert model.steps == 12
-    assert same(model, fit_sequence_model(packed, items, SMALL, seed=0))
+    assert same(model, fit(packed, items, SMALL, seed=0))
 
 
 def test_what_lies_after_an_end_changes_nothing(world):
     packed, items = world
     first = packed.shard(packed.names[0])
     ends = {packed.names[0]: first.start[:-1] + 9, packed.names[1]: np.zeros(6, np.int64)}
-    model = fit_sequence_model(packed, items, SMALL, seed=0, ends=ends)
+    model = fit(packed, items, SMALL, seed=0, ends=ends)
     node = np.load(packed.folder / packed.names[0] / "node.npy")
     node[first.start[:-1] + 9] = (node[first.start[:-1] + 9] + 1) % 5
     np.save(packed.folder / packed.names[0] / "node.npy", node)
-    assert same(model, fit_sequence_model(packed, items, SMALL, seed=0, ends=ends))
+    assert same(model, fit(packed, items, SMALL, seed=0, ends=ends))
 
 
 def test_validation_keeps_the_best_and_stops(world):
@@ -110,8 +115,8 @@ def test_validation_keeps_the_best_and_stops(world):
         seen.append((model.steps, state(model)))
         return next(values)
 
-    settings = SMALL.model_copy(update={"patience": 2})
-    model = fit_sequence_model(packed, items, settings, seed=0, steps=100, validation=validation)
+    settings = SMALL.model_copy(update={"patience": 2, "evaluations": 25})
+    model = fit(packed, items, settings, seed=0, steps=100, validation=validation)
     assert [steps for steps, _ in seen] == [4, 8, 12, 16]
     assert model.steps == 8
     kept = seen[1][1]
@@ -134,14 +139,14 @@ def test_an_interrupted_fit_ends_with_the_same_bytes(world, tmp_path, settings):
     options = {"seed": 0, "validation": validation}
     checkpoint = Checkpoint(tmp_path / "fit", "one", seconds=0)
     with pytest.raises(KeyboardInterrupt):
-        fit_sequence_model(packed, items, settings, checkpoint=checkpoint, progress=stop, **options)
+        fit(packed, items, settings, checkpoint=checkpoint, progress=stop, **options)
     seen = []
-    model = fit_sequence_model(
+    model = fit(
         packed, items, settings, checkpoint=checkpoint,
         progress=lambda _what, done, _total: seen.append(done), **options,
     )  # fmt: skip
     assert seen[0] == 7  # what was written after six steps was gone on from
-    whole = fit_sequence_model(packed, items, settings, **options)
+    whole = fit(packed, items, settings, **options)
     assert same(model, whole)
     assert model.history.equals(whole.history)
 
@@ -150,7 +155,7 @@ def test_an_interrupted_fit_ends_with_the_same_bytes(world, tmp_path, settings):
 def test_saved_and_read_it_is_the_same(world, tmp_path, settings):
     packed, items = world
     features = np.random.default_rng(0).standard_normal((len(items.vectors), 3)).astype(np.float32)
-    model = fit_sequence_model(packed, items, settings, seed=0, features=features)
+    model = fit(packed, items, settings, seed=0, features=features)
     model.save(tmp_path / "model")
     again = SequenceModel.load(tmp_path / "model", items, features)
     assert np.array_equal(model.item_matrix(), again.item_matrix())
@@ -173,7 +178,7 @@ def test_saved_and_read_it_is_the_same(world, tmp_path, settings):
 
 def test_a_user_vector_depends_on_the_window_before_its_end_alone(world):
     packed, items = world
-    model = fit_sequence_model(packed, items, SMALL, seed=0)
+    model = fit(packed, items, SMALL, seed=0)
     shard = packed.shard(packed.names[0])
     users, end = np.array([3, 0, 5]), shard.start[[4, 1, 6]] - 2
     found = model.user_vectors(shard, users, end)
@@ -192,7 +197,7 @@ def test_a_user_vector_depends_on_the_window_before_its_end_alone(world):
 def test_trained_rows_are_no_longer_than_they_may(world):
     packed, items = world
     settings = SMALL.model_copy(update={"id_norm": 0.02})
-    model = fit_sequence_model(packed, items, settings, seed=0)
+    model = fit(packed, items, settings, seed=0)
     norm = np.linalg.norm(state(model)["rows"], axis=1)
     assert norm.max() == pytest.approx(0.02, rel=1e-3)
 
@@ -208,7 +213,7 @@ def test_trained_rows_are_no_longer_than_they_may(world):
 def test_nothing_to_learn_is_a_result(tmp_path, rows, reason):
     items = items_of(["fmcg_a", "fmcg_b", "x"])
     packed = pack_histories([histories(rows)], items, tmp_path)
-    model = fit_sequence_model(packed, items, SMALL, seed=0)
+    model = fit(packed, items, SMALL, seed=0)
     assert (model.steps, model.reason) == (0, reason)
     assert model.item_matrix().shape == (2, 9)
     assert np.isfinite(whole_users(model, packed)).all() if rows else True
@@ -218,7 +223,7 @@ def test_biases_start_at_the_log_share_of_what_is_predicted(tmp_path):
     items = items_of(["fmcg_a", "fmcg_b", "fmcg_c"])
     rows = [(1, hour, item) for hour, item in enumerate(["fmcg_c", "fmcg_b", "fmcg_b", "fmcg_a"])]
     packed = pack_histories([histories(rows)], items, tmp_path)
-    model = fit_sequence_model(packed, items, SMALL, seed=0, steps=0)
+    model = fit(packed, items, SMALL, seed=0, steps=0)
     assert np.exp(model.item_matrix()[:, -1]) == pytest.approx([2 / 6, 3 / 6, 1 / 6])
 
 
@@ -235,7 +240,7 @@ def test_histories_at_the_edges(tmp_path, name, settings):
     items = items_of(["fmcg_a", "fmcg_b", "x"])
     settings = settings.model_copy(update={"exclude_own": True})
     packed = pack_histories([histories(EDGES[name])], items, tmp_path)
-    model = fit_sequence_model(packed, items, settings, seed=0, steps=3)
+    model = fit(packed, items, settings, seed=0, steps=3)
     assert np.isfinite(whole_users(model, packed)).all()
     assert np.isfinite(model.item_matrix()).all()
 
@@ -243,7 +248,7 @@ def test_histories_at_the_edges(tmp_path, name, settings):
 def test_no_targets_at_all(tmp_path):
     items = items_of(["x"])
     packed = pack_histories([histories([(1, 0, "x"), (1, 5, "x")])], items, tmp_path)
-    model = fit_sequence_model(packed, items, SMALL, seed=0)
+    model = fit(packed, items, SMALL, seed=0)
     assert model.reason == "no event is about a catalog or offer item"
     assert model.item_matrix().shape == (0, 9)
 
@@ -252,13 +257,13 @@ def test_a_loss_that_is_no_number_names_the_step(world):
     packed, items = world
     broken = replace(items, vectors=np.full_like(items.vectors, np.nan))
     with pytest.raises(ItemembError, match="loss is nan at step 1"):
-        fit_sequence_model(packed, broken, SMALL, seed=0)
+        fit(packed, broken, SMALL, seed=0)
 
 
 def test_the_same_bytes_on_two_threads(world):
     packed, items = world
     torch.set_num_threads(2)  # the module's fixture restores the number
-    models = [fit_sequence_model(packed, items, SMALL, seed=0, steps=6) for _ in range(3)]
+    models = [fit(packed, items, SMALL, seed=0, steps=6) for _ in range(3)]
     assert same(models[0], models[1])
     assert same(models[0], models[2])
 

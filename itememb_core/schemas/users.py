@@ -51,9 +51,10 @@ TARGET_STRATEGIES: Final = (
     Column("round", INT32, "Round of the search; the last row is the winner's fit.", "from 0"),
     Column("steps", INT32, "Length of the fit, as planned."),
     Column("metric", TEXT, "What the value measures; null: the winner's fit, not judged here."),
-    Column("value", FLOAT64, "Mean over users of the validation slice; null as above."),
-    Column("low", FLOAT64, "Lower end of the 95 % interval of its distance to the round's best."),
-    Column("high", FLOAT64, "Upper end."),
+    Column("value", FLOAT64, "Mean over users of the validation slice; null as above.", "0 to 1"),
+    Column("low", FLOAT64, "Lower end of the 95 % interval of its distance to the round's best.",
+           "as value"),
+    Column("high", FLOAT64, "Upper end.", "as value"),
     Column("seconds", FLOAT64, "What it should take by stated rates.", "s"),
     Column("chosen", BOOL, "Whether it is what the model is fitted by."),
-)
+)  # fmt: skip

@@ -5,7 +5,7 @@ What does not: metrics (``evaluation``), what is chosen (``baselines``, ``traini
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,6 +17,10 @@ from itememb_core.users.shards import PackedHistories, Shard
 #: End of each user's history by the shard's name: event numbers of the shard ``[users]``. A shard
 #: without an entry is whole.
 Ends = Mapping[str, NDArray[np.int64]]
+
+#: Fewer interactions of the slice than this share with what the user had before: nothing comes
+#: again. Leaving out what was had then costs less than a hundredth.
+SELDOM: Final = 0.01
 
 #: Fewer users than this with something to predict in the last days: each one's last event instead.
 ENOUGH_USERS: Final = 300
@@ -74,10 +78,13 @@ class ValidationSlice:
     Attributes:
         by_days: Whether it is the last days; else it is each user's last event.
         shards: By the name of the shard, in the order of ``PackedHistories.names``.
+        repeats: Whether what a user had comes again (``SELDOM``); else what he had is left out
+            wherever something is judged on the slice.
     """
 
     by_days: bool
     shards: Mapping[str, ShardSlice]
+    repeats: bool
 
     @property
     def users(self) -> int:
@@ -108,14 +115,28 @@ def validation_slice(packed: PackedHistories, days: int) -> ValidationSlice:
         name: _cut(shard, _before(shard, np.full(len(shard.user_ids), first)), n_targets)
         for name, shard in zip(packed.names, packed.shards(), strict=True)
     }
-    found = ValidationSlice(True, shards)
+    found = ValidationSlice(True, shards, True)
     if days > 0 and found.users >= ENOUGH_USERS:
-        return found
+        return replace(found, repeats=_repeat(packed, found))
     shards = {
         name: _cut(shard, _before(shard, _last_times(shard)), n_targets)
         for name, shard in zip(packed.names, packed.shards(), strict=True)
     }
-    return ValidationSlice(False, shards)
+    found = ValidationSlice(False, shards, True)
+    return replace(found, repeats=_repeat(packed, found))
+
+
+def _repeat(packed: PackedHistories, held: ValidationSlice) -> bool:
+    """Whether at least ``SELDOM`` of the slice's interactions are with what the user had."""
+    again = total = 0
+    for name, each in held.shards.items():
+        shard = packed.shard(name)
+        number = np.repeat(np.arange(len(each.users)), np.diff(each.start))
+        pair = shard.find_pairs(each.users[number], each.target, max(len(packed.item_users), 1))
+        first = shard.occurrence[shard.pair_start[pair]] % max(shard.events, 1)
+        again += int((first < each.end[number]).sum())
+        total += len(pair)
+    return total == 0 or again >= SELDOM * total
 
 
 def sampled(whole: ValidationSlice, most: int, seed: int) -> ValidationSlice:
@@ -134,7 +155,7 @@ def sampled(whole: ValidationSlice, most: int, seed: int) -> ValidationSlice:
         shards[name] = ShardSlice(
             each.limit, each.users[some], start, each.target[inside], each.seconds[inside]
         )
-    return ValidationSlice(whole.by_days, shards)
+    return replace(whole, shards=shards)
 
 
 def _last_times(shard: Shard) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from itememb_core.evaluation.ranking import CUTOFFS, METRICS, ranking_metrics
 from itememb_core.retrieval.exact import best_columns, padded
 from itememb_core.users.baselines.protocol import Baseline, Fitted
 from itememb_core.users.items import ItemSpace
+from itememb_core.users.scoring import own_items
 from itememb_core.users.shards import PackedHistories
 from itememb_core.users.validation import ValidationSlice, sampled, validation_slice
 
@@ -105,7 +106,10 @@ def mean_ndcg(fitted: Fitted, packed: PackedHistories, held: ValidationSlice) ->
 def user_ndcg(
     fitted: Fitted, packed: PackedHistories, held: ValidationSlice
 ) -> NDArray[np.float64]:
-    """(NDCG@10 + NDCG@100) / 2 of each user, all targets of the slice relevant ``[users]``."""
+    """(NDCG@10 + NDCG@100) / 2 of each user, all targets of the slice relevant ``[users]``.
+
+    Where nothing comes again, what the user had is left out.
+    """
     columns = [METRICS.index(f"ndcg@{k}") for k in CUTOFFS]
     values = [np.empty(0)]
     for name, each in held.shards.items():
@@ -115,6 +119,9 @@ def user_ndcg(
         for low in range(0, len(each.users), _BLOCK):
             part = slice(low, low + _BLOCK)
             scores = fitted.scores(shard, each.users[part], each.end[part])
+            if not held.repeats:
+                own = own_items(shard, each.users[part], each.end[part], packed.item_stats)
+                scores[own.row, own.target] = -np.inf
             top = best_columns(padded(scores), min(CUTOFFS[-1], scores.shape[1]))[0]
             first = np.zeros(len(top))  # of the reciprocal rank, which is not looked at
             found = ranking_metrics(top, truth[part], first)

@@ -1,7 +1,7 @@
 """The ranking of a lake: settings of its parts and its order, chosen on the validation slice."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from itememb_core.progress import Progress, silent
@@ -85,7 +85,9 @@ def fit_ranking(
         progress("parts of the ranking", number + 1, len(COUNTS))
     parts = parts_of(networks, counts, packed, items, held.ends)
     lists = make_lists(parts, packed, sampled(held, LEARNED_FROM, seed), seed)
-    return Ranking(counts, choose_ranker(lists, parts.names, seed))
+    choice = choose_ranker(lists, parts.names, seed)
+    ranker = replace(choice.ranker, repeats=held.repeats)
+    return Ranking(counts, replace(choice, ranker=ranker))
 
 
 def parts_of(

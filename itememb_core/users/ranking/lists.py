@@ -89,7 +89,7 @@ class Lists:
 
 
 def make_lists(parts: Parts, packed: PackedHistories, held: ValidationSlice, seed: int) -> Lists:
-    """The lists of all users of a slice.
+    """The lists of all users of a slice; where nothing comes again, what a user had is in none.
 
     Args:
         parts: Fitted to what lies before the slice.
@@ -105,18 +105,25 @@ def make_lists(parts: Parts, packed: PackedHistories, held: ValidationSlice, see
             continue
         truth = list(each.truth())
         for part, block in blocks(parts, packed.shard(name), each.users, each.end):
-            made.append(_lists(block, truth[part], names, rng))
+            made.append(_lists(block, truth[part], names, rng, repeats=held.repeats))
     return _joined(made)
 
 
 def _lists(
-    block: Block, truth: list[Truth], names: tuple[str, ...], rng: np.random.Generator
+    block: Block,
+    truth: list[Truth],
+    names: tuple[str, ...],
+    rng: np.random.Generator,
+    *,
+    repeats: bool,
 ) -> Lists:
     """Lists of a block of users."""
-    inside, width = block.best(DEPTH), block.parts.targets
+    inside, width = block.best(DEPTH, without_own=not repeats), block.parts.targets
     drawn = np.zeros_like(inside)
     drawn[:, rng.choice(width, min(OTHERS, width), replace=False)] = True
     drawn &= ~inside
+    if not repeats:
+        drawn[block.own.row, block.own.target] = False
     rest = width - inside.sum(axis=1)
     stands_for = np.where(drawn, (rest / np.maximum(drawn.sum(axis=1), 1))[:, None], 1.0)
     relevant = np.zeros_like(inside)

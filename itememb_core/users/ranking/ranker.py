@@ -101,11 +101,13 @@ class Ranker:
         parts: Whose best targets are candidates, and of which features are made.
         first: The part that orders what is no candidate.
         order: Orders candidates.
+        repeats: Whether what a user had may be listed: where nothing comes again it never is.
     """
 
     parts: tuple[str, ...]
     first: str
     order: Order
+    repeats: bool = True
 
     def scores(
         self,
@@ -135,6 +137,7 @@ class Ranker:
 
     def of_block(self, block: Block, depth: int = DEPTH, *, without_own: bool = False) -> Scores:
         """Scores of all targets for a block's users ``[users, targets]``; see :meth:`scores`."""
+        without_own = without_own or not self.repeats
         found = block.candidates(block.best(depth, without_own=without_own))
         values = self.order.scores(found.features, feature_names(block.parts.names))
         rest = block.scores[self.first]
@@ -152,7 +155,9 @@ class Ranker:
     def save(self, folder: Path) -> None:
         """Write ``ranker.json``, and ``ranker.txt`` of trees, into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        about: dict[str, object] = {"parts": list(self.parts), "first": self.first}
+        about: dict[str, object] = {
+            "parts": list(self.parts), "first": self.first, "repeats": self.repeats,
+        }  # fmt: skip
         if isinstance(self.order, Boosted):
             (folder / TREES_FILE).write_text(self.order.trees.text)
         elif isinstance(self.order, Linear):
@@ -181,4 +186,4 @@ class Ranker:
         if first not in parts:
             raise ItemembError(f"{_NAME}: {path} names {first} first, expected one of its parts "
                                f"({', '.join(parts)})")  # fmt: skip
-        return cls(parts, first, order)
+        return cls(parts, first, order, bool(about.get("repeats", True)))

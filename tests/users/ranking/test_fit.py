@@ -168,3 +168,34 @@ def test_it_is_evaluated_beside_its_towers(made):
     )
     assert table["tifu_knn", "mrr", "all_new"] > 0
     assert f"own_share {model.counts['tifu_knn'].own_share}" in result.chosen["tifu_knn"]
+
+
+def test_where_nothing_comes_again_what_a_user_had_is_in_no_list(tmp_path):
+    ids = [f"fmcg_{n:02d}" for n in range(40)]
+    rng = np.random.default_rng(0)
+    rows = [(user, 24 * n, ids[item])
+            for user in range(60) for n, item in enumerate(rng.permutation(40)[:12])]  # fmt: skip
+    items = items_of(ids)
+    packed = pack(tmp_path / "packed", rows, items)
+    held = validation_slice(packed, 7)
+    assert not held.repeats
+    model = fit_user_model(packed, items, SMALL, seed=0)
+    networks = model.networks(packed)
+    lists = make_lists(parts_of(networks, {}, packed, items, held.ends), packed, held, 0)
+    assert not lists.columns("own").any()
+    model = model.ranked_by(fit_ranking(networks, packed, items, held, 0))
+    model.save(tmp_path / "model")
+    stored = StoredUserModel.load(tmp_path / "model").with_items(items)
+    for each in (model, stored):
+        found = pa.concat_tables(
+            recommendations(each, packed, items, RecommendationsSettings(k=40))
+        ).to_pandas()
+        had = {(user, item) for user, _, item in rows}
+        assert not had & set(zip(found.user_id, found.item_id, strict=True))
+        assert len(found) == 60 * (40 - 12)
+
+
+def test_what_comes_again_may_be_listed(made):
+    model, _, packed, *_ = made
+    assert validation_slice(packed, 7).repeats
+    assert model.ranker.repeats

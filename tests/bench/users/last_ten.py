@@ -23,7 +23,7 @@ from itememb_core.schemas import USER_HISTORIES
 from itememb_core.users.baselines import BASELINES, choose_all
 from itememb_core.users.items import ItemSpace, item_space
 from itememb_core.users.model import UserModel
-from itememb_core.users.scoring import item_matrix, model_scores, own_items, vectors_of_users
+from itememb_core.users.scoring import own_items
 from itememb_core.users.shards import PackedHistories, Shard, pack_histories
 from itememb_dagster.lake import Lake
 from itememb_dagster.lake.reader import load_arrow
@@ -90,16 +90,14 @@ def read_queries(lake: Path, held: pd.DataFrame, scratch: Path) -> Queries:
 
 
 def shipped(lake: Path, queries: Queries) -> Method:
-    """Scores of the lake's user model."""
+    """The ranking of the lake's user model."""
     pointer = json.loads((lake / "user_model" / "current.json").read_text())
     model = UserModel.load(lake / "_versions/user_model" / pointer["id"], queries.items)
-    base = item_matrix(model.towers)
+    parts = model.parts(queries.seen, queries.items)
 
     def scores(shard: Shard, users: np.ndarray, end: np.ndarray) -> Scores:
-        own = own_items(shard, users, end, queries.whole.item_stats)
-        values = vectors_of_users(model.towers, shard, users, end, model.settings)
-        parts = [part.numpy().copy() for _, part in model_scores(model.towers, values, base, own)]
-        return np.concatenate(parts)[:, : len(base)]
+        found = model.ranker.scores(parts, shard, users, end, without_own=True)
+        return np.concatenate([each for _, each in found])
 
     return scores
 

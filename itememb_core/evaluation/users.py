@@ -164,7 +164,8 @@ def _evaluate(
     progress: Progress,
 ) -> tuple[dict[tuple[str, str], _Metrics], int]:
     """Metrics of all users by method and slice, and how many users there are."""
-    parts, others = model.parts(packed, items, fitted), {**model.networks(packed), **fitted}
+    methods = {**model.networks(packed), **fitted}
+    parts = model.parts(packed, items, methods)
     metrics: dict[tuple[str, str], _Metrics] = {}
     users = 0
     for number, shard in enumerate(packed.shards()):
@@ -172,7 +173,7 @@ def _evaluate(
         users += len(known)
         end = np.asarray(shard.start[known + 1])
         for _, block in blocks(parts, shard, known, end):
-            _evaluate_block(metrics, model.ranker, block, others, truth)
+            _evaluate_block(metrics, model.ranker, block, methods, truth)
         progress("user evaluation", number + 1, len(packed.names))
     return metrics, users
 

@@ -83,17 +83,15 @@ class UserModel:
         Args:
             packed: Histories.
             items: Targets.
-            fitted: Counting parts that are fitted to them already, by name.
+            fitted: :meth:`networks` and counting parts fitted to them already, by name; None: none.
         """
-        known = fitted or {}
+        known = self.networks(packed) if fitted is None else fitted
         # In the ranking's order: features are told apart by their place.
         counts = {
             name: known[name] if name in known else self.counts[name].fit(packed, items)
             for name in self.ranker.parts if name in self.counts
         }  # fmt: skip
-        networks = {
-            name: each for name, each in self.networks(packed).items() if name in self.ranker.parts
-        }
+        networks = {name: known[name] for name in self.ranker.parts if name not in self.counts}
         return Parts(networks, counts, item_facts(packed))
 
     def networks(self, packed: PackedHistories) -> dict[str, Fitted]:
